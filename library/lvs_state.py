@@ -1,0 +1,219 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Brings a director or real server to its plan."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_state
+short_description: Bring a host's LVS state to its plan
+version_added: "1.0.0"
+description:
+  - Compares what the kernel really has with the wanted state, and issues only the differences. An unchanged destination,
+    address or rule is never touched, and nothing is ever flushed.
+  - Everything is read and checked first; a host that cannot have its plan is left as it was.
+  - "Additions come in the order modules, kernel settings, iptables rules, IPVS table, addresses and routes; removals in
+    the reverse order. So a real server's ARP settings are in force before it has the VIP, and stay until it is gone."
+  - What lvskit put on the host is known by its files of record, each in the format of the tool that restores it at boot;
+    only that is ever removed.
+options:
+  modules:
+    description: Kernel modules, one a line, as modules-load.d(5) has them.
+    type: str
+    default: ""
+  sysctls:
+    description: Kernel settings, C(key = value), as sysctl.d(5) has them, keys with slashes.
+    type: str
+    default: ""
+  netfilter:
+    description: iptables rules in lvskit's own chains, as iptables-save(8) writes them.
+    type: str
+    default: ""
+  ipvs:
+    description: The IPVS table, as C(ipvsadm --save --numeric) writes it.
+    type: str
+    default: ""
+  network:
+    description: Addresses, routes and rules, as C(ip -batch) reads them.
+    type: str
+    default: ""
+  interfaces:
+    description: Interfaces that must be there beforehand, each with its address and prefix length.
+    type: dict
+    default: {}
+  purge_foreign:
+    description: Whether virtual services that lvskit did not put into the IPVS table are removed from it.
+    type: bool
+    default: false
+attributes:
+  check_mode: {support: full, description: Reports the commands a run would issue and changes nothing.}
+  diff_mode: {support: full, description: Shows each kind of state before and after.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Serve one VIP by direct routing
+  lvs_state:
+    modules: |
+      ip_vs
+      ip_vs_wlc
+    ipvs: |
+      -A -t 203.0.113.80:80 -s wlc
+      -a -t 203.0.113.80:80 -r 203.0.113.11:80 -g -w 100
+    network: |
+      address replace 203.0.113.80/32 dev eth1
+    interfaces:
+      eth1: 203.0.113.10/24
+"""
+
+RETURN = r"""
+commands:
+  description: What was issued, or would be in check mode, in order.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ipvsadm -a -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
+foreign:
+  description: Virtual services in the kernel that are not lvskit's.
+  returned: always
+  type: list
+  elements: str
+  sample: ["-t 198.51.100.7:443"]
+"""
+
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host.ipvs import IpvsTable
+from ansible.module_utils.lvs_host.kernel_modules import KernelModules
+from ansible.module_utils.lvs_host.netfilter import Netfilter
+from ansible.module_utils.lvs_host.network import Network
+from ansible.module_utils.lvs_host.resource import HostError, statements
+from ansible.module_utils.lvs_host.sysctls import Sysctls
+
+ARGUMENTS = {
+    "modules": {"type": "str", "default": ""},
+    "sysctls": {"type": "str", "default": ""},
+    "netfilter": {"type": "str", "default": ""},
+    "ipvs": {"type": "str", "default": ""},
+    "network": {"type": "str", "default": ""},
+    "interfaces": {"type": "dict", "default": {}},
+    "purge_foreign": {"type": "bool", "default": False},
+}
+
+
+def main():
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+
+    def run(argv, stdin=None):
+        return module.run_command(list(argv), data=stdin, binary_data=False)
+
+    done = []
+    try:
+        resources = wire(module, run)
+        for resource in resources:
+            resource.prepare()
+        commands = [(r, "add", r.additions()) for r in resources]
+        commands += [(r, "remove", r.removals()) for r in reversed(resources)]
+        result = report(resources, commands)
+        if result["changed"] and not module.check_mode:
+            staged = stage(resources)
+            try:
+                for resource, verb, lines in commands:
+                    if lines:
+                        getattr(resource, verb)()
+                        done += lines
+            except Exception:
+                for temporary in staged.values():
+                    os.unlink(temporary)
+                raise
+            record(resources, staged)
+    except HostError as error:
+        so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
+        module.fail_json(msg=f"{error}{so_far}", commands=done)
+    except OSError as error:
+        module.fail_json(msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done)
+    module.exit_json(**result)
+
+
+def wire(module, run):
+    """The resources of the host, in the order in which they are added."""
+    wanted = module.params
+
+    def recorded(kind):
+        try:
+            with open(kind.path, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def arguments(kind, name):
+        return wanted[name], recorded(kind), run
+
+    return [
+        KernelModules(*arguments(KernelModules, "modules")),
+        Sysctls(*arguments(Sysctls, "sysctls")),
+        Netfilter(*arguments(Netfilter, "netfilter"), installed=bool(module.get_bin_path("iptables-restore"))),
+        IpvsTable(
+            *arguments(IpvsTable, "ipvs"),
+            installed=bool(module.get_bin_path("ipvsadm")),
+            purge_foreign=wanted["purge_foreign"],
+        ),
+        Network(*arguments(Network, "network"), interfaces=wanted["interfaces"]),
+    ]
+
+
+def report(resources, commands):
+    diff = []
+    rewritten = False
+    for resource in resources:
+        touched = any(lines for other, _, lines in commands if other is resource)
+        changed_file = text_of(resource) != resource.recorded
+        rewritten = rewritten or changed_file
+        if touched:
+            before, after = (f"{os.linesep.join(lines)}\n" for lines in (resource.before(), resource.after()))
+            diff.append({"before": before, "after": after, "before_header": resource.title, "after_header": resource.title})
+        if changed_file:
+            header = resource.path
+            diff.append(
+                {"before": resource.recorded, "after": text_of(resource), "before_header": header, "after_header": header}
+            )
+    lines = [line for _, _, some in commands for line in some]
+    foreign = [name for r in resources if isinstance(r, IpvsTable) for name in r.foreign]
+    return {"changed": bool(lines) or rewritten, "commands": lines, "foreign": foreign, "diff": diff}
+
+
+def text_of(resource):
+    """What the file of record is to hold; nothing where there is nothing to restore."""
+    return resource.wanted if statements(resource.wanted) else ""
+
+
+def stage(resources):
+    """Writes the new files beside the old ones, so that a full disk is met before anything changes."""
+    staged = {}
+    for resource in resources:
+        text = text_of(resource)
+        if text and text != resource.recorded:
+            directory = os.path.dirname(resource.path)
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+            handle, staged[resource.path] = tempfile.mkstemp(prefix=".lvskit.", dir=directory)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644)
+    return staged
+
+
+def record(resources, staged):
+    """Puts the new files in place of the old ones: from now on a reboot restores the new plan."""
+    for resource in resources:
+        if resource.path in staged:
+            os.replace(staged[resource.path], resource.path)
+        elif not text_of(resource) and os.path.exists(resource.path):
+            os.unlink(resource.path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Reads the inventory contract into a Topology.
+
+Every fault of form is reported with the value that it concerns; what has a fault is left out of the topology, so that
+one mistake gives one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Address
+from typing import Any
+
+from . import modes
+from .reader import Fault, Reader, address, choice, cidr, described, flag, listing, nearest, number, text
+from .topology import Host, Interface, Network, RealServer, Service, Topology
+from .violations import Violation
+
+# ipvsadm(8), --scheduler
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
+HOST_VARIABLES = ("lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route")
+
+_port = number("PORT-RANGE", 1, 65535)
+_weight = number("WEIGHT-RANGE", 0, 65535)
+
+
+def parse(
+    networks: Any,
+    services: Any,
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+) -> tuple[Topology, list[Violation]]:
+    """The topology of an environment and the faults of form in its description.
+
+    `networks` and `services` are the values of lvs_networks and lvs_services, `hosts` maps each host to its variables
+    whose names begin with lvs_, `groups` each group to the names of its hosts.
+    """
+    violations: list[Violation] = []
+    known = _networks(networks, violations.append)
+    read_hosts = {name: _host(name, variables, known, violations.append) for name, variables in hosts.items()}
+    topology = Topology(known, read_hosts, (), {name: tuple(members) for name, members in groups.items()})
+    read = (_service(raw, i, topology, violations.append) for i, raw in enumerate(_list_of_services(services, violations)))
+    return Topology(known, read_hosts, tuple(s for s in read if s), topology.groups), violations
+
+
+def _networks(raw: Any, report: Any) -> dict[str, Network]:
+    if not isinstance(raw, Mapping) or not raw:
+        report(
+            Violation(
+                "KEY-MISSING",
+                "lvs_networks: no network is described. Say lvs_networks: {name: {cidr: 192.0.2.0/24, vlan: 10}} "
+                "in group_vars/all.",
+                raw,
+            )
+        )
+        return {}
+    networks = {}
+    for name, value in raw.items():
+        reader = Reader(value, f"network {name}", report)
+        network = Network(
+            name=str(name),
+            cidr=reader.get("cidr", cidr),
+            vlan=reader.get("vlan", number("VLAN-ID", 1, 4094)),
+            gateway=reader.get("gateway", address, None),
+            mtu=reader.get("mtu", number("MTU-RANGE", 576, 65535), 1500),
+            at=name,
+        )
+        if reader.finish():
+            networks[network.name] = network
+    return networks
+
+
+def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Network], report: Any) -> Host:
+    for variable in variables:
+        if variable not in HOST_VARIABLES:
+            hint = nearest(variable, HOST_VARIABLES)
+            report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
+    reader = Reader({k: v for k, v in variables.items() if k == "lvs_default_route"}, f"host {name}", report)
+    default_route = reader.get("lvs_default_route", choice("VALUE-CHOICE", ("managed", "keep")), "managed")
+    raw = variables.get("lvs_interfaces", {})
+    interfaces = []
+    if not isinstance(raw, Mapping):
+        report(Violation("VALUE-TYPE", f"host {name}: lvs_interfaces is {described(raw)}, it must be a mapping", raw))
+        raw = {}
+    for interface, value in raw.items():
+        read = _interface(str(interface), Reader(value, f"host {name}: interface {interface}", report), networks)
+        if read:
+            interfaces.append(read)
+    return Host(name, tuple(interfaces), default_route == "keep", at=next(iter(raw), None))
+
+
+def _interface(name: str, reader: Reader, networks: Mapping[str, Network]) -> Interface | None:
+    def network(value: Any) -> Network:
+        if value not in networks:
+            raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(str(value), networks)}")
+        return networks[value]
+
+    read = Interface(
+        name=name,
+        network=reader.get("network", network),
+        address=reader.get("address", address),
+        default_route=reader.get("default_route", flag, False),
+        at=reader.raw.get("address"),
+    )
+    if not reader.finish():
+        return None
+    if read.address not in read.network.cidr:
+        reader.fault(
+            "ADDRESS-NETWORK",
+            f"address {read.address} is outside its network {read.network.name} ({read.network.cidr}). "
+            "Correct the address or the network.",
+            read.at,
+        )
+        return None
+    return read
+
+
+def _list_of_services(raw: Any, violations: list[Violation]) -> Sequence[Any]:
+    if raw is None or raw == []:
+        return []
+    if isinstance(raw, str) or not isinstance(raw, Sequence):
+        violations.append(Violation("VALUE-TYPE", f"lvs_services is {described(raw)}, it must be a list", raw))
+        return []
+    return raw
+
+
+def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service | None:
+    name = raw.get("name") if isinstance(raw, Mapping) else None
+    reader = Reader(raw, f"service {name}" if name else f"lvs_services, entry {index + 1}", report)
+    if not reader.ok:
+        return None
+
+    def network(value: Any) -> Network:
+        if value not in topology.networks:
+            raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(str(value), topology.networks)}")
+        return topology.networks[value]
+
+    def addresses(value: Any) -> tuple[IPv4Address, ...]:
+        return tuple(address(item) for item in listing(value))
+
+    _health_check(reader, report)
+    port = reader.get("port", _port)
+    service = Service(
+        name=reader.get("name", text),
+        vip=reader.get("vip", address),
+        port=port,
+        protocol=reader.get("protocol", choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "tcp"),
+        mode=_mode(reader),
+        scheduler=reader.get("scheduler", choice("SCHEDULER-UNKNOWN", SCHEDULERS), "wlc"),
+        persistence_timeout=reader.get("persistence_timeout", number("TIMEOUT-RANGE", 0, 31 * 86400), 0),
+        directors=_directors(reader, topology),
+        real_servers=reader.get("real_servers", partial(_real_servers, reader, topology, port)),
+        network=reader.get("network", network, None),
+        vip_routed=reader.get("vip_routed", flag, False),
+        local_addresses=reader.get("local_addresses", addresses, ()),
+        return_path=reader.get("return_path", choice("VALUE-CHOICE", ("gateway", "policy")), "gateway"),
+        source=reader.raw,
+    )
+    return service if reader.finish() else None
+
+
+def _mode(reader: Reader) -> Any:
+    name = reader.get("mode", choice("MODE-UNKNOWN", modes.NAMES))
+    client_address = reader.get("client_address", choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES), "none")
+    if name is None or client_address is None:
+        return None
+    try:
+        return modes.row(name, client_address)
+    except KeyError:
+        at = reader.raw["client_address"]
+        ways = {row.name for row in modes.TABLE if row.client_address == client_address}
+        others = " and ".join(sorted(ways))
+        reader.fault("KEY-MODE", f"client_address: {client_address} is for {others} only. Leave it out with {name}.", at)
+        return None
+
+
+def _health_check(reader: Reader, report: Any) -> None:
+    check = reader.get("health_check", lambda value: value, None)
+    if check is not None:
+        message = f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
+        report(Violation("HEALTH-CHECK", message, check, warning=True))
+
+
+def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
+    given = reader.get("directors", partial(_members, "DIRECTOR-UNKNOWN", topology), None)
+    if given is None and "directors" not in reader.raw:
+        try:
+            return _members("DIRECTOR-UNKNOWN", topology, "directors")
+        except Fault as fault:
+            reader.fault(fault.rule, f"directors: directors (the default) {fault}", reader.raw.get("name"))
+    return given or ()
+
+
+def _members(rule: str, topology: Topology, group: Any) -> tuple[Host, ...]:
+    """The hosts of an inventory group."""
+    if group not in topology.groups:
+        hint = "It is a host; name a group that holds it." if group in topology.hosts else nearest(str(group), topology.groups)
+        raise Fault(rule, f"is no group of the inventory: {hint}")
+    members = tuple(topology.hosts[name] for name in topology.groups[group])
+    if not members:
+        raise Fault("RS-EMPTY" if rule == "RS-UNKNOWN" else rule, "is a group without hosts. Add a host to it.")
+    return members
+
+
+def _real_servers(reader: Reader, topology: Topology, port: int | None, raw: Any) -> tuple[RealServer, ...]:
+    entries = listing(raw)
+    if not entries:
+        raise Fault("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")
+    found: list[RealServer] = []
+    for index, entry in enumerate(entries):
+        item = Reader(entry, f"{reader.place}: real_servers, entry {index + 1}", reader.report)
+        group = item.get("group", partial(_members, "RS-UNKNOWN", topology), ())
+        host = item.get("host", partial(_known_host, topology), None)
+        if ("group" in item.raw) == ("host" in item.raw) and item.ok:
+            item.fault("KEY-MISSING", "must name either a group or a host.", next(iter(item.raw.values()), raw))
+        own_port = item.get("port", _port, port)
+        weight = item.get("weight", _weight, 1)
+        if item.finish():
+            at = item.raw.get("host", item.raw.get("group"))
+            found += [RealServer(h, own_port, weight, at) for h in ([host] if host else group)]
+        reader.ok = reader.ok and item.ok
+    return tuple(found)
+
+
+def _known_host(topology: Topology, name: Any) -> Host:
+    if name not in topology.hosts:
+        hint = "It is a group; say group: instead." if name in topology.groups else nearest(str(name), topology.hosts)
+        raise Fault("RS-UNKNOWN", f"is no host of the inventory: {hint}")
+    return topology.hosts[name]

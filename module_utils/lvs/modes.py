@@ -1,0 +1,207 @@
+"""The table of forwarding modes: what each one does to a packet, and what it asks of the network.
+
+Validation, plan, walk and the documentation read this table; a fact about a mode stands here and nowhere else.
+
+Sources: ipvsadm(8); Documentation/networking/ipvs-sysctl.rst; W. Zhang, "Linux Virtual Server for Scalable Network
+Services" (2000), for nat, tun and dr; the triangle mode (enat) and fullnat as the load balancers of large clouds run them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Address(enum.Enum):
+    """Whose address and port a packet carries: the symbols of a packet walk."""
+
+    CLIENT = "CIP:cport"
+    VIRTUAL = "VIP:vport"
+    LOCAL = "LIP:lport"
+    REAL = "RIP:rport"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The addresses of a packet on one part of its way."""
+
+    source: Address
+    destination: Address
+    encapsulated: bool = False  # inside another IPv4 header, DIP -> RIP, protocol 4 (RFC 2003)
+    option: Address | None = None  # carried in a TCP option
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One row of the table.
+
+    `request` is what leaves the director, `reply` what leaves the real server, `seen` the source which the real
+    server's application sees. Sizes are in bytes.
+    """
+
+    name: str
+    title: str
+    ipvs_method: str  # what the kernel is told: gate, masq or ipip
+    request: Leg
+    reply: Leg
+    seen: Address
+    reply_through_director: bool
+    shared_segment: bool  # director and real server must have an interface in the same layer-2 network
+    director_is_gateway: bool  # the reply is only repaired if the real server routes it to the director
+    port_mapping: bool
+    protocols: frozenset[str]
+    vip_device: str | None  # where the real server holds the VIP
+    overhead: int  # what the director adds to every packet
+    director_modules: tuple[str, ...]  # kernel modules beyond ip_vs and its scheduler
+    real_server_modules: tuple[str, ...]
+    promise: str  # the mode in one sentence, for messages and the documentation
+    provisioned: bool  # the roles can make hosts so
+    client_address: str = "none"  # how the application learns CIP where the packet's source is not it
+    local_real_server: bool = False  # the director may be one of its own real servers
+
+
+_BOTH = frozenset({"tcp", "udp"})
+_TCP = frozenset({"tcp"})
+_FULLNAT_REPLY = Leg(Address.REAL, Address.LOCAL)
+
+
+def _fullnat(client_address: str, title: str, seen: Address, option: Address | None, promise: str) -> Mode:
+    return Mode(
+        name="fullnat",
+        title=title,
+        ipvs_method="masq",
+        request=Leg(Address.LOCAL, Address.REAL, option=option),
+        reply=_FULLNAT_REPLY,
+        seen=seen,
+        reply_through_director=True,
+        shared_segment=False,
+        director_is_gateway=False,
+        port_mapping=True,
+        protocols=_TCP if option else _BOTH,
+        vip_device=None,
+        overhead=0,
+        director_modules=("nf_conntrack", "xt_ipvs"),
+        real_server_modules=(),
+        promise=promise,
+        provisioned=False,
+        client_address=client_address,
+    )
+
+
+TABLE: tuple[Mode, ...] = (
+    Mode(
+        name="dr",
+        title="Direct routing",
+        ipvs_method="gate",
+        request=Leg(Address.CLIENT, Address.VIRTUAL),
+        reply=Leg(Address.VIRTUAL, Address.CLIENT),
+        seen=Address.CLIENT,
+        reply_through_director=False,
+        shared_segment=True,
+        director_is_gateway=False,
+        port_mapping=False,
+        protocols=_BOTH,
+        vip_device="lo",
+        overhead=0,
+        director_modules=(),
+        real_server_modules=(),
+        promise="dr rewrites only the destination MAC, so both must share a layer-2 network",
+        provisioned=True,
+    ),
+    Mode(
+        name="nat",
+        title="Network address translation (masquerading)",
+        ipvs_method="masq",
+        request=Leg(Address.CLIENT, Address.REAL),
+        reply=Leg(Address.REAL, Address.CLIENT),
+        seen=Address.CLIENT,
+        reply_through_director=True,
+        shared_segment=True,
+        director_is_gateway=True,
+        port_mapping=True,
+        protocols=_BOTH,
+        vip_device=None,
+        overhead=0,
+        director_modules=(),
+        real_server_modules=(),
+        promise="nat rewrites the destination address and must see the reply to put the VIP back as its source, "
+        "so the director has to be the real server's next hop",
+        provisioned=True,
+    ),
+    _fullnat(
+        "none", "Full NAT", Address.LOCAL, None, "fullnat rewrites both addresses, so any routed network carries it"
+    ),
+    _fullnat(
+        "toa",
+        "Full NAT, client address in a TCP option",
+        Address.CLIENT,
+        Address.CLIENT,
+        "fullnat rewrites both addresses and hands CIP:cport to the real server in a TCP option",
+    ),
+    _fullnat(
+        "restore",
+        "Full NAT, client address restored in the packet (SLB fnat)",
+        Address.CLIENT,
+        Address.CLIENT,
+        "fullnat rewrites both addresses; the client's is put back in front of the real server's stack",
+    ),
+    Mode(
+        name="enat",
+        title="Enhanced NAT (triangle mode)",
+        ipvs_method="masq",
+        request=Leg(Address.VIRTUAL, Address.REAL, option=Address.CLIENT),
+        reply=Leg(Address.VIRTUAL, Address.CLIENT),
+        seen=Address.CLIENT,
+        reply_through_director=False,
+        shared_segment=False,
+        director_is_gateway=False,
+        port_mapping=True,
+        protocols=_TCP,
+        vip_device=None,
+        overhead=8,
+        director_modules=(),
+        real_server_modules=(),
+        promise="enat sends VIP -> RIP with the client's address in a TCP option; the real server replies from the VIP",
+        provisioned=False,
+    ),
+    Mode(
+        name="tun",
+        title="IP-in-IP tunnelling",
+        ipvs_method="ipip",
+        request=Leg(Address.CLIENT, Address.VIRTUAL, encapsulated=True),
+        reply=Leg(Address.VIRTUAL, Address.CLIENT),
+        seen=Address.CLIENT,
+        reply_through_director=False,
+        shared_segment=False,
+        director_is_gateway=False,
+        port_mapping=False,
+        protocols=_BOTH,
+        vip_device="tunl0",
+        overhead=20,
+        director_modules=(),
+        real_server_modules=("ipip",),
+        promise="tun wraps the request in another IP header, so any routed network carries it",
+        provisioned=True,
+    ),
+)
+
+NAMES: tuple[str, ...] = tuple(dict.fromkeys(row.name for row in TABLE))
+CLIENT_ADDRESSES: tuple[str, ...] = tuple(dict.fromkeys(row.client_address for row in TABLE))
+_ROWS = {(row.name, row.client_address): row for row in TABLE}
+
+
+def row(name: str, client_address: str = "none") -> Mode:
+    """The table's row for a mode, and for fullnat for the way its client address travels. KeyError when there is none."""
+    return _ROWS[name, client_address]
+
+
+def alternatives(*, port_mapping: bool, shared_segment: bool, protocol: str) -> tuple[str, ...]:
+    """The modes that would carry a service with these needs, in the table's order."""
+    fitting = (
+        mode.name
+        for mode in TABLE
+        if (mode.port_mapping or not port_mapping)
+        and (shared_segment or not mode.shared_segment)
+        and protocol in mode.protocols
+    )
+    return tuple(dict.fromkeys(fitting))

@@ -1,0 +1,245 @@
+"""What each host has to carry: the desired state that the roles' templates lay out.
+
+A plan is made of plain values (texts, numbers, lists, mappings), so that Ansible can hand a host its own slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Address
+from typing import Any
+
+from .topology import Host, Interface, RealServer, Service, Topology
+
+ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show proto 76`)
+FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
+_METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
+_PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
+_TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """A kernel setting; `key` has slashes, as interface names hold dots (sysctl.d(5))."""
+
+    key: str
+    value: int
+    why: str
+
+
+@dataclass(frozen=True)
+class VirtualAddress:
+    """A VIP on a device, always /32."""
+
+    address: str
+    device: str
+
+
+@dataclass(frozen=True)
+class DefaultRoute:
+    """A default route by a director. `table` is None for the main one."""
+
+    gateway: str
+    device: str
+    table: int | None
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    """Replies of one service leave by another routing table."""
+
+    source: str
+    protocol: str
+    port: int
+    table: int
+
+
+@dataclass(frozen=True)
+class MssClamp:
+    """The largest TCP segment, in bytes, that a real server may announce for a VIP."""
+
+    vip: str
+    mss: int
+
+
+@dataclass(frozen=True)
+class Destination:
+    address: str
+    port: int
+    method: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class VirtualService:
+    """One virtual service as ipvsadm(8) has it."""
+
+    name: str
+    protocol: str
+    address: str
+    port: int
+    scheduler: str
+    persistence_timeout: int
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """Everything lvskit keeps on one host. `interfaces` are those that must exist with their addresses beforehand."""
+
+    host: str
+    interfaces: tuple[tuple[str, str], ...] = ()
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    devices_up: tuple[str, ...] = ()
+    addresses: tuple[VirtualAddress, ...] = ()
+    routes: tuple[DefaultRoute, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
+    mss_clamps: tuple[MssClamp, ...] = ()
+    services: tuple[VirtualService, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as mappings and lists; equal plans give equal texts."""
+        return asdict(self)
+
+
+@dataclass
+class _Builder:
+    """Collects a host's needs service by service; what is needed twice is kept once, in the order it came."""
+
+    topology: Topology
+    host: Host
+    packages: dict[str, None] = field(default_factory=dict)
+    modules: dict[str, None] = field(default_factory=dict)
+    sysctls: dict[str, Sysctl] = field(default_factory=dict)
+    devices_up: dict[str, None] = field(default_factory=dict)
+    addresses: dict[VirtualAddress, None] = field(default_factory=dict)
+    gateways: list[tuple[Service, RealServer, str, str]] = field(default_factory=list)
+    mss: dict[str, int] = field(default_factory=dict)
+    services: list[VirtualService] = field(default_factory=list)
+
+    def sysctl(self, key: str, value: int, why: str) -> None:
+        self.sysctls.setdefault(key, Sysctl(key, value, why))
+
+    def arrives_by(self, interface: Interface | None) -> None:
+        """Requests arrive on `interface`; where the way to their senders is another, strict filtering would drop them."""
+        if interface and interface != self.host.default_interface:
+            why = "clients are reached by another interface"
+            self.sysctl(f"net/ipv4/conf/{interface.name}/rp_filter", 2, why)
+
+    def direct(self, service: Service) -> None:
+        """The host is a director of `service`."""
+        mode = service.mode
+        self.packages["ipvsadm"] = None
+        self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules)))
+        entry = self.topology.vip_interface(service, self.host)
+        self.addresses[VirtualAddress(str(service.vip), entry.name if entry else "lo")] = None
+        self.arrives_by(entry)
+        if mode.reply_through_director:
+            why = "replies pass the director on their way to the client"
+            self.sysctl("net/ipv4/ip_forward", 1, why)
+            why = "a redirect would tell the real server to bypass the director"
+            self.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
+            for interface in self.host.interfaces:
+                self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
+        self.services.append(
+            VirtualService(
+                name=service.name,
+                protocol=_PROTOCOL_FLAGS[service.protocol],
+                address=str(service.vip),
+                port=service.port,
+                scheduler=service.scheduler,
+                persistence_timeout=service.persistence_timeout,
+                destinations=tuple(self._destinations(service)),
+            )
+        )
+
+    def _destinations(self, service: Service) -> Iterator[Destination]:
+        for server in service.real_servers:
+            real = self.topology.real_interface(service, self.host, server.host)
+            if real:
+                method = _METHOD_FLAGS[service.mode.ipvs_method]
+                yield Destination(str(real.address), server.port, method, server.weight)
+
+    def serve(self, service: Service, server: RealServer) -> None:
+        """The host is a real server of `service`."""
+        mode = service.mode
+        self.modules.update(dict.fromkeys(mode.real_server_modules))
+        for director in service.directors:
+            self.arrives_by(self.topology.real_interface(service, director, self.host))
+        if mode.vip_device:
+            for interface in self.host.interfaces:
+                conf = f"net/ipv4/conf/{interface.name}"
+                why = "the director alone answers ARP for the VIP"
+                self.sysctl(f"{conf}/arp_ignore", 1, why)
+                why = "ARP requests must not carry the VIP as sender"
+                self.sysctl(f"{conf}/arp_announce", 2, why)
+            self.addresses[VirtualAddress(str(service.vip), mode.vip_device)] = None
+        if mode.vip_device and mode.overhead:
+            why = "the client of a decapsulated packet is reached by another interface"
+            self.sysctl(f"net/ipv4/conf/{mode.vip_device}/rp_filter", 2, why)
+            self.devices_up[mode.vip_device] = None
+            if service.protocol == "tcp":
+                self.packages["iptables"] = None
+                room = min(self.topology.path_mtu(service, d, self.host) for d in service.directors)
+                mss = room - mode.overhead - _TCP_IP_HEADERS
+                self.mss[str(service.vip)] = min(mss, self.mss.get(str(service.vip), mss))
+        if mode.director_is_gateway:
+            director = service.directors[0]
+            real = self.topology.real_interface(service, director, self.host)
+            gateway = self.topology.gateway(service, director, self.host)
+            if real and gateway:
+                self.gateways.append((service, server, str(gateway), real.name))
+
+    def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
+        """The default routes by directors, and the rules that send single services' replies there."""
+        policies = sorted({(IPv4Address(gw), device) for s, _, gw, device in self.gateways if s.return_path == "policy"})
+        tables = {(str(gateway), device): FIRST_TABLE + i for i, (gateway, device) in enumerate(policies)}
+        routes = {DefaultRoute(gateway, device, table): None for (gateway, device), table in tables.items()}
+        rules = {}
+        for service, server, gateway, device in self.gateways:
+            if service.return_path == "gateway":
+                routes[DefaultRoute(gateway, device, None)] = None
+            else:
+                real = self.topology.real_interface(service, service.directors[0], self.host)
+                table = tables[gateway, device]
+                rules[PolicyRule(str(real.address if real else ""), service.protocol, server.port, table)] = None
+        return tuple(routes), tuple(rules)
+
+    def build(self) -> HostPlan:
+        routes, rules = self.routes()
+        return HostPlan(
+            host=self.host.name,
+            interfaces=tuple((i.name, str(i)) for i in self.host.interfaces),
+            packages=tuple(self.packages),
+            modules=tuple(self.modules),
+            sysctls=tuple(self.sysctls.values()),
+            devices_up=tuple(self.devices_up),
+            addresses=tuple(self.addresses),
+            routes=routes,
+            rules=rules,
+            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+            services=tuple(self.services),
+        )
+
+
+def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, HostPlan]:
+    """The plan of every host, or of `hosts` only. Services whose mode no role can provision are left out."""
+    builders = {name: _Builder(topology, topology.hosts[name]) for name in (hosts or topology.hosts)}
+    for service in topology.services:
+        if not service.mode.provisioned:
+            continue
+        for director in service.directors:
+            if director.name in builders:
+                builders[director.name].direct(service)
+        for server in service.real_servers:
+            if server.host.name in builders:
+                builders[server.host.name].serve(service, server)
+    return {name: builder.build() for name, builder in builders.items()}
+
+
+def plan(topology: Topology, host: str) -> HostPlan:
+    """The desired state of one host."""
+    return plans(topology, [host])[host]

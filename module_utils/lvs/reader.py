@@ -1,0 +1,156 @@
+"""Reads mappings of the inventory key by key, and reports every fault in them instead of stopping at the first."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, TypeVar
+
+from .violations import Violation, listed
+
+T = TypeVar("T")
+REQUIRED: Any = object()
+
+
+class Fault(ValueError):
+    """A value that cannot be read: the rule's id, and what is wrong with the value."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that looks most like `word`, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+class Reader:
+    """One mapping of the contract.
+
+    `get` converts a key's value and reports what the conversion refuses; `finish` reports keys that nobody asked for.
+    `ok` tells whether anything was reported.
+    """
+
+    def __init__(self, raw: Any, place: str, report: Callable[[Violation], None]) -> None:
+        self.place = place
+        self.ok = True
+        self.report = report
+        self._asked: list[str] = []
+        self.raw: Mapping[str, Any] = {}
+        if isinstance(raw, Mapping):
+            self.raw = raw
+        else:
+            self.fault("VALUE-TYPE", f"is {described(raw)}, it must be a mapping of keys to values", raw)
+
+    def fault(self, rule: str, message: str, at: Any) -> None:
+        self.ok = False
+        self.report(Violation(rule, f"{self.place}: {message}", at))
+
+    def get(self, key: str, convert: Callable[[Any], T], default: Any = REQUIRED) -> T | Any:
+        """The converted value of `key`; `default` where it is absent; None after a fault."""
+        self._asked.append(key)
+        if key not in self.raw:
+            if default is REQUIRED:
+                at = next(iter(self.raw.values()), self.raw)
+                self.fault("KEY-MISSING", f"has no {key}. Add {key}: to it.", self.raw.get("name", at))
+                return None
+            return default
+        value = self.raw[key]
+        try:
+            return convert(value)
+        except Fault as fault:
+            self.fault(fault.rule, f"{key}: {value!s} {fault}", value)
+            return None
+
+    def finish(self) -> bool:
+        for key in self.raw:
+            if key not in self._asked:
+                self.fault("KEY-UNKNOWN", f"has an unknown key {key}: {nearest(str(key), self._asked)}", key)
+        return self.ok
+
+
+def described(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, Sequence):
+        return "a list"
+    return f"the value {value}"
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise Fault("VALUE-TYPE", "is not a text")
+    return str(value)
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Fault("VALUE-TYPE", "is neither true nor false")
+    return bool(value)
+
+
+def listing(value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise Fault("VALUE-TYPE", "is not a list")
+    return value
+
+
+def number(rule: str, lowest: int, highest: int) -> Callable[[Any], int]:
+    """A whole number between `lowest` and `highest`; a text of digits counts, as templates give one."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, str) and value.lstrip("-").isdigit():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Fault("VALUE-TYPE", "is not a whole number")
+        if not lowest <= value <= highest:
+            raise Fault(rule, f"is not between {lowest} and {highest}")
+        return int(value)
+
+    return convert
+
+
+def choice(rule: str, options: Sequence[str]) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if value not in options:
+            raise Fault(rule, f"is not one of {listed(options)}")
+        return str(value)
+
+    return convert
+
+
+def address(value: Any) -> IPv4Address:
+    """An IPv4 host address, dotted quad."""
+    try:
+        return IPv4Address(str(value))
+    except AddressValueError:
+        pass
+    try:
+        IPv6Address(str(value))
+    except AddressValueError:
+        raise Fault("ADDRESS-FORMAT", "is not an IPv4 address (write it like 192.0.2.10, without a prefix)") from None
+    raise Fault("IPV6-UNSUPPORTED", "is an IPv6 address, and lvskit does not support IPv6 yet. Use an IPv4 address")
+
+
+def cidr(value: Any) -> IPv4Network:
+    """An IPv4 network without host bits, such as 192.0.2.0/24."""
+    try:
+        return IPv4Network(str(value))
+    except ValueError as error:
+        reason = str(error)
+    try:
+        IPv6Network(str(value), strict=False)
+    except ValueError:
+        if "has host bits set" in reason:
+            meant = IPv4Network(str(value), strict=False)
+            raise Fault("ADDRESS-FORMAT", f"has host bits set. The network is {meant}") from None
+        raise Fault("ADDRESS-FORMAT", "is not an IPv4 network (write it like 192.0.2.0/24)") from None
+    raise Fault("IPV6-UNSUPPORTED", "is an IPv6 network, and lvskit does not support IPv6 yet. Use an IPv4 network")

@@ -1,0 +1,91 @@
+"""Rules about networks, addresses and hosts, whatever the services are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from ..topology import Topology
+from .catalogue import Finding, topology_rule
+
+
+@topology_rule(
+    "VLAN-ID",
+    "VLAN ids outside 1-4094 or used twice",
+    "Two networks with one VLAN id are one broadcast domain: hosts of both would answer each other's ARP requests.",
+)
+def vlan_used_twice(topology: Topology) -> Iterator[Finding]:
+    for first, second in combinations(topology.networks.values(), 2):
+        if first.vlan == second.vlan:
+            yield f"networks {first.name} and {second.name} both use VLAN {first.vlan}. Give each its own id.", second.at
+
+
+@topology_rule(
+    "NETWORK-OVERLAP",
+    "networks whose CIDRs overlap",
+    "A host in both would send a packet for the common addresses by one of them only.",
+)
+def networks_overlap(topology: Topology) -> Iterator[Finding]:
+    for first, second in combinations(topology.networks.values(), 2):
+        if first.cidr.overlaps(second.cidr):
+            yield (
+                f"networks {first.name} ({first.cidr}) and {second.name} ({second.cidr}) overlap. "
+                "Make one of them smaller or move it.",
+                second.at,
+            )
+
+
+@topology_rule(
+    "ADDRESS-NETWORK",
+    "an address outside its network's CIDR, or one that is the network's own or its broadcast address",
+    "Nobody on the segment would send to it directly.",
+)
+def address_is_no_host(topology: Topology) -> Iterator[Finding]:
+    for network in topology.networks.values():
+        if network.gateway and network.gateway not in network.cidr:
+            yield f"network {network.name}: gateway {network.gateway} is outside {network.cidr}. Correct it.", network.at
+    for host in topology.hosts.values():
+        for interface in host.interfaces:
+            cidr = interface.network.cidr
+            if cidr.prefixlen < 31 and interface.address in (cidr.network_address, cidr.broadcast_address):
+                yield (
+                    f"host {host.name}: interface {interface.name}: {interface.address} is the network or broadcast "
+                    f"address of {cidr}. Choose a host address.",
+                    interface.at,
+                )
+
+
+@topology_rule(
+    "ADDRESS-UNIQUE",
+    "one address on two interfaces",
+    "Two hosts would answer ARP for it, and packets reach whichever answered last.",
+)
+def address_used_twice(topology: Topology) -> Iterator[Finding]:
+    seen: dict[object, str] = {}
+    for host in topology.hosts.values():
+        for interface in host.interfaces:
+            place = f"{host.name} ({interface.name})"
+            if interface.address in seen:
+                other = seen[interface.address]
+                yield f"{interface.address} is the address of {other} and of {place}. Change one.", interface.at
+            seen[interface.address] = place
+
+
+@topology_rule(
+    "HOST-INTERFACE",
+    "a director or real server without an interface in any described network",
+    "Without an address in a known network no packet of a service can be planned to or from the host.",
+)
+def host_without_interface(topology: Topology) -> Iterator[Finding]:
+    reported = set()
+    for service in topology.services:
+        places = [(director, service.at("directors")) for director in service.directors]
+        places += [(server.host, server.at) for server in service.real_servers]
+        for host, at in places:
+            if not host.interfaces and host.name not in reported:
+                reported.add(host.name)
+                yield (
+                    f"host {host.name} has no interface on any known network. Say in its host_vars where it is plugged "
+                    "in: lvs_interfaces: {eth1: {network: NAME, address: ADDRESS}}.",
+                    at,
+                )

@@ -1,0 +1,64 @@
+"""The catalogue of rules, and how a rule is written: a generator of messages, registered under an id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..modes import Mode
+from ..topology import Service, Topology
+from ..violations import Violation
+
+Finding = tuple[str, Any]  # the message, and the offending value of the inventory
+TopologyCheck = Callable[[Topology], Iterator[Finding]]
+ServiceCheck = Callable[[Topology, Service], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A constraint. `id` may hold {mode}, the name of the service's mode, or {carrier}, that of what carries the
+    client's address. `reason` speaks of packets.
+    """
+
+    id: str
+    refuses: str
+    reason: str
+    warning: bool
+    violations: Callable[[Topology], Iterator[Violation]]
+
+
+CATALOGUE: list[Rule] = []
+
+
+def topology_rule(id: str, refuses: str, reason: str, *, warning: bool = False) -> Callable[[TopologyCheck], TopologyCheck]:
+    """Registers a check of the environment as a whole."""
+
+    def register(check: TopologyCheck) -> TopologyCheck:
+        def violations(topology: Topology) -> Iterator[Violation]:
+            return (Violation(id, message, at, warning) for message, at in check(topology))
+
+        CATALOGUE.append(Rule(id, refuses, reason, warning, violations))
+        return check
+
+    return register
+
+
+def service_rule(
+    id: str, refuses: str, reason: str, *, when: Callable[[Mode], bool] = lambda mode: True, warning: bool = False
+) -> Callable[[ServiceCheck], ServiceCheck]:
+    """Registers a check of each service whose mode meets `when`; messages are prefixed with the service."""
+
+    def register(check: ServiceCheck) -> ServiceCheck:
+        def violations(topology: Topology) -> Iterator[Violation]:
+            for service in topology.services:
+                if when(service.mode):
+                    carrier = service.mode.name if service.mode.client_address == "none" else "toa"
+                    name = id.format(mode=service.mode.name.upper(), carrier=carrier.upper())
+                    for message, at in check(topology, service):
+                        yield Violation(name, f"{service}: {message}", at, warning)
+
+        CATALOGUE.append(Rule(id, refuses, reason, warning, violations))
+        return check
+
+    return register

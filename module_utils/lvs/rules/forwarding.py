@@ -1,0 +1,225 @@
+"""Rules about the way of a request: from the director to the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import modes
+from ..topology import Host, Service, Topology
+from ..violations import listed
+from .catalogue import Finding, service_rule
+
+
+def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
+    """The modes that would do instead, as a half sentence."""
+    names = modes.alternatives(
+        port_mapping=port_mapping, shared_segment=shared_segment, protocol=service.protocol
+    )
+    return listed([name for name in names if name != service.mode.name])
+
+
+def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
+    """Each director with each real server that has an interface, and the inventory's word for the latter."""
+    for director in service.directors:
+        for server in service.real_servers:
+            if director.interfaces and server.host.interfaces:
+                yield director, server.host, server.at
+
+
+@service_rule(
+    "KEY-MODE",
+    "a key that means nothing in the service's mode",
+    "It would be ignored, and whoever wrote it expects something of it.",
+)
+def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Finding]:
+    if "return_path" in service.source and not service.mode.director_is_gateway:
+        yield f"return_path is for nat only. Leave it out with {service.mode.name}.", service.at("return_path")
+    local = any(modes.Address.LOCAL in (leg.source, leg.destination) for leg in (service.mode.request, service.mode.reply))
+    if service.local_addresses and not local:
+        yield f"local_addresses is for fullnat only. Leave it out with {service.mode.name}.", service.at("local_addresses")
+
+
+@service_rule(
+    "GROUP-MEMBER",
+    "a service's director outside the group directors, or real server outside the group real_servers",
+    "The playbooks provision the hosts of these two groups: the service would be half there.",
+)
+def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding]:
+    wanted = [("directors", director, service.at("directors")) for director in service.directors]
+    wanted += [("real_servers", server.host, server.at) for server in service.real_servers]
+    for group, host, at in wanted:
+        if host.name not in topology.members(group):
+            yield f"host {host.name} is not in the group {group}, so no playbook would provision it. Add it there.", at
+
+
+@service_rule(
+    "RS-DUPLICATE",
+    "the same real server and port twice in a service",
+    "The director's table holds a real server's address and port once.",
+)
+def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]:
+    seen = set()
+    for server in service.real_servers:
+        key = (server.host.name, server.port)
+        if key in seen:
+            yield f"real server {server.host.name} port {server.port} is listed twice. Remove one.", server.at
+        seen.add(key)
+
+
+@service_rule(
+    "SELF-DIRECTOR",
+    "a director among its own real servers",
+    "The VIP would be both answered for and hidden by one host.",
+    when=lambda mode: not mode.local_real_server,
+)
+def director_is_real_server(topology: Topology, service: Service) -> Iterator[Finding]:
+    directors = {director.name for director in service.directors}
+    for server in service.real_servers:
+        if server.host.name in directors:
+            yield f"{server.host.name} is director and real server of this service. Take it out of one.", server.at
+
+
+@service_rule(
+    "{mode}-SAME-VLAN",
+    "a real server with no interface in a VLAN and subnet that the director is in",
+    "dr rewrites only the destination MAC, and a nat reply must be handed to the director as next hop: both need one "
+    "layer-2 segment.",
+    when=lambda mode: mode.shared_segment,
+)
+def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director, host, at in pairs(service):
+        if topology.shared(service, director, host):
+            continue
+        if service.network:
+            missing = [h.name for h in (director, host) if not h.interface_in(service.network)]
+            yield (
+                f"network {service.network.name} (VLAN {service.network.vlan}) is to be shared, but {listed(missing, 'and')} "
+                f"has no interface there. {service.mode.promise}. Plug it in there, or correct network:.",
+                service.at("network"),
+            )
+            continue
+        here = listed([f"VLAN {i.network.vlan} ({i})" for i in host.interfaces], "and")
+        there = listed([str(i.network.vlan) for i in director.interfaces])
+        yield (
+            f"real server {host.name} is on {here}, director {director.name} has no interface there. "
+            f"{service.mode.promise}. Move {host.name} to VLAN {there}, or use {others(service, shared_segment=False)}.",
+            at,
+        )
+
+
+@service_rule(
+    "NETWORK-AMBIGUOUS",
+    "director and real server sharing several networks, with none chosen",
+    "Each has another RIP in it, and only one of them can be the destination.",
+    when=lambda mode: mode.shared_segment,
+)
+def several_shared_segments(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director, host, at in pairs(service):
+        shared = topology.shared(service, director, host)
+        if len(shared) > 1:
+            names = listed([network.name for network in shared])
+            yield f"director {director.name} and {host.name} share several networks. Say network: {names}.", at
+
+
+@service_rule(
+    "{mode}-PORT",
+    "a real server port other than the service's",
+    "The packet reaches the real server with the VIP's port untouched; nothing listens there.",
+    when=lambda mode: not mode.port_mapping,
+)
+def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        if server.port != service.port:
+            yield (
+                f"real server {server.host.name} is to listen on port {server.port}, but {service.mode.name} leaves the "
+                f"port of the request ({service.port}) as it is. Listen on {service.port}, or use "
+                f"{others(service, port_mapping=True)}.",
+                server.at,
+            )
+
+
+@service_rule(
+    "{mode}-ROUTE",
+    "no route between director and real server in the described networks",
+    "The forwarded request, or in fullnat its reply, would have no next hop.",
+    when=lambda mode: not mode.shared_segment,
+)
+def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director, host, at in pairs(service):
+        real = topology.real_interface(service, director, host)
+        if real and not topology.reaches(director, real.address):
+            yield (
+                f"director {director.name} has no route to real server {host.name} ({real}, network {real.network.name}). "
+                "Give both networks a gateway, or put both hosts in one network.",
+                at,
+            )
+            continue
+        for local in service.local_addresses:
+            if topology.network_of(local) and not topology.reaches(host, local):
+                yield (
+                    f"real server {host.name} has no route back to the local address {local}. Give its network a gateway.",
+                    at,
+                )
+
+
+@service_rule(
+    "FULLNAT-LOCAL-ADDRESS",
+    "no local address, or one that is a VIP, another host's address, or in no network of the director",
+    "Replies go to the local address; they must come to this director and nobody else.",
+    when=lambda mode: modes.Address.LOCAL in (mode.request.source, mode.reply.destination),
+)
+def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
+    if not service.local_addresses:
+        yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
+    vips = {other.vip: other for other in topology.services}
+    for address, at in zip(service.local_addresses, service.at("local_addresses")):
+        owner = topology.owners.get(address)
+        network = topology.network_of(address)
+        if address in vips:
+            yield f"local address {address} is the VIP of service {vips[address].name}. Choose another address.", at
+        elif owner and owner not in service.directors:
+            yield f"local address {address} is the address of host {owner.name}. Choose another address.", at
+        elif network and address in (network.gateway, network.cidr.network_address, network.cidr.broadcast_address):
+            yield f"local address {address} is no free address of network {network.name}. Choose another address.", at
+        for director in service.directors:
+            if network is None or not director.interface_in(network):
+                yield f"local address {address} is in no network of director {director.name}. Choose one there.", at
+
+
+@service_rule(
+    "{carrier}-TCP",
+    "a client address in a TCP option for a UDP service",
+    "A UDP datagram has no options to carry it.",
+    when=lambda mode: mode.request.option is not None,
+)
+def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.protocol not in service.mode.protocols:
+        yield (
+            f"{service.protocol} has no options to carry the client's address. Use tcp, or {others(service)}"
+            " without a client_address.",
+            service.at("protocol"),
+        )
+
+
+@service_rule(
+    "{mode}-MTU",
+    "(warning) packets that grow on the way to the real server, with no room and no MSS clamp",
+    "A full-size datagram plus the new header exceeds the MTU and is fragmented or dropped.",
+    when=lambda mode: mode.overhead > 0,
+    warning=True,
+)
+def no_room(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.protocol == "tcp":
+        return  # the role real_server lowers the MSS of its SYN-ACKs
+    for director, host, at in pairs(service):
+        room = topology.path_mtu(service, director, host)
+        edge = topology.vip_interface(service, director)
+        largest = edge.network.mtu if edge else 1500
+        if room < largest + service.mode.overhead:
+            yield (
+                f"datagrams of {room - service.mode.overhead + 1} to {largest} bytes do not fit on the way to {host.name} "
+                f"(MTU {room}, {service.mode.name} adds {service.mode.overhead}), and udp has no MSS to lower. Raise the "
+                f"MTU of that network to {largest + service.mode.overhead}, or keep datagrams smaller.",
+                at,
+            )
+            return

@@ -1,0 +1,146 @@
+"""Rules about the way of a reply: from the real server to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from ..topology import Host, Service, Topology
+from .catalogue import Finding, service_rule, topology_rule
+from .forwarding import others, pairs
+
+
+@service_rule(
+    "{mode}-RETURN",
+    "a real server whose way to clients is the director, or that has none",
+    "The reply leaves with the VIP as source; the director holds that address itself and drops the packet as a martian.",
+    when=lambda mode: not mode.reply_through_director,
+)
+def reply_meets_director(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director, host, at in pairs(service):
+        route = host.default_interface
+        if route and route.network.gateway in director.addresses:
+            yield (
+                f"the default route of real server {host.name} is director {director.name} ({route.network.gateway}), "
+                f"which drops replies from its own VIP. Give network {route.network.name} a gateway that is not the "
+                f"director, or use {others(service)}.",
+                at,
+            )
+        unreachable = [client for client in topology.clients if not _answers(topology, host, client)]
+        if unreachable:
+            client = unreachable[0]
+            yield (
+                f"real server {host.name} replies to clients itself, but has no route to {client.name} "
+                f"({client.interfaces[0]}). Give its network a gateway.",
+                at,
+            )
+
+
+def _answers(topology: Topology, host: Host, client: Host) -> bool:
+    return not client.interfaces or any(topology.reaches(host, i.address) for i in client.interfaces)
+
+
+@service_rule(
+    "{mode}-GATEWAY",
+    "a real server whose default route must be kept while its replies need the director as gateway, or one that would "
+    "need two directors as gateway at once",
+    "A reply that leaves by another gateway keeps the RIP as source, and the client answers it with a reset.",
+    when=lambda mode: mode.director_is_gateway,
+)
+def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        if service.return_path == "gateway" and server.host.keep_default_route:
+            yield (
+                f"real server {server.host.name} must keep its default route (lvs_default_route: keep), but its replies "
+                "have to leave by the director. Say return_path: policy, which routes only this service's replies there.",
+                server.at,
+            )
+    if len(service.directors) > 1:
+        names = " and ".join(director.name for director in service.directors)
+        yield (
+            f"replies would have to leave by {names} at once, and a real server cannot tell by which of them a request "
+            f"came. Give the service one director, or use {others(service)}.",
+            service.at("directors"),
+        )
+
+
+@topology_rule(
+    "NAT-GATEWAY",
+    "one real server with two directors as its gateway",
+    "It has one default route, and one route for the replies of an address and port.",
+)
+def two_gateways(topology: Topology) -> Iterator[Finding]:
+    gateways: dict[tuple[str, ...], tuple[Service, IPv4Address]] = {}
+    for service in topology.services:
+        if not service.mode.director_is_gateway or len(service.directors) != 1:
+            continue
+        for server in service.real_servers:
+            gateway = topology.gateway(service, service.directors[0], server.host)
+            key: tuple[str, ...] = (server.host.name,)
+            if service.return_path == "policy":
+                key = (server.host.name, service.protocol, str(server.port))
+            if gateway is None:
+                continue
+            other, address = gateways.setdefault(key, (service, gateway))
+            if address != gateway:
+                yield (
+                    f"{service}: real server {server.host.name} would need {gateway} as gateway, and {address} for service "
+                    f"{other.name}. Use one director for both, or return_path: policy with different ports.",
+                    server.at,
+                )
+
+
+@service_rule(
+    "{mode}-CLIENT-SUBNET",
+    "(warning) clients in the real servers' own subnet",
+    "The real server has a connected route to them: its reply bypasses the director and arrives from the RIP.",
+    when=lambda mode: mode.director_is_gateway,
+    warning=True,
+)
+def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.return_path == "policy":
+        return  # the policy route holds for neighbours too
+    for director, host, at in pairs(service):
+        for client in topology.clients:
+            real = topology.real_interface(service, director, host)
+            if real and client.interface_in(real.network):
+                yield (
+                    f"client {client.name} is in the subnet of real server {host.name} ({real.network.cidr}): replies to "
+                    "it would bypass the director. Say return_path: policy, or use fullnat.",
+                    at,
+                )
+
+
+@topology_rule(
+    "RS-CONFLICT",
+    "one host asked for things that exclude each other",
+    "A default route at the director and replies that must not pass it cannot both be had; nor a VIP that is local for one "
+    "service and must not be for another.",
+)
+def excluded_roles(topology: Topology) -> Iterator[Finding]:
+    behind: dict[str, Service] = {}
+    for service in topology.services:
+        if service.mode.director_is_gateway and service.return_path == "gateway":
+            behind.update({server.host.name: service for server in service.real_servers})
+    holders: dict[tuple[str, IPv4Address], Service] = {}
+    for service in topology.services:
+        if service.mode.vip_device:
+            holders.update({(server.host.name, service.vip): service for server in service.real_servers})
+    for service in topology.services:
+        for server in service.real_servers:
+            name = server.host.name
+            if not service.mode.reply_through_director and name in behind:
+                other = behind[name]
+                yield (
+                    f"{service}: {name} replies to clients itself, but service {other.name} ({other.mode.name}) makes the "
+                    f"director its default gateway. Say return_path: policy for {other.name}.",
+                    server.at,
+                )
+            other_holder = holders.get((name, service.vip))
+            if other_holder and service.mode.vip_device is None and not service.mode.reply_through_director:
+                yield (
+                    f"{service}: {name} holds the VIP {service.vip} on {other_holder.mode.vip_device} for service "
+                    f"{other_holder.name} ({other_holder.mode.name}); {service.mode.name} needs it to be foreign there. "
+                    "Use another VIP for one of them.",
+                    server.at,
+                )

@@ -1,0 +1,198 @@
+"""An environment as data: networks, hosts and virtual services, and how a packet gets from one to the other.
+
+Only IPv4. Networks that have a gateway are routed to each other; a network without one is isolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from . import modes
+
+
+@dataclass(frozen=True)
+class Network:
+    """One layer-2 segment. `mtu` in bytes."""
+
+    name: str
+    cidr: IPv4Network
+    vlan: int
+    gateway: IPv4Address | None
+    mtu: int = 1500
+    at: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Where a host is plugged into a network."""
+
+    name: str
+    network: Network
+    address: IPv4Address
+    default_route: bool = False
+    at: Any = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.network.cidr.prefixlen}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The next step towards an address: the interface to leave by, and the gateway, or None when it is on the link."""
+
+    interface: Interface
+    gateway: IPv4Address | None
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director."""
+
+    name: str
+    interfaces: tuple[Interface, ...] = ()
+    keep_default_route: bool = False
+    at: Any = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def addresses(self) -> frozenset[IPv4Address]:
+        return frozenset(interface.address for interface in self.interfaces)
+
+    @cached_property
+    def default_interface(self) -> Interface | None:
+        """The interface that the default route leaves by: the one that says so, else the first with a gateway."""
+        usable = [i for i in self.interfaces if i.network.gateway and i.network.gateway not in self.addresses]
+        return next((i for i in usable if i.default_route), usable[0] if usable else None)
+
+    def interface_in(self, network: Network) -> Interface | None:
+        return next((i for i in self.interfaces if i.network.name == network.name), None)
+
+    def route_to(self, destination: IPv4Address) -> Route | None:
+        """The host's own next step towards `destination`, or None when it has no route."""
+        for interface in self.interfaces:
+            if destination in interface.network.cidr:
+                return Route(interface, None)
+        if self.default_interface is None:
+            return None
+        return Route(self.default_interface, self.default_interface.network.gateway)
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A host behind a virtual service: its port there and its weight (0: no new connections)."""
+
+    host: Host
+    port: int
+    weight: int
+    at: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A virtual service. `persistence_timeout` in seconds, 0 for none."""
+
+    name: str
+    vip: IPv4Address
+    port: int
+    protocol: str
+    mode: modes.Mode
+    scheduler: str
+    persistence_timeout: int
+    directors: tuple[Host, ...]
+    real_servers: tuple[RealServer, ...]
+    network: Network | None
+    vip_routed: bool
+    local_addresses: tuple[IPv4Address, ...]
+    return_path: str
+    source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"service {self.name} ({self.vip}:{self.port}, {self.mode.name})"
+
+    def at(self, key: str) -> Any:
+        """The inventory's own value of `key`, or the service's name where the key is not given."""
+        return self.source.get(key, self.source.get("name"))
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Everything the inventory says. Services are those that could be read without a fault."""
+
+    networks: Mapping[str, Network]
+    hosts: Mapping[str, Host]
+    services: tuple[Service, ...]
+    groups: Mapping[str, tuple[str, ...]]
+
+    @property
+    def clients(self) -> tuple[Host, ...]:
+        return tuple(self.hosts[name] for name in self.groups.get("clients", ()))
+
+    def members(self, group: str) -> frozenset[str]:
+        """The names of a group's hosts."""
+        if group not in self._members:
+            self._members[group] = frozenset(self.groups.get(group, ()))
+        return self._members[group]
+
+    @cached_property
+    def _members(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def owners(self) -> Mapping[IPv4Address, Host]:
+        """Which host has an address on one of its interfaces."""
+        return {address: host for host in self.hosts.values() for address in host.addresses}
+
+    def network_of(self, address: IPv4Address) -> Network | None:
+        return next((network for network in self.networks.values() if address in network.cidr), None)
+
+    def reaches(self, host: Host, destination: IPv4Address) -> bool:
+        """Whether the described networks carry a packet from `host` to `destination`."""
+        route = host.route_to(destination)
+        if route is None:
+            return False
+        target = self.network_of(destination)
+        return route.gateway is None or (target is not None and target.gateway is not None)
+
+    def vip_interface(self, service: Service, director: Host) -> Interface | None:
+        """The director's interface in the VIP's own network; None when the VIP is routed to it."""
+        network = self.network_of(service.vip)
+        return director.interface_in(network) if network else None
+
+    def shared(self, service: Service, director: Host, real_server: Host) -> tuple[Network, ...]:
+        """The networks in which both have an interface (only the service's own, where it names one)."""
+        return tuple(
+            interface.network
+            for interface in director.interfaces
+            if real_server.interface_in(interface.network)
+            and (service.network is None or service.network.name == interface.network.name)
+        )
+
+    def real_interface(self, service: Service, director: Host, real_server: Host) -> Interface | None:
+        """The interface whose address is the RIP: in the network both share, else the one of the default route."""
+        shared = self.shared(service, director, real_server)
+        if shared:
+            return real_server.interface_in(shared[0])
+        if service.network and real_server.interface_in(service.network):
+            return real_server.interface_in(service.network)
+        if real_server.default_interface:
+            return real_server.default_interface
+        return real_server.interfaces[0] if real_server.interfaces else None
+
+    def gateway(self, service: Service, director: Host, real_server: Host) -> IPv4Address | None:
+        """The director's address in the network it shares with the real server."""
+        for network in self.shared(service, director, real_server):
+            interface = director.interface_in(network)
+            if interface:
+                return interface.address
+        return None
+
+    def path_mtu(self, service: Service, director: Host, real_server: Host) -> int:
+        """The smallest MTU, in bytes, of the networks that a forwarded request crosses."""
+        real = self.real_interface(service, director, real_server)
+        if real is None:
+            return 1500
+        route = director.route_to(real.address)
+        return min(real.network.mtu, route.interface.network.mtu) if route else real.network.mtu

@@ -1,0 +1,165 @@
+"""Predicts every frame of one connection: which host sends it to which, on which network, with which addresses.
+
+A hop is one frame on one layer-2 segment. A packet that a router forwards makes two hops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from .modes import Address, Leg
+from .topology import Host, Interface, Network, RealServer, Service, Topology
+
+CLIENT_PORT = "cport"  # chosen by the client
+LOCAL_PORT = "lport"  # chosen by the director
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address with its port: a number, or the symbol of a port that is chosen at run time."""
+
+    address: IPv4Address
+    port: int | str
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Packet:
+    """`outer` is the source and destination of an enclosing IPv4 header, `option` an address in a TCP option."""
+
+    protocol: str
+    source: Endpoint
+    destination: Endpoint
+    outer: tuple[IPv4Address, IPv4Address] | None = None
+    option: Endpoint | None = None
+
+    def __str__(self) -> str:
+        inner = f"{self.source} > {self.destination}"
+        if self.option:
+            inner += f" [client {self.option}]"
+        return f"{self.outer[0]} > {self.outer[1]} ({inner})" if self.outer else inner
+
+
+@dataclass(frozen=True)
+class Node:
+    """One end of a hop. A router that the inventory does not name has no `host`."""
+
+    host: str | None
+    interface: str | None
+    address: IPv4Address
+
+    def __str__(self) -> str:
+        return self.host or f"gateway {self.address}"
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One frame: `leg` is request or reply."""
+
+    leg: str
+    network: Network
+    sender: Node
+    receiver: Node
+    packet: Packet
+
+    def __str__(self) -> str:
+        return f"{self.sender} > {self.receiver} on {self.network.name}: {self.packet}"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """All hops in order, and the peer address that the application on the real server sees."""
+
+    hops: tuple[Hop, ...]
+    seen: Endpoint
+
+
+class NoRoute(Exception):
+    """The described networks do not carry the packet; `check` would have refused the service."""
+
+
+def walk(topology: Topology, service: Service, director: Host, server: RealServer, client: Host) -> Walk:
+    """The hops of a request from `client` that `director` gives to `server`, and of its reply.
+
+    Raises NoRoute where the described networks cannot carry one of them.
+    """
+    mode = service.mode
+    entry = topology.vip_interface(service, director) or director.default_interface
+    real = topology.real_interface(service, director, server.host)
+    way = client.route_to(service.vip)
+    if entry is None or real is None or way is None:
+        raise NoRoute(f"{service}: no way from {client.name} by {director.name} to {server.host.name}")
+
+    onward = director.route_to(real.address)
+    if onward is None:
+        raise NoRoute(f"{service}: {director.name} has no route to {real}")
+    local = next(
+        (a for a in service.local_addresses if a in onward.interface.network.cidr),
+        service.local_addresses[0] if service.local_addresses else onward.interface.address,
+    )
+    ends = {
+        Address.CLIENT: Endpoint(way.interface.address, CLIENT_PORT),
+        Address.VIRTUAL: Endpoint(service.vip, service.port),
+        Address.LOCAL: Endpoint(local, LOCAL_PORT),
+        Address.REAL: Endpoint(real.address, server.port),
+    }
+    tunnel = (onward.interface.address, real.address) if mode.request.encapsulated else None
+    asked = Packet(service.protocol, ends[Address.CLIENT], ends[Address.VIRTUAL])
+    forwarded = _packet(service, mode.request, ends, tunnel)
+    replied = _packet(service, mode.reply, ends, None)
+    answered = Packet(service.protocol, ends[Address.VIRTUAL], ends[Address.CLIENT])
+
+    hops = _carry(topology, "request", asked, client, service.vip, director, entry)
+    hops += _carry(topology, "request", forwarded, director, real.address, server.host, real)
+    if not mode.reply_through_director:
+        target = ends[Address.CLIENT].address
+        hops += _carry(topology, "reply", replied, server.host, target, client, way.interface)
+    else:
+        back = onward.interface
+        if mode.director_is_gateway:
+            hops += (Hop("reply", real.network, _node(server.host, real), _node(director, back), replied),)
+        else:
+            inner = next((i for i in director.interfaces if local in i.network.cidr), back)
+            hops += _carry(topology, "reply", replied, server.host, local, director, inner)
+        target = ends[Address.CLIENT].address
+        hops += _carry(topology, "reply", answered, director, target, client, way.interface)
+    return Walk(hops, ends[mode.seen])
+
+
+def _packet(service: Service, leg: Leg, ends: dict[Address, Endpoint], tunnel: tuple[IPv4Address, IPv4Address] | None) -> Packet:
+    option = ends[leg.option] if leg.option else None
+    return Packet(service.protocol, ends[leg.source], ends[leg.destination], tunnel, option)
+
+
+def _node(host: Host, interface: Interface) -> Node:
+    return Node(host.name, interface.name, interface.address)
+
+
+def _carry(
+    topology: Topology, leg: str, packet: Packet, sender: Host, target: IPv4Address, receiver: Host, arrival: Interface
+) -> tuple[Hop, ...]:
+    """The hops of `packet` from `sender`, routed as for `target`, to the interface `arrival` of `receiver`."""
+    route = sender.route_to(target)
+    if route is None:
+        raise NoRoute(f"{sender.name} has no route to {target}")
+    start = _node(sender, route.interface)
+    if route.gateway is None:
+        return (Hop(leg, route.interface.network, start, _node(receiver, arrival), packet),)
+    if arrival.network.gateway is None:
+        raise NoRoute(f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}")
+    first = _gateway(topology, route.interface.network)
+    last = _gateway(topology, arrival.network)
+    return (
+        Hop(leg, route.interface.network, start, first, packet),
+        Hop(leg, arrival.network, last, _node(receiver, arrival), packet),
+    )
+
+
+def _gateway(topology: Topology, network: Network) -> Node:
+    assert network.gateway is not None
+    owner = topology.owners.get(network.gateway)
+    interface = owner.interface_in(network) if owner else None
+    return Node(owner.name if owner else None, interface.name if interface else None, network.gateway)

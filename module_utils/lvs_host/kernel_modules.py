@@ -1,0 +1,54 @@
+"""Kernel modules, recorded in modules-load.d(5). They are loaded when needed and left loaded: others may use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from .resource import HostError, Resource, statements
+
+
+class KernelModules(Resource):
+    title = "kernel modules"
+    path = "/etc/modules-load.d/lvskit.conf"
+
+    def __init__(self, wanted: str, recorded: str, run) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(wanted, recorded, run)
+        self.missing: list[str] = []
+
+    def prepare(self) -> None:
+        names = statements(self.wanted)
+        self.missing = [name for name in names if not os.path.isdir(f"/sys/module/{name}")]
+        release = os.uname().release
+        for name in list(self.missing):
+            code, plan, err = self.run(["modprobe", "--show-depends", name], None)
+            if code:
+                raise HostError(_unavailable(name, release, str(err).strip()))
+            if str(plan).startswith("builtin"):
+                self.missing.remove(name)
+
+    def before(self) -> list[str]:
+        return [name for name in statements(self.wanted) if name not in self.missing]
+
+    def additions(self) -> list[str]:
+        return [f"modprobe {name}" for name in self.missing]
+
+    def removals(self) -> list[str]:
+        return []
+
+    def batch(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            self.output(command.split())
+        self.missing = []
+
+
+def _unavailable(name: str, release: str, reason: str) -> str:
+    if not os.path.isdir(f"/lib/modules/{release}"):
+        return (
+            f"the running kernel {release} has no modules on disk (it was probably upgraded), so {name} cannot be loaded. "
+            "Reboot into the installed kernel."
+        )
+    return (
+        f"the kernel {release} has no module {name} ({reason or 'modprobe does not know it'}). Install a kernel that has it "
+        "(on Debian linux-image-amd64 or linux-image-cloud-amd64), or take the services that need it from this host."
+    )

@@ -1,0 +1,88 @@
+"""iptables rules, in chains of lvskit's own, written with iptables-restore so that everybody else's rules stay.
+
+A chain is named LVSKIT-<built-in chain> and called from that built-in chain of the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .resource import HostError, Resource, statements
+
+PREFIX = "LVSKIT-"
+Chains = dict  # of (table, chain) to its rules
+
+
+def parse(text: str) -> Chains:
+    """lvskit's chains, and the jumps to them, in an iptables-save text; other people's lines are passed over."""
+    chains: Chains = {}
+    table = ""
+    for line in statements(text):
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(f":{PREFIX}"):
+            chains.setdefault((table, line[1:].split()[0]), [])
+        elif line.startswith(f"-A {PREFIX}"):
+            chains.setdefault((table, line.split()[1]), []).append(line)
+        elif line.startswith("-A ") and line.split()[-1].startswith(PREFIX):
+            chains.setdefault((table, line.split()[1]), []).append(line)
+    return chains
+
+
+class Netfilter(Resource):
+    title = "iptables rules"
+    path = "/etc/lvskit/netfilter.rules"
+
+    def __init__(self, wanted: str, recorded: str, run, *, installed: bool) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(wanted, recorded, run)
+        self.installed = installed
+        self.chains = parse(wanted)
+        self.live: Chains = {}
+
+    def prepare(self) -> None:
+        if not self.installed:
+            return
+        for table in sorted({table for table, _ in (*self.chains, *parse(self.recorded))}):
+            self.live.update(parse(self.output(["iptables-save", "--table", table])))
+
+    def before(self) -> list[str]:
+        return [f"-t {table} {rule}" for (table, _), rules in self.live.items() for rule in rules]
+
+    def after(self) -> list[str]:
+        return [f"-t {table} {rule}" for (table, _), rules in self.chains.items() for rule in rules]
+
+    def additions(self) -> list[str]:
+        commands = []
+        for (table, chain), rules in self.chains.items():
+            here = self.live.get((table, chain), [] if not chain.startswith(PREFIX) else None)
+            if chain.startswith(PREFIX):
+                if here != rules:
+                    commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
+            else:
+                commands += [f"-t {table} {rule}" for rule in rules if rule not in here]
+        return [f"iptables {command}" for command in commands]
+
+    def removals(self) -> list[str]:
+        commands = []
+        for (table, chain), rules in self.live.items():
+            if not chain.startswith(PREFIX):
+                gone = [rule for rule in rules if rule not in self.chains.get((table, chain), ())]
+                commands += [f"-t {table} -D {rule.partition(' ')[2]}" for rule in gone]
+        for table, chain in self.live:
+            if chain.startswith(PREFIX) and (table, chain) not in self.chains:
+                commands += [f"-t {table} -F {chain}", f"-t {table} -X {chain}"]
+        return [f"iptables {command}" for command in commands]
+
+    def batch(self, commands: Sequence[str]) -> None:
+        """One atomic iptables-restore for each table; declaring a chain there creates or empties it."""
+        by_table: dict[str, list[str]] = {}
+        for command in commands:
+            _, _, table, rest = command.split(" ", 3)
+            line = f":{rest[3:]} - [0:0]" if rest.startswith("-N ") else rest
+            by_table.setdefault(table, []).append(line)
+        for table, lines in by_table.items():
+            text = "\n".join([f"*{table}", *lines, "COMMIT", ""])
+            try:
+                self.output(["iptables-restore", "--noflush", "--wait"], text)
+            except HostError as error:
+                raise HostError(f"{error}. The rules were: {'; '.join(lines)}") from None

@@ -1,0 +1,103 @@
+"""Addresses, routes and routing rules, in the format that `ip -batch` reads (ip(8)).
+
+Routes and rules carry a routing protocol number of lvskit's own, by which the kernel tells them from everybody else's;
+addresses are lvskit's when the file of record names them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from .resource import HostError, Resource, statements
+
+PROTOCOL = "76"
+
+
+def undo(statement: str) -> str:
+    """The statement that takes back what `statement` did."""
+    words = statement.split()
+    if words[0] == "link":
+        return f"link set dev {words[3]} down"
+    if words[0] == "address":
+        return f"address del {words[2]} dev {words[4]}"
+    return " ".join([words[0], "del", *words[2:]])
+
+
+def live_statements(links: str, routes: str, rules: str) -> set[str]:
+    """What the kernel has, in the words of the file of record. The arguments are the JSON output of ip(8)."""
+    found = set()
+    for link in _json(links):
+        name = link.get("ifname")
+        if "UP" in link.get("flags", ()):
+            found.add(f"link set dev {name} up")
+        for address in link.get("addr_info", ()):
+            if address.get("family") == "inet":
+                text = f"address replace {address['local']}/{address['prefixlen']} dev {name}"
+                found.add(text if address.get("scope") == "global" else f"{text} scope {address.get('scope')}")
+    for route in _json(routes):
+        table = str(route.get("table", "main"))
+        if str(route.get("protocol")) == PROTOCOL and "gateway" in route:
+            verb, where = ("prepend", "") if table == "main" else ("replace", f" table {table}")
+            destination = f"{route['dst']} via {route['gateway']} dev {route['dev']}"
+            found.add(f"route {verb} {destination}{where} protocol {PROTOCOL}")
+    for rule in _json(rules):
+        if str(rule.get("protocol")) == PROTOCOL:
+            found.add(
+                f"rule add from {rule.get('src')} ipproto {rule.get('ipproto')} sport {rule.get('sport')} "
+                f"lookup {rule.get('table')} priority {rule.get('priority')} protocol {PROTOCOL}"
+            )
+    return found
+
+
+def _json(text: str) -> list:  # type: ignore[type-arg]
+    return [item for item in json.loads(text or "[]") if item]
+
+
+class Network(Resource):
+    title = "addresses and routes"
+    path = "/etc/lvskit/network.batch"
+
+    def __init__(self, wanted: str, recorded: str, run, *, interfaces: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(wanted, recorded, run)
+        self.interfaces = interfaces
+        self.live: set[str] = set()
+
+    def prepare(self) -> None:
+        links = self.output(["ip", "-json", "address", "show"])
+        routes = self.output(["ip", "-json", "route", "show", "table", "all", "protocol", PROTOCOL])
+        rules = self.output(["ip", "-json", "rule", "show"])
+        self.live = live_statements(links, routes, rules)
+        present = {link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())} for link in _json(links)}
+        for name, address in self.interfaces.items():
+            if name not in present:
+                raise HostError(
+                    f"the inventory says that interface {name} has {address}, but there is no {name} here (found: "
+                    f"{', '.join(sorted(present))}). Correct lvs_interfaces, or create the interface."
+                )
+            if address not in present[name]:
+                raise HostError(
+                    f"the inventory says that interface {name} has {address}, but it has "
+                    f"{', '.join(sorted(present[name])) or 'no address'}. Correct lvs_interfaces, or the host's network."
+                )
+
+    def before(self) -> list[str]:
+        return [*(line for line in statements(self.wanted) if line in self.live), *self._gone()]
+
+    def additions(self) -> list[str]:
+        return [f"ip {line}" for line in statements(self.wanted) if line not in self.live]
+
+    def removals(self) -> list[str]:
+        return [f"ip {undo(line)}" for line in reversed(self._gone())]
+
+    def _gone(self) -> list[str]:
+        """What is lvskit's, is there, and is no longer wanted."""
+        wanted = set(statements(self.wanted))
+        ours = [line for line in statements(self.recorded) if line.split()[0] in ("address", "link")]
+        marked = sorted(line for line in self.live if line.split()[0] in ("route", "rule"))
+        return [line for line in [*ours, *marked] if line in self.live and line not in wanted]
+
+    def batch(self, commands: Sequence[str]) -> None:
+        if commands:
+            lines = (command.partition(" ")[2] for command in commands)
+            self.output(["ip", "-batch", "-"], "".join(f"{line}\n" for line in lines))

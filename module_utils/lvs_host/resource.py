@@ -1,0 +1,74 @@
+"""What the kinds of state on a host have in common.
+
+Each kind has a *file of record* in the format of the tool that restores it at boot. The file also tells what lvskit put
+there: only that is ever taken away. A resource compares the wanted text, the recorded text and the live state, and names
+the commands that lead from one to the other; nothing changes before `add` or `remove`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+CommandResult = tuple  # of (return code, standard output, standard error)
+CommandRunner = Callable[[Sequence[str], Optional[str]], CommandResult]
+
+
+class HostError(Exception):
+    """Something on the host prevents its plan; the message says what, and the remedy."""
+
+
+class Resource:
+    """One kind of state. Subclasses set `title` and `path`, and implement what is not implemented here."""
+
+    title = ""
+    path = ""
+
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
+        self.wanted = wanted
+        self.recorded = recorded
+        self.run = run
+
+    def prepare(self) -> None:
+        """Reads the live state; raises HostError where the plan cannot be had. Changes nothing."""
+        raise NotImplementedError
+
+    def additions(self) -> list[str]:
+        """What has to be added or altered, as commands a person would type."""
+        raise NotImplementedError
+
+    def removals(self) -> list[str]:
+        """What lvskit once added and the plan no longer has."""
+        raise NotImplementedError
+
+    def before(self) -> list[str]:
+        """The part of the live state that concerns the plan, as lines of the file of record."""
+        raise NotImplementedError
+
+    def after(self) -> list[str]:
+        """The same part once the plan is carried out."""
+        return statements(self.wanted)
+
+    def add(self) -> None:
+        self.batch(self.additions())
+
+    def remove(self) -> None:
+        self.batch(self.removals())
+
+    def batch(self, commands: Sequence[str]) -> None:
+        """Runs what `additions` or `removals` named; raises HostError when the kernel refuses one."""
+        raise NotImplementedError
+
+    def output(self, argv: Sequence[str], stdin: str | None = None) -> str:
+        """The standard output of a command; HostError with its words when it fails."""
+        code, out, err = self.run(argv, stdin)
+        if code:
+            words = (err or out).strip() or f"exit code {code}"
+            raise HostError(f"{self.title}: `{' '.join(argv)}` failed: {words}")
+        return str(out)
+
+
+def statements(text: str) -> list[str]:
+    """The lines of a file of record that say something."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]

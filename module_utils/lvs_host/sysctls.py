@@ -1,0 +1,141 @@
+"""Kernel settings, recorded in sysctl.d(5).
+
+What counts is the value the kernel uses. For an interface's setting that is often a combination with `conf/all`
+(Documentation/networking/ip-sysctl.rst), so the written value alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+from .resource import HostError, Resource, statements
+
+ROOT = "/proc/sys"
+_COMBINED = {"arp_ignore": max, "arp_announce": max, "rp_filter": max, "send_redirects": lambda a, b: int(bool(a or b))}
+# What does as well as the wanted value: arp_ignore=2 hides a VIP on lo as 1 does.
+_EQUIVALENT = {("arp_ignore", 1): (1, 2)}
+
+
+def parse(text: str) -> dict[str, int]:
+    """Keys with slashes to their values. Raises HostError for a line that is no setting."""
+    settings = {}
+    for line in statements(text):
+        key, separator, value = line.partition("=")
+        if not separator:
+            raise HostError(f"kernel settings: cannot read the line `{line}`")
+        settings[key.strip()] = int(value)
+    return settings
+
+
+def effective(key: str, own: int, all_interfaces: int | None) -> int:
+    """The value the kernel uses for `key`, given its own value and that of conf/all."""
+    combine = _COMBINED.get(key.rpartition("/")[2])
+    if combine is None or all_interfaces is None or "/conf/" not in key:
+        return own
+    return int(combine(own, all_interfaces))
+
+
+def acceptable(key: str, wanted: int) -> tuple[int, ...]:
+    """The effective values that serve the purpose of setting `key` to `wanted`."""
+    return _EQUIVALENT.get((key.rpartition("/")[2], wanted), (wanted,))
+
+
+def sibling(key: str) -> str | None:
+    """The conf/all counterpart of an interface's setting."""
+    head, found, rest = key.partition("/conf/")
+    if not found or rest.startswith("all/"):
+        return None
+    return f"{head}/conf/all/{rest.rpartition('/')[2]}"
+
+
+class Sysctls(Resource):
+    title = "kernel settings"
+    path = "/etc/sysctl.d/zz-lvskit.conf"
+    originals_path = "/var/lib/lvskit/sysctls.json"  # what each setting was before lvskit changed it
+
+    def __init__(self, wanted: str, recorded: str, run) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(wanted, recorded, run)
+        self.settings = parse(wanted)
+        self.live: dict[str, int | None] = {}
+        self.originals: dict[str, int] = {}
+
+    def prepare(self) -> None:
+        self.originals = _load(self.originals_path)
+        self.live = {key: _read(key) for key in {**self.settings, **self.originals}}
+        for key, wanted in self.settings.items():
+            other = sibling(key)
+            if other is None:
+                continue
+            combined = self.settings.get(other, _read(other))
+            used = effective(key, wanted, combined)
+            if used not in acceptable(key, wanted):
+                raise HostError(
+                    f"{key} is to be {wanted}, but {other} is {combined} and the kernel combines both to {used}. "
+                    f"Find what sets it (grep -r {other.rpartition('/')[2]} /etc/sysctl.d /etc/sysctl.conf /run/sysctl.d "
+                    f"/usr/lib/sysctl.d) and set it to 0, on the running system too."
+                )
+
+    def before(self) -> list[str]:
+        return [f"{key} = {value}" for key, value in self.live.items() if value is not None]
+
+    def after(self) -> list[str]:
+        settings = {key: self.settings.get(key, self.originals.get(key)) for key in self.live}
+        return [f"{key} = {value}" for key, value in settings.items()]
+
+    def additions(self) -> list[str]:
+        return [f"{key} = {value}" for key, value in self.settings.items() if self.live.get(key) != value]
+
+    def removals(self) -> list[str]:
+        gone = [key for key in self.originals if key not in self.settings]
+        return [f"{key} = {self.originals[key]}" for key in gone if self.live.get(key) not in (None, self.originals[key])]
+
+    def add(self) -> None:
+        changed = parse("\n".join(self.additions()))
+        before = {key: _read(key) for key in changed}
+        known = {**{key: value for key, value in before.items() if value is not None}, **self.originals}
+        if known != self.originals:
+            _store(self.originals_path, known)
+            self.originals = known
+        super().add()
+
+    def remove(self) -> None:
+        super().remove()
+        kept = {key: value for key, value in self.originals.items() if key in self.settings}
+        if kept != self.originals:
+            _store(self.originals_path, kept)
+
+    def batch(self, commands: Sequence[str]) -> None:
+        for key, value in parse("\n".join(commands)).items():
+            try:
+                with open(os.path.join(ROOT, key), "w", encoding="ascii") as file:
+                    file.write(f"{value}\n")
+            except OSError as error:
+                raise HostError(f"kernel settings: cannot set {key} to {value}: {error.strerror}") from error
+
+
+def _read(key: str) -> int | None:
+    """The live value, or None where the kernel has no such setting (yet)."""
+    try:
+        with open(os.path.join(ROOT, key), encoding="ascii") as file:
+            return int(file.read().split()[0])
+    except FileNotFoundError:
+        return None
+
+
+def _load(path: str) -> dict[str, int]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return dict(json.load(file))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _store(path: str, values: dict[str, int]) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(f"{path}.new", "w", encoding="ascii") as file:
+        json.dump(values, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
