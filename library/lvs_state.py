@@ -41,6 +41,13 @@ options:
     description: Interfaces that must be there beforehand, each with its address and prefix length.
     type: dict
     default: {}
+  remove:
+    description:
+      - Whether what the plan no longer has is taken away. Without it the files of record go on naming it.
+      - Real servers are brought to their plan without removals first, then the directors, then real servers once more
+        with removals, so that no director sends to a host that has lost its VIP.
+    type: bool
+    default: true
   purge_foreign:
     description: Whether virtual services that lvskit did not put into the IPVS table are removed from it.
     type: bool
@@ -73,6 +80,12 @@ commands:
   type: list
   elements: str
   sample: ["ipvsadm -a -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
+stale:
+  description: What is to be taken away and was left, with I(remove=false).
+  returned: always
+  type: list
+  elements: str
+  sample: ["ip address del 203.0.113.80/32 dev lo"]
 foreign:
   description: Virtual services in the kernel that are not lvskit's.
   returned: always
@@ -82,14 +95,13 @@ foreign:
 """
 
 import os
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
 from ansible.module_utils.lvs_host.kernel_modules import KernelModules
 from ansible.module_utils.lvs_host.netfilter import Netfilter
 from ansible.module_utils.lvs_host.network import Network
-from ansible.module_utils.lvs_host.resource import HostError, statements
+from ansible.module_utils.lvs_host.resource import HostError
 from ansible.module_utils.lvs_host.sysctls import Sysctls
 
 ARGUMENTS = {
@@ -99,6 +111,7 @@ ARGUMENTS = {
     "ipvs": {"type": "str", "default": ""},
     "network": {"type": "str", "default": ""},
     "interfaces": {"type": "dict", "default": {}},
+    "remove": {"type": "bool", "default": True},
     "purge_foreign": {"type": "bool", "default": False},
 }
 
@@ -115,10 +128,13 @@ def main():
         for resource in resources:
             resource.prepare()
         commands = [(r, "add", r.additions()) for r in resources]
-        commands += [(r, "remove", r.removals()) for r in reversed(resources)]
-        result = report(resources, commands)
+        removals = [(r, "remove", r.removals()) for r in reversed(resources)]
+        commands += removals if module.params["remove"] else []
+        files = {r.path: r.record(keep_stale=not module.params["remove"]) for r in resources}
+        result = report(resources, commands, files)
+        result["stale"] = [] if module.params["remove"] else [line for _, _, lines in removals for line in lines]
         if result["changed"] and not module.check_mode:
-            staged = stage(resources)
+            staged = stage(resources, files)
             try:
                 for resource, verb, lines in commands:
                     if lines:
@@ -128,7 +144,7 @@ def main():
                 for temporary in staged.values():
                     os.unlink(temporary)
                 raise
-            record(resources, staged)
+            record(files, staged)
     except HostError as error:
         so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
         module.fail_json(msg=f"{error}{so_far}", commands=done)
@@ -164,12 +180,13 @@ def wire(module, run):
     ]
 
 
-def report(resources, commands):
+def report(resources, commands, files):
     diff = []
     rewritten = False
     for resource in resources:
         touched = any(lines for other, _, lines in commands if other is resource)
-        changed_file = text_of(resource) != resource.recorded
+        text = files[resource.path]
+        changed_file = text != resource.recorded
         rewritten = rewritten or changed_file
         if touched:
             before, after = (f"{os.linesep.join(lines)}\n" for lines in (resource.before(), resource.after()))
@@ -177,42 +194,35 @@ def report(resources, commands):
         if changed_file:
             header = resource.path
             diff.append(
-                {"before": resource.recorded, "after": text_of(resource), "before_header": header, "after_header": header}
+                {"before": resource.recorded, "after": text, "before_header": header, "after_header": header}
             )
     lines = [line for _, _, some in commands for line in some]
     foreign = [name for r in resources if isinstance(r, IpvsTable) for name in r.foreign]
     return {"changed": bool(lines) or rewritten, "commands": lines, "foreign": foreign, "diff": diff}
 
 
-def text_of(resource):
-    """What the file of record is to hold; nothing where there is nothing to restore."""
-    return resource.wanted if statements(resource.wanted) else ""
-
-
-def stage(resources):
+def stage(resources, files):
     """Writes the new files beside the old ones, so that a full disk is met before anything changes."""
     staged = {}
     for resource in resources:
-        text = text_of(resource)
+        text = files[resource.path]
         if text and text != resource.recorded:
-            directory = os.path.dirname(resource.path)
-            os.makedirs(directory, mode=0o755, exist_ok=True)
-            handle, staged[resource.path] = tempfile.mkstemp(prefix=".lvskit.", dir=directory)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.makedirs(os.path.dirname(resource.path), mode=0o755, exist_ok=True)
+            staged[resource.path] = f"{resource.path}.new"
+            with open(staged[resource.path], "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
     return staged
 
 
-def record(resources, staged):
+def record(files, staged):
     """Puts the new files in place of the old ones: from now on a reboot restores the new plan."""
-    for resource in resources:
-        if resource.path in staged:
-            os.replace(staged[resource.path], resource.path)
-        elif not text_of(resource) and os.path.exists(resource.path):
-            os.unlink(resource.path)
+    for path, text in files.items():
+        if path in staged:
+            os.replace(staged[path], path)
+        elif not text and os.path.exists(path):
+            os.unlink(path)
 
 
 if __name__ == "__main__":

@@ -217,8 +217,7 @@ def _real_servers(reader: Reader, topology: Topology, port: int | None, raw: Any
         weight = item.get("weight", _weight, 1)
         if item.finish():
             at = item.raw.get("host", item.raw.get("group"))
-            found += [RealServer(h, own_port, weight, at) for h in ([host] if host else group)]
-        reader.ok = reader.ok and item.ok
+            found += [RealServer(h, own_port or 0, weight, at) for h in ([host] if host else group)]
     return tuple(found)
 
 

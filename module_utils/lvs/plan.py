@@ -90,7 +90,7 @@ class HostPlan:
 
     host: str
     interfaces: tuple[tuple[str, str], ...] = ()
-    packages: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     devices_up: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class _Builder:
 
     topology: Topology
     host: Host
-    packages: dict[str, None] = field(default_factory=dict)
+    programs: dict[str, None] = field(default_factory=dict)
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     devices_up: dict[str, None] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class _Builder:
     def direct(self, service: Service) -> None:
         """The host is a director of `service`."""
         mode = service.mode
-        self.packages["ipvsadm"] = None
+        self.programs["ipvsadm"] = None
         self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules)))
         entry = self.topology.vip_interface(service, self.host)
         self.addresses[VirtualAddress(str(service.vip), entry.name if entry else "lo")] = None
@@ -182,7 +182,7 @@ class _Builder:
             self.sysctl(f"net/ipv4/conf/{mode.vip_device}/rp_filter", 2, why)
             self.devices_up[mode.vip_device] = None
             if service.protocol == "tcp":
-                self.packages["iptables"] = None
+                self.programs["iptables"] = None
                 room = min(self.topology.path_mtu(service, d, self.host) for d in service.directors)
                 mss = room - mode.overhead - _TCP_IP_HEADERS
                 self.mss[str(service.vip)] = min(mss, self.mss.get(str(service.vip), mss))
@@ -213,7 +213,7 @@ class _Builder:
         return HostPlan(
             host=self.host.name,
             interfaces=tuple((i.name, str(i)) for i in self.host.interfaces),
-            packages=tuple(self.packages),
+            programs=tuple(self.programs),
             modules=tuple(self.modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),

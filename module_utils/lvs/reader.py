@@ -32,7 +32,8 @@ class Reader:
     """One mapping of the contract.
 
     `get` converts a key's value and reports what the conversion refuses; `finish` reports keys that nobody asked for.
-    `ok` tells whether anything was reported.
+    `ok` tells whether the mapping can be used all the same: an unknown key, or a fault where there is a default, leaves
+    the rest usable, so that the rules can be checked as well.
     """
 
     def __init__(self, raw: Any, place: str, report: Callable[[Violation], None]) -> None:
@@ -51,7 +52,7 @@ class Reader:
         self.report(Violation(rule, f"{self.place}: {message}", at))
 
     def get(self, key: str, convert: Callable[[Any], T], default: Any = REQUIRED) -> T | Any:
-        """The converted value of `key`; `default` where it is absent; None after a fault."""
+        """The converted value of `key`; `default` where it is absent or faulty; None where there is no default."""
         self._asked.append(key)
         if key not in self.raw:
             if default is REQUIRED:
@@ -63,14 +64,18 @@ class Reader:
         try:
             return convert(value)
         except Fault as fault:
+            usable = self.ok and default is not REQUIRED
             self.fault(fault.rule, f"{key}: {value!s} {fault}", value)
-            return None
+            self.ok = usable
+            return None if default is REQUIRED else default
 
     def finish(self) -> bool:
+        """Reports unknown keys; whether the mapping can be used."""
+        usable = self.ok
         for key in self.raw:
             if key not in self._asked:
                 self.fault("KEY-UNKNOWN", f"has an unknown key {key}: {nearest(str(key), self._asked)}", key)
-        return self.ok
+        return usable
 
 
 def described(value: Any) -> str:

@@ -134,12 +134,26 @@ class IpvsTable(Resource):
         return render({**kept, **self.table}).splitlines()
 
     def additions(self) -> list[str]:
-        return additions(self.live, self.table)
+        return [f"ipvsadm {line}" for line in additions(self.live, self.table)]
+
+    def stale(self) -> list[str]:
+        recorded = parse(self.recorded)
+        gone: Table = {key: service for key, service in recorded.items() if key in self.live and key not in self.table}
+        lines = render(gone).splitlines()
+        for key in (key for key in recorded if key in self.live and key in self.table):
+            held = self.live[key].destinations
+            missing = [rip for rip in recorded[key].destinations if rip in held and rip not in self.table[key].destinations]
+            lines += [f"-a {' '.join(key)} -r {rip} {held[rip]}" for rip in missing]
+        return lines
+
+    def record(self, *, keep_stale: bool) -> str:
+        return self.wanted + "".join(f"{line}\n" for line in (self.stale() if keep_stale else []))
 
     def removals(self) -> list[str]:
-        return removals(self.live, self.table, parse(self.recorded), foreign=self.purge_foreign)
+        lines = removals(self.live, self.table, parse(self.recorded), foreign=self.purge_foreign)
+        return [f"ipvsadm {line}" for line in lines]
 
     def batch(self, commands: Sequence[str]) -> None:
         if commands:
-            self.output(["ipvsadm", "--restore"], "".join(f"{command}\n" for command in commands))
+            self.output(["ipvsadm", "--restore"], "".join(f"{command[len('ipvsadm '):]}\n" for command in commands))
             self.prepare()

@@ -62,6 +62,9 @@ class Netfilter(Resource):
                 commands += [f"-t {table} {rule}" for rule in rules if rule not in here]
         return [f"iptables {command}" for command in commands]
 
+    def record(self, *, keep_stale: bool) -> str:
+        return self.recorded if keep_stale and self.removals() else super().record(keep_stale=False)
+
     def removals(self) -> list[str]:
         commands = []
         for (table, chain), rules in self.live.items():

@@ -87,6 +87,9 @@ class Network(Resource):
     def additions(self) -> list[str]:
         return [f"ip {line}" for line in statements(self.wanted) if line not in self.live]
 
+    def stale(self) -> list[str]:
+        return self._gone()
+
     def removals(self) -> list[str]:
         return [f"ip {undo(line)}" for line in reversed(self._gone())]
 

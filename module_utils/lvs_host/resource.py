@@ -49,6 +49,21 @@ class Resource:
         """The same part once the plan is carried out."""
         return statements(self.wanted)
 
+    def stale(self) -> list[str]:
+        """The recorded statements that the plan no longer has and the host still carries."""
+        return []
+
+    def record(self, *, keep_stale: bool) -> str:
+        """What the file of record is to hold; nothing where there is nothing to restore.
+
+        While what is stale stays on the host, the file goes on naming it: it is restored at boot, and known as lvskit's.
+        """
+        stale = self.stale() if keep_stale else []
+        if not statements(self.wanted) and not stale:
+            return ""
+        kept = "".join(f"{line}\n" for line in ["# No longer planned, still in use.", *stale]) if stale else ""
+        return self.wanted + kept
+
     def add(self) -> None:
         self.batch(self.additions())
 

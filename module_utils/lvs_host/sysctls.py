@@ -87,6 +87,10 @@ class Sysctls(Resource):
     def additions(self) -> list[str]:
         return [f"{key} = {value}" for key, value in self.settings.items() if self.live.get(key) != value]
 
+    def stale(self) -> list[str]:
+        recorded = parse(self.recorded)
+        return [f"{key} = {recorded[key]}" for key in self.originals if key not in self.settings and key in recorded]
+
     def removals(self) -> list[str]:
         gone = [key for key in self.originals if key not in self.settings]
         return [f"{key} = {self.originals[key]}" for key in gone if self.live.get(key) not in (None, self.originals[key])]

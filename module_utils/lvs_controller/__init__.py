@@ -1,0 +1,1 @@
+"""Runs on the controller: between Ansible's variables and the model."""

@@ -1,0 +1,69 @@
+"""Reads the whole environment from Ansible's variables, once a run, and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs import inventory, rules
+from ansible.module_utils.lvs.topology import Topology
+from ansible.module_utils.lvs.violations import Violation
+
+try:
+    from ansible._internal._datatag._tags import Origin
+except ImportError:  # another ansible-core: messages lose their place, nothing else
+    Origin = None
+
+
+def read(task_vars: Mapping[str, Any], networks: Any, services: Any, *, provision: bool) -> tuple[Topology, list[Violation]]:
+    """The environment's topology and its warnings.
+
+    `provision` also refuses services whose mode no role can provision. Raises AnsibleActionFail with every violation,
+    each with its place in the inventory.
+    """
+    hostvars = task_vars["hostvars"]
+    hosts = {str(name): _lvs_variables(hostvars, name) for name in task_vars["groups"]["all"]}
+    topology, violations = inventory.parse(networks, services, hosts, task_vars["groups"])
+    violations = [*violations, *rules.check(topology)]
+    if provision:
+        violations += rules.unprovisioned(topology)
+    errors = [violation for violation in violations if not violation.warning]
+    if errors:
+        raise AnsibleActionFail(_refusal(violations, len(errors)), obj=errors[0].at)
+    return topology, violations
+
+
+def _lvs_variables(hostvars: Any, name: str) -> dict[str, Any]:
+    """A host's own lvs_ variables; what belongs to the environment as a whole is not templated once a host."""
+    variables = hostvars[name]
+    common = ("lvs_networks", "lvs_services")
+    return {key: None if key in common else variables[key] for key in variables if str(key).startswith("lvs_")}
+
+
+def _refusal(violations: Sequence[Violation], errors: int) -> str:
+    lines = [f"the inventory cannot work: {errors} {'fault' if errors == 1 else 'faults'}. No host was touched."]
+    return "\n\n".join([*lines, *(described(violation) for violation in violations)])
+
+
+def described(violation: Violation) -> str:
+    """The violation with its place in the inventory before it."""
+    place = where(violation.at)
+    kind = "warning: " if violation.warning else ""
+    return f"{place + ': ' if place else ''}{kind}{violation}"
+
+
+def where(value: Any) -> str:
+    """The file, line and column that a value of the inventory comes from; empty where Ansible does not know."""
+    if Origin is None or value is None:
+        return ""
+    origin = Origin.get_tag(value)
+    if origin is None and isinstance(value, Mapping) and value:
+        origin = Origin.get_tag(next(iter(value)))
+    if origin is None or not origin.path:
+        return ""
+    path = Path(origin.path)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return ":".join(str(part) for part in (path, origin.line_num, origin.col_num) if part is not None)
