@@ -16,8 +16,9 @@ from .reader import Fault, Reader, address, choice, cidr, described, flag, listi
 from .topology import Host, Interface, Network, RealServer, Service, Topology
 from .violations import Violation
 
-# ipvsadm(8), --scheduler
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
+# ipvsadm(8), --scheduler. The first ones give every real server of some weight its share of new connections.
+SPREADING_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq")
+SCHEDULERS = (*SPREADING_SCHEDULERS, "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
 HOST_VARIABLES = ("lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route")
 
 _port = number("PORT-RANGE", 1, 65535)

@@ -89,7 +89,7 @@ class HostPlan:
     """Everything lvskit keeps on one host. `interfaces` are those that must exist with their addresses beforehand."""
 
     host: str
-    interfaces: tuple[tuple[str, str], ...] = ()
+    interfaces: dict[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
@@ -212,7 +212,7 @@ class _Builder:
         routes, rules = self.routes()
         return HostPlan(
             host=self.host.name,
-            interfaces=tuple((i.name, str(i)) for i in self.host.interfaces),
+            interfaces={i.name: str(i) for i in self.host.interfaces},
             programs=tuple(self.programs),
             modules=tuple(self.modules),
             sysctls=tuple(self.sysctls.values()),

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares what was captured with what was predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible.module_utils
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.lvs_controller import captures, environment, verification  # noqa: E402
+
+
+class ActionModule(ActionBase):
+    """Runs once for all hosts and touches none of them; see library/lvs_compare.py for its documentation."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset(("networks", "services", "only", "connections", "captures"))
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        given = self._task.args
+        topology, _ = environment.read(task_vars, given["networks"], given["services"], provision=False)
+        expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
+        seen = given["captures"]
+        vantages = {name: captures.vantage(report) for name, report in seen.items()}
+        frames = [frame for name, report in seen.items() for frame in captures.frames(name, report)]
+        frames.sort(key=lambda frame: frame.time)
+        reports = [
+            verification.report(
+                item,
+                [probe for probe in given["connections"] if probe["service"] == item.service.name],
+                frames,
+                vantages,
+            )
+            for item in expected
+        ]
+        blind = sorted({h.name for item in expected for h in (item.client, item.director)} - set(vantages))
+        blind += sorted({name for item in expected for name in item.walks} - set(vantages))
+        lines = [verification.table(reports), ""]
+        for item in reports:
+            lines += [f"{item.expectation.service}", verification.path(item)]
+            lines += [f"    DIFFERS {failure}" for failure in item.failures]
+        if blind:
+            lines.append(f"No capture from {', '.join(blind)}: their hops were not compared.")
+        self._display.display("\n".join(["", *lines, ""]))
+        failed = [item.expectation.service.name for item in reports if item.failures]
+        if failed or blind:
+            what = f"{', '.join(failed)} did not behave as predicted" if failed else "not every hop could be compared"
+            details = [f"{r.expectation.service}: {failure}" for r in reports for failure in r.failures]
+            raise AnsibleActionFail("\n".join([f"{what}.", *details]))
+        result["report"] = lines
+        return result

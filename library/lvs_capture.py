@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Captures packets on several interfaces of a host while a probe runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_capture
+short_description: Capture packets on a host's interfaces
+version_added: "1.0.0"
+description:
+  - Starts one tcpdump for each interface, and later stops them and returns what they captured.
+  - The captures are bounded in time and in packets, and read-only for the traffic.
+options:
+  state:
+    description: C(started) begins to capture, C(stopped) ends it and returns the captures.
+    type: str
+    choices: [started, stopped]
+    required: true
+  interfaces:
+    description: The interfaces to capture on.
+    type: list
+    elements: str
+    required: true
+  filter:
+    description: A capture filter, pcap-filter(7).
+    type: str
+    default: ""
+  seconds:
+    description: When the captures end by themselves.
+    type: int
+    default: 120
+  packets:
+    description: After how many packets a capture ends by itself.
+    type: int
+    default: 50000
+attributes:
+  check_mode: {support: full, description: Nothing on the host changes; it captures in check mode too.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Begin to capture
+  lvs_capture:
+    state: started
+    interfaces: [eth1]
+    filter: host 203.0.113.80 and tcp port 80
+"""
+
+RETURN = r"""
+captures:
+  description: For each interface its pcap file, gzipped, in base64.
+  returned: when stopped
+  type: dict
+macs:
+  description: The MAC address of each interface.
+  returned: when stopped
+  type: dict
+neighbours:
+  description: The MAC address of each neighbour that the host knows, by IPv4 address.
+  returned: when stopped
+  type: dict
+"""
+
+import base64
+import glob
+import gzip
+import json
+import os
+import signal
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DIRECTORY = "/run/lvskit-capture"
+SNAP_LENGTH = "160"  # bytes: Ethernet, two IPv4 headers and TCP with all its options
+
+ARGUMENTS = {
+    "state": {"type": "str", "choices": ["started", "stopped"], "required": True},
+    "interfaces": {"type": "list", "elements": "str", "required": True},
+    "filter": {"type": "str", "default": ""},
+    "seconds": {"type": "int", "default": 120},
+    "packets": {"type": "int", "default": 50000},
+}
+
+
+def main():
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    if module.params["state"] == "started":
+        start(module)
+        module.exit_json(changed=False)
+    module.exit_json(changed=False, **stop(module))
+
+
+def start(module):
+    tcpdump = module.get_bin_path("tcpdump")
+    if tcpdump is None:
+        module.fail_json(msg="this host has no tcpdump, so its packets cannot be captured. Install the package tcpdump on it.")
+    end_captures()
+    os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
+    for old in glob.glob(f"{DIRECTORY}/*"):
+        os.unlink(old)
+    for interface in module.params["interfaces"]:
+        base = f"{DIRECTORY}/{interface}"
+        limits = ["timeout", str(module.params["seconds"])]
+        command = [tcpdump, "-i", interface, "-U", "-s", SNAP_LENGTH, "-c", str(module.params["packets"]), "-w", f"{base}.pcap"]
+        command += ["-Z", "root", module.params["filter"]]
+        spawn(limits + command, f"{base}.log", f"{base}.pid")
+    for interface in module.params["interfaces"]:
+        await_start(module, f"{DIRECTORY}/{interface}")
+
+
+def spawn(command, log, pid_file):
+    """Starts a program that outlives this module."""
+    pid = os.fork()
+    if pid:
+        with open(pid_file, "w", encoding="ascii") as file:
+            file.write(str(pid))
+        return
+    os.setsid()
+    null, out = os.open(os.devnull, os.O_RDWR), os.open(log, os.O_WRONLY | os.O_CREAT, 0o600)
+    for descriptor, target in ((null, 0), (null, 1), (out, 2)):
+        os.dup2(descriptor, target)
+    os.closerange(3, 256)
+    os.execvp(command[0], command)
+
+
+def await_start(module, base):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with open(f"{base}.log", encoding="utf-8", errors="replace") if os.path.exists(f"{base}.log") else open(os.devnull) as file:
+            words = file.read()
+        if "listening on" in words:
+            return
+        if "tcpdump:" in words.replace("tcpdump: listening", "") and not alive(base):
+            break
+        time.sleep(0.05)
+    end_captures()
+    module.fail_json(msg=f"cannot capture on {os.path.basename(base)}: {words.strip() or 'tcpdump did not start'}")
+
+
+def alive(base):
+    try:
+        with open(f"{base}.pid", encoding="ascii") as file:
+            return os.waitpid(int(file.read()), os.WNOHANG) == (0, 0)
+    except (FileNotFoundError, ChildProcessError):
+        return False
+
+
+def end_captures():
+    """Ends the captures that an earlier call began, and waits until their files are complete."""
+    for pid_file in glob.glob(f"{DIRECTORY}/*.pid"):
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        interface = os.path.basename(pid_file)[: -len(".pid")]
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+                ours = f"{DIRECTORY}/{interface}.pcap" in file.read()
+            if ours:
+                os.kill(pid, signal.SIGTERM)
+            for _ in range(100):
+                if not ours or not os.path.exists(f"/proc/{pid}"):
+                    break
+                time.sleep(0.05)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        os.unlink(pid_file)
+
+
+def stop(module):
+    time.sleep(0.3)  # the last frames are on their way through the kernel's buffer
+    end_captures()
+    captures, macs = {}, {}
+    for interface in module.params["interfaces"]:
+        path = f"{DIRECTORY}/{interface}.pcap"
+        if not os.path.exists(path):
+            module.fail_json(msg=f"there is no capture of {interface}: start one first.")
+        with open(path, "rb") as file:
+            captures[interface] = base64.b64encode(gzip.compress(file.read(), 6)).decode("ascii")
+        os.unlink(path)
+        with open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
+            macs[interface] = file.read().strip()
+    _, out, _ = module.run_command(["ip", "-json", "-4", "neighbour", "show"], check_rc=True)
+    neighbours = {n["dst"]: n["lladdr"] for n in json.loads(out or "[]") if "lladdr" in n}
+    return {"captures": captures, "macs": macs, "neighbours": neighbours}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Compares captured frames with a predicted walk, and names the hop where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+
+from .topology import Service
+from .walk import CLIENT_PORT, Endpoint, Hop, Node, Packet, Walk
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as one interface of one host saw it. `length` in bytes on the wire, `time` in seconds."""
+
+    host: str
+    interface: str
+    leaving: bool
+    source_mac: str
+    destination_mac: str
+    packet: Packet
+    length: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Vantage:
+    """A host that captured: the MACs of its interfaces, and what its neighbour tables say of others."""
+
+    macs: Mapping[str, str]
+    neighbours: Mapping[IPv4Address, str]
+
+
+@dataclass
+class Connection:
+    """One connection of a probe: what was predicted and seen. `differences` is empty when both agree."""
+
+    client_port: int
+    real_server: str | None
+    walk: Walk | None
+    frames: Sequence[Frame]
+    differences: list[str] = field(default_factory=list)
+
+    def bytes_at(self, host: str) -> int:
+        """Bytes in and out of a host, both counted."""
+        return sum(frame.length for frame in self.frames if frame.host == host)
+
+
+def concerns(packet: Packet, client: IPv4Address, client_port: int) -> bool:
+    """Whether the packet belongs to the client's connection, in either direction."""
+    end = Endpoint(client, client_port)
+    return end in (packet.source, packet.destination, packet.option)
+
+
+def bind(packet: Packet, symbol: str, port: int) -> Packet:
+    """The packet with a symbolic port replaced by the real one."""
+
+    def end(endpoint: Endpoint) -> Endpoint:
+        return Endpoint(endpoint.address, port) if endpoint.port == symbol else endpoint
+
+    option = end(packet.option) if packet.option else None
+    return replace(packet, source=end(packet.source), destination=end(packet.destination), option=option)
+
+
+def compare(
+    service: Service,
+    walks: Mapping[str, Walk],
+    director: str,
+    client_port: int,
+    frames: Sequence[Frame],
+    vantages: Mapping[str, Vantage],
+) -> Connection:
+    """Holds the frames of one connection against the walk by the real server that it went to.
+
+    `walks` has one walk for each real server's name; `frames` are those of this connection alone.
+    """
+    server = next((frame.host for frame in frames if frame.host in walks), None)
+    if server is None:
+        server = _chosen_by_director(walks, director, client_port, frames)
+    if server is None:
+        connection = Connection(client_port, None, None, frames)
+        connection.differences.append(_never_forwarded(service, director, frames))
+        return connection
+    connection = Connection(client_port, server, walks[server], frames)
+    unexplained = list(frames)
+    for hop in walks[server].hops:
+        packet = bind(hop.packet, CLIENT_PORT, client_port)
+        difference, explained = _hop(hop, packet, frames, vantages)
+        unexplained = [frame for frame in unexplained if frame not in explained]
+        if difference:
+            connection.differences.append(difference)
+    strangers = {f"{frame.host} {frame.interface}: {frame.packet}": frame for frame in unexplained}
+    for frame in strangers.values():
+        connection.differences.append(_stranger(frame, vantages))
+    return connection
+
+
+def _hop(
+    hop: Hop, packet: Packet, frames: Sequence[Frame], vantages: Mapping[str, Vantage]
+) -> tuple[str | None, list[Frame]]:
+    """What differs at this hop, if anything, and the frames that the hop explains."""
+    explained: list[Frame] = []
+    for node, leaving in ((hop.sender, True), (hop.receiver, False)):
+        vantage = vantages.get(node.host or "")
+        if vantage is None:
+            continue  # nobody captured there
+        here = [f for f in frames if f.host == node.host and f.interface == node.interface and f.leaving == leaving]
+        same = [frame for frame in here if frame.packet == packet]
+        place = f"{'leaving' if leaving else 'arriving at'} {node.host} ({node.interface})"
+        where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
+        if not same:
+            return f"{where}: {packet} was not seen {place}", explained
+        sender, receiver = _mac(hop.sender, vantage, vantages), _mac(hop.receiver, vantage, vantages)
+        for frame in same:
+            if sender and frame.source_mac != sender:
+                return f"{where}: source MAC is {frame.source_mac}, expected {sender}", explained + same
+            if receiver and frame.destination_mac != receiver:
+                return f"{where}: destination MAC is {frame.destination_mac}, expected {receiver}", explained + same
+        explained += same
+    return None, explained
+
+
+def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str | None:
+    """The MAC of one end of a hop: its own where it captured, else what the capturing host's neighbour table says."""
+    own = vantages.get(node.host or "")
+    if own and node.interface in own.macs:
+        return own.macs[node.interface]
+    return vantage.neighbours.get(node.address)
+
+
+def _chosen_by_director(
+    walks: Mapping[str, Walk], director: str, client_port: int, frames: Sequence[Frame]
+) -> str | None:
+    """The real server to which the director sent the request, when that host itself saw nothing."""
+    sent = {frame.packet for frame in frames if frame.host == director and frame.leaving}
+    for name, walk in walks.items():
+        forwarded = next((hop.packet for hop in walk.hops if hop.sender.host == director and hop.leg == "request"), None)
+        ambiguous = [w for w in walks.values() if any(h.packet == forwarded for h in w.hops)]
+        if forwarded and len(ambiguous) == 1 and bind(forwarded, CLIENT_PORT, client_port) in sent:
+            return name
+    return None
+
+
+def _never_forwarded(service: Service, director: str, frames: Sequence[Frame]) -> str:
+    if any(frame.host == director and not frame.leaving for frame in frames):
+        return f"request: reached {director}, which forwarded it to no real server of {service.name}"
+    if frames:
+        return f"request: left the client, but never arrived at director {director}"
+    return "request: nothing was captured, not even leaving the client"
+
+
+def _stranger(frame: Frame, vantages: Mapping[str, Vantage]) -> str:
+    names = {mac: host for host, vantage in vantages.items() for mac in vantage.macs.values()}
+    way = "to" if frame.leaving else "from"
+    mac = frame.destination_mac if frame.leaving else frame.source_mac
+    return f"unexpected: {frame.packet} seen at {frame.host} ({frame.interface}), {way} {names.get(mac, mac)}"

@@ -1,0 +1,64 @@
+"""Reads packet captures into the model's frames, with scapy."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from ansible.module_utils.lvs.observation import Frame, Vantage
+from ansible.module_utils.lvs.walk import Endpoint, Packet
+
+CLIENT_ADDRESS_OPTION = 254  # TCP option kind, length 8: port and address in network byte order
+
+
+def vantage(report: Mapping[str, Any]) -> Vantage:
+    """What a host's lvs_capture said of its own interfaces and its neighbours."""
+    neighbours = {IPv4Address(str(address)): str(mac) for address, mac in report["neighbours"].items()}
+    return Vantage({str(name): str(mac) for name, mac in report["macs"].items()}, neighbours)
+
+
+def frames(host: str, report: Mapping[str, Any]) -> Iterator[Frame]:
+    """Every TCP or UDP frame, also inside an IPv4 tunnel, that a host captured."""
+    from scapy.utils import RawPcapReader
+
+    for interface, encoded in report["captures"].items():
+        own = str(report["macs"][interface])
+        for data, meta in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(str(encoded))))):
+            source, destination, packet = dissect(data)
+            if packet is not None:
+                time = meta.sec + meta.usec / 1e6
+                yield Frame(host, str(interface), source == own, source, destination, packet, meta.wirelen, time)
+
+
+def dissect(data: bytes) -> tuple[str, str, Packet | None]:
+    """Source and destination MAC of an Ethernet frame, and the packet in it; None where it is neither TCP nor UDP."""
+    from scapy.layers.inet import IP, TCP, UDP
+    from scapy.layers.l2 import Ether
+
+    frame = Ether(data)
+    ip = frame.getlayer(IP)
+    outer = None
+    if ip is not None and ip.proto == 4 and isinstance(ip.payload, IP):
+        outer = (IPv4Address(ip.src), IPv4Address(ip.dst))
+        ip = ip.payload
+    transport = ip.payload if ip is not None else None
+    if isinstance(transport, TCP):
+        protocol, option = "tcp", _client_address(transport.options)
+    elif isinstance(transport, UDP):
+        protocol, option = "udp", None
+    else:
+        return frame.src, frame.dst, None
+    source = Endpoint(IPv4Address(ip.src), transport.sport)
+    destination = Endpoint(IPv4Address(ip.dst), transport.dport)
+    return frame.src, frame.dst, Packet(protocol, source, destination, outer, option)
+
+
+def _client_address(options: Any) -> Endpoint | None:
+    for kind, value in options or ():
+        if kind == CLIENT_ADDRESS_OPTION and isinstance(value, bytes) and len(value) == 6:
+            return Endpoint(IPv4Address(value[2:]), int.from_bytes(value[:2], "big"))
+    return None
