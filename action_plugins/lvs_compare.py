@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import captures, environment, verification  # noqa: E402
+from ansible.module_utils.lvs_controller import captures, environment, verification
 
 
 class ActionModule(ActionBase):

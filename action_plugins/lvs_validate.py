@@ -10,8 +10,8 @@ from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs import plan  # noqa: E402
-from ansible.module_utils.lvs_controller import environment  # noqa: E402
+from ansible.module_utils.lvs import plan
+from ansible.module_utils.lvs_controller import environment
 
 
 class ActionModule(ActionBase):

@@ -96,7 +96,9 @@ def main():
 def start(module):
     tcpdump = module.get_bin_path("tcpdump")
     if tcpdump is None:
-        module.fail_json(msg="this host has no tcpdump, so its packets cannot be captured. Install the package tcpdump on it.")
+        module.fail_json(
+            msg="this host has no tcpdump, so its packets cannot be captured. Install the package tcpdump on it."
+        )
     end_captures()
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     for old in glob.glob(f"{DIRECTORY}/*"):
@@ -104,7 +106,18 @@ def start(module):
     for interface in module.params["interfaces"]:
         base = f"{DIRECTORY}/{interface}"
         limits = ["timeout", str(module.params["seconds"])]
-        command = [tcpdump, "-i", interface, "-U", "-s", SNAP_LENGTH, "-c", str(module.params["packets"]), "-w", f"{base}.pcap"]
+        command = [
+            tcpdump,
+            "-i",
+            interface,
+            "-U",
+            "-s",
+            SNAP_LENGTH,
+            "-c",
+            str(module.params["packets"]),
+            "-w",
+            f"{base}.pcap",
+        ]
         command += ["-Z", "root", module.params["filter"]]
         spawn(limits + command, f"{base}.log", f"{base}.pid")
     for interface in module.params["interfaces"]:
@@ -129,7 +142,11 @@ def spawn(command, log, pid_file):
 def await_start(module, base):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        with open(f"{base}.log", encoding="utf-8", errors="replace") if os.path.exists(f"{base}.log") else open(os.devnull) as file:
+        with (
+            open(f"{base}.log", encoding="utf-8", errors="replace")
+            if os.path.exists(f"{base}.log")
+            else open(os.devnull) as file
+        ):
             words = file.read()
         if "listening on" in words:
             return

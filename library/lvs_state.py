@@ -149,7 +149,9 @@ def main():
         so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
         module.fail_json(msg=f"{error}{so_far}", commands=done)
     except OSError as error:
-        module.fail_json(msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done)
+        module.fail_json(
+            msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done
+        )
     module.exit_json(**result)
 
 
@@ -190,12 +192,12 @@ def report(resources, commands, files):
         rewritten = rewritten or changed_file
         if touched:
             before, after = (f"{os.linesep.join(lines)}\n" for lines in (resource.before(), resource.after()))
-            diff.append({"before": before, "after": after, "before_header": resource.title, "after_header": resource.title})
+            diff.append(
+                {"before": before, "after": after, "before_header": resource.title, "after_header": resource.title}
+            )
         if changed_file:
             header = resource.path
-            diff.append(
-                {"before": resource.recorded, "after": text, "before_header": header, "after_header": header}
-            )
+            diff.append({"before": resource.recorded, "after": text, "before_header": header, "after_header": header})
     lines = [line for _, _, some in commands for line in some]
     foreign = [name for r in resources if isinstance(r, IpvsTable) for name in r.foreign]
     return {"changed": bool(lines) or rewritten, "commands": lines, "foreign": foreign, "diff": diff}

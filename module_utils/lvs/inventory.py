@@ -40,7 +40,9 @@ def parse(
     known = _networks(networks, violations.append)
     read_hosts = {name: _host(name, variables, known, violations.append) for name, variables in hosts.items()}
     topology = Topology(known, read_hosts, (), {name: tuple(members) for name, members in groups.items()})
-    read = (_service(raw, i, topology, violations.append) for i, raw in enumerate(_list_of_services(services, violations)))
+    read = (
+        _service(raw, i, topology, violations.append) for i, raw in enumerate(_list_of_services(services, violations))
+    )
     return Topology(known, read_hosts, tuple(s for s in read if s), topology.groups), violations
 
 
@@ -171,14 +173,18 @@ def _mode(reader: Reader) -> Any:
         at = reader.raw["client_address"]
         ways = {row.name for row in modes.TABLE if row.client_address == client_address}
         others = " and ".join(sorted(ways))
-        reader.fault("KEY-MODE", f"client_address: {client_address} is for {others} only. Leave it out with {name}.", at)
+        reader.fault(
+            "KEY-MODE", f"client_address: {client_address} is for {others} only. Leave it out with {name}.", at
+        )
         return None
 
 
 def _health_check(reader: Reader, report: Any) -> None:
     check = reader.get("health_check", lambda value: value, None)
     if check is not None:
-        message = f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
+        message = (
+            f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
+        )
         report(Violation("HEALTH-CHECK", message, check, warning=True))
 
 
@@ -195,7 +201,11 @@ def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
 def _members(rule: str, topology: Topology, group: Any) -> tuple[Host, ...]:
     """The hosts of an inventory group."""
     if group not in topology.groups:
-        hint = "It is a host; name a group that holds it." if group in topology.hosts else nearest(str(group), topology.groups)
+        hint = (
+            "It is a host; name a group that holds it."
+            if group in topology.hosts
+            else nearest(str(group), topology.groups)
+        )
         raise Fault(rule, f"is no group of the inventory: {hint}")
     members = tuple(topology.hosts[name] for name in topology.groups[group])
     if not members:

@@ -124,7 +124,7 @@ def _hop(
 def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str | None:
     """The MAC of one end of a hop: its own where it captured, else what the capturing host's neighbour table says."""
     own = vantages.get(node.host or "")
-    if own and node.interface in own.macs:
+    if own and node.interface and node.interface in own.macs:
         return own.macs[node.interface]
     return vantage.neighbours.get(node.address)
 
@@ -135,7 +135,9 @@ def _chosen_by_director(
     """The real server to which the director sent the request, when that host itself saw nothing."""
     sent = {frame.packet for frame in frames if frame.host == director and frame.leaving}
     for name, walk in walks.items():
-        forwarded = next((hop.packet for hop in walk.hops if hop.sender.host == director and hop.leg == "request"), None)
+        forwarded = next(
+            (hop.packet for hop in walk.hops if hop.sender.host == director and hop.leg == "request"), None
+        )
         ambiguous = [w for w in walks.values() if any(h.packet == forwarded for h in w.hops)]
         if forwarded and len(ambiguous) == 1 and bind(forwarded, CLIENT_PORT, client_port) in sent:
             return name
@@ -154,4 +156,4 @@ def _stranger(frame: Frame, vantages: Mapping[str, Vantage]) -> str:
     names = {mac: host for host, vantage in vantages.items() for mac in vantage.macs.values()}
     way = "to" if frame.leaving else "from"
     mac = frame.destination_mac if frame.leaving else frame.source_mac
-    return f"unexpected: {frame.packet} seen at {frame.host} ({frame.interface}), {way} {names.get(mac, mac)}"
+    return f"unexpected: {frame.packet} seen at {frame.host} ({frame.interface}), {way} {names.get(mac) or mac}"

@@ -195,10 +195,12 @@ class _Builder:
 
     def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
         """The default routes by directors, and the rules that send single services' replies there."""
-        policies = sorted({(IPv4Address(gw), device) for s, _, gw, device in self.gateways if s.return_path == "policy"})
+        policies = sorted(
+            {(IPv4Address(gw), device) for s, _, gw, device in self.gateways if s.return_path == "policy"}
+        )
         tables = {(str(gateway), device): FIRST_TABLE + i for i, (gateway, device) in enumerate(policies)}
         routes = {DefaultRoute(gateway, device, table): None for (gateway, device), table in tables.items()}
-        rules = {}
+        rules: dict[PolicyRule, None] = {}
         for service, server, gateway, device in self.gateways:
             if service.return_path == "gateway":
                 routes[DefaultRoute(gateway, device, None)] = None

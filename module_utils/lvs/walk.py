@@ -129,7 +129,9 @@ def walk(topology: Topology, service: Service, director: Host, server: RealServe
     return Walk(hops, ends[mode.seen])
 
 
-def _packet(service: Service, leg: Leg, ends: dict[Address, Endpoint], tunnel: tuple[IPv4Address, IPv4Address] | None) -> Packet:
+def _packet(
+    service: Service, leg: Leg, ends: dict[Address, Endpoint], tunnel: tuple[IPv4Address, IPv4Address] | None
+) -> Packet:
     option = ends[leg.option] if leg.option else None
     return Packet(service.protocol, ends[leg.source], ends[leg.destination], tunnel, option)
 
@@ -149,7 +151,9 @@ def _carry(
     if route.gateway is None:
         return (Hop(leg, route.interface.network, start, _node(receiver, arrival), packet),)
     if arrival.network.gateway is None:
-        raise NoRoute(f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}")
+        raise NoRoute(
+            f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}"
+        )
     first = _gateway(topology, route.interface.network)
     last = _gateway(topology, arrival.network)
     return (

@@ -17,7 +17,9 @@ except ImportError:  # another ansible-core: messages lose their place, nothing 
     Origin = None
 
 
-def read(task_vars: Mapping[str, Any], networks: Any, services: Any, *, provision: bool) -> tuple[Topology, list[Violation]]:
+def read(
+    task_vars: Mapping[str, Any], networks: Any, services: Any, *, provision: bool
+) -> tuple[Topology, list[Violation]]:
     """The environment's topology and its warnings.
 
     `provision` also refuses services whose mode no role can provision. Raises AnsibleActionFail with every violation,

@@ -78,7 +78,9 @@ def capture_filter(expected: Iterable[Expectation]) -> str:
                     continue
                 ends = (hop.packet.source, hop.packet.destination)
                 port = next(end.port for end in ends if isinstance(end.port, int))
-                terms[f"({hop.packet.protocol} port {port} and host {ends[0].address} and host {ends[1].address})"] = None
+                terms[f"({hop.packet.protocol} port {port} and host {ends[0].address} and host {ends[1].address})"] = (
+                    None
+                )
                 # What must not be seen, such as a reply from the RIP, has the client's address and one of these ports.
                 terms[f"({hop.packet.protocol} port {port} and host {item.client.interfaces[0].address})"] = None
     return " or ".join(terms)
@@ -146,7 +148,16 @@ def report(
     return Report(expectation, connections, sum(int(probe["bytes"]) for probe in probes), lines, not_chosen)
 
 
-COLUMNS = ("service", "mode", "requests", "real servers", "reply via director", "RS sees", "director bytes / byte", "result")
+COLUMNS = (
+    "service",
+    "mode",
+    "requests",
+    "real servers",
+    "reply via director",
+    "RS sees",
+    "director bytes / byte",
+    "result",
+)
 
 
 def table(reports: Sequence[Report]) -> str:
@@ -177,4 +188,6 @@ def path(item: Report) -> str:
     """The hops of a service by one of its real servers, as predicted; each was compared with what was captured."""
     walks = item.expectation.walks
     name = item.reached[0] if item.reached else next(iter(walks))
-    return "\n".join(f"    {hop.leg:<8}{hop.sender} > {hop.receiver} ({hop.network.name}): {hop.packet}" for hop in walks[name].hops)
+    return "\n".join(
+        f"    {hop.leg:<8}{hop.sender} > {hop.receiver} ({hop.network.name}): {hop.packet}" for hop in walks[name].hops
+    )

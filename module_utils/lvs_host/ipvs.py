@@ -6,13 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .resource import HostError, Resource, statements
+from .resource import CommandRunner, HostError, Resource, statements
 
-_SERVICE_FLAGS = {"-t": "-t", "--tcp-service": "-t", "-u": "-u", "--udp-service": "-u", "-f": "-f", "--fwmark-service": "-f"}
+_SERVICE_FLAGS = {
+    "-t": "-t",
+    "--tcp-service": "-t",
+    "-u": "-u",
+    "--udp-service": "-u",
+    "-f": "-f",
+    "--fwmark-service": "-f",
+}
 _METHODS = ("-g", "-m", "-i")
 _DEFAULT_OPTIONS = {("--tun-type", "ipip"), ("-M", "255.255.255.255"), ("--tun-nocsum",)}
 
-ServiceKey = tuple  # of (flag, address): ("-t", "203.0.113.80:80")
+ServiceKey = tuple[str, str]  # flag and address: ("-t", "203.0.113.80:80")
 
 
 @dataclass
@@ -23,7 +30,7 @@ class VirtualService:
     destinations: dict[str, str] = field(default_factory=dict)
 
 
-Table = dict  # of ServiceKey to VirtualService
+Table = dict[ServiceKey, VirtualService]
 
 
 def parse(text: str) -> Table:
@@ -106,7 +113,9 @@ class IpvsTable(Resource):
     title = "IPVS table"
     path = "/etc/lvskit/ipvs.rules"
 
-    def __init__(self, wanted: str, recorded: str, run, *, installed: bool, purge_foreign: bool = False) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, purge_foreign: bool = False
+    ) -> None:
         super().__init__(wanted, recorded, run)
         self.installed = installed
         self.purge_foreign = purge_foreign
@@ -142,7 +151,9 @@ class IpvsTable(Resource):
         lines = render(gone).splitlines()
         for key in (key for key in recorded if key in self.live and key in self.table):
             held = self.live[key].destinations
-            missing = [rip for rip in recorded[key].destinations if rip in held and rip not in self.table[key].destinations]
+            missing = [
+                rip for rip in recorded[key].destinations if rip in held and rip not in self.table[key].destinations
+            ]
             lines += [f"-a {' '.join(key)} -r {rip} {held[rip]}" for rip in missing]
         return lines
 
@@ -155,5 +166,5 @@ class IpvsTable(Resource):
 
     def batch(self, commands: Sequence[str]) -> None:
         if commands:
-            self.output(["ipvsadm", "--restore"], "".join(f"{command[len('ipvsadm '):]}\n" for command in commands))
+            self.output(["ipvsadm", "--restore"], "".join(f"{command[len('ipvsadm ') :]}\n" for command in commands))
             self.prepare()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .resource import HostError, Resource, statements
+from .resource import CommandRunner, HostError, Resource, statements
 
 
 class KernelModules(Resource):
     title = "kernel modules"
     path = "/etc/modules-load.d/lvskit.conf"
 
-    def __init__(self, wanted: str, recorded: str, run) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
         super().__init__(wanted, recorded, run)
         self.missing: list[str] = []
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .resource import HostError, Resource, statements
+from .resource import CommandRunner, HostError, Resource, statements
 
 PREFIX = "LVSKIT-"
-Chains = dict  # of (table, chain) to its rules
+Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
 
 def parse(text: str) -> Chains:
@@ -22,9 +22,7 @@ def parse(text: str) -> Chains:
             table = line[1:]
         elif line.startswith(f":{PREFIX}"):
             chains.setdefault((table, line[1:].split()[0]), [])
-        elif line.startswith(f"-A {PREFIX}"):
-            chains.setdefault((table, line.split()[1]), []).append(line)
-        elif line.startswith("-A ") and line.split()[-1].startswith(PREFIX):
+        elif line.startswith(f"-A {PREFIX}") or (line.startswith("-A ") and line.split()[-1].startswith(PREFIX)):
             chains.setdefault((table, line.split()[1]), []).append(line)
     return chains
 
@@ -33,7 +31,7 @@ class Netfilter(Resource):
     title = "iptables rules"
     path = "/etc/lvskit/netfilter.rules"
 
-    def __init__(self, wanted: str, recorded: str, run, *, installed: bool) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool) -> None:
         super().__init__(wanted, recorded, run)
         self.installed = installed
         self.chains = parse(wanted)
@@ -54,12 +52,11 @@ class Netfilter(Resource):
     def additions(self) -> list[str]:
         commands = []
         for (table, chain), rules in self.chains.items():
-            here = self.live.get((table, chain), [] if not chain.startswith(PREFIX) else None)
-            if chain.startswith(PREFIX):
-                if here != rules:
-                    commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
-            else:
-                commands += [f"-t {table} {rule}" for rule in rules if rule not in here]
+            here = self.live.get((table, chain))
+            if not chain.startswith(PREFIX):
+                commands += [f"-t {table} {rule}" for rule in rules if rule not in (here or ())]
+            elif here != rules:
+                commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
         return [f"iptables {command}" for command in commands]
 
     def record(self, *, keep_stale: bool) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from .resource import HostError, Resource, statements
+from .resource import CommandRunner, HostError, Resource, statements
 
 PROTOCOL = "76"
 
@@ -50,7 +51,7 @@ def live_statements(links: str, routes: str, rules: str) -> set[str]:
     return found
 
 
-def _json(text: str) -> list:  # type: ignore[type-arg]
+def _json(text: str) -> list[dict[str, Any]]:
     return [item for item in json.loads(text or "[]") if item]
 
 
@@ -58,7 +59,7 @@ class Network(Resource):
     title = "addresses and routes"
     path = "/etc/lvskit/network.batch"
 
-    def __init__(self, wanted: str, recorded: str, run, *, interfaces: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, interfaces: dict[str, str]) -> None:
         super().__init__(wanted, recorded, run)
         self.interfaces = interfaces
         self.live: set[str] = set()
@@ -68,7 +69,10 @@ class Network(Resource):
         routes = self.output(["ip", "-json", "route", "show", "table", "all", "protocol", PROTOCOL])
         rules = self.output(["ip", "-json", "rule", "show"])
         self.live = live_statements(links, routes, rules)
-        present = {link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())} for link in _json(links)}
+        present = {
+            link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())}
+            for link in _json(links)
+        }
         for name, address in self.interfaces.items():
             if name not in present:
                 raise HostError(

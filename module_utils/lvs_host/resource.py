@@ -1,8 +1,8 @@
 """What the kinds of state on a host have in common.
 
-Each kind has a *file of record* in the format of the tool that restores it at boot. The file also tells what lvskit put
-there: only that is ever taken away. A resource compares the wanted text, the recorded text and the live state, and names
-the commands that lead from one to the other; nothing changes before `add` or `remove`.
+Each kind has a *file of record* in the format of the tool that restores it at boot. The file also tells what lvskit
+put there: only that is ever taken away. A resource compares the wanted text, the recorded text and the live state, and
+names the commands that lead from one to the other; nothing changes before `add` or `remove`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-CommandResult = tuple  # of (return code, standard output, standard error)
-CommandRunner = Callable[[Sequence[str], Optional[str]], CommandResult]
+# Arguments and standard input to return code, standard output and standard error.
+CommandRunner = Callable[[Sequence[str], Optional[str]], tuple[int, str, str]]
 
 
 class HostError(Exception):
@@ -56,7 +56,7 @@ class Resource:
     def record(self, *, keep_stale: bool) -> str:
         """What the file of record is to hold; nothing where there is nothing to restore.
 
-        While what is stale stays on the host, the file goes on naming it: it is restored at boot, and known as lvskit's.
+        What is stale and stays on the host stays in the file: it is restored at boot, and known as lvskit's.
         """
         stale = self.stale() if keep_stale else []
         if not statements(self.wanted) and not stale:

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from .resource import HostError, Resource, statements
+from .resource import CommandRunner, HostError, Resource, statements
 
 ROOT = "/proc/sys"
-_COMBINED = {"arp_ignore": max, "arp_announce": max, "rp_filter": max, "send_redirects": lambda a, b: int(bool(a or b))}
+
+
+def _either(own: int, all_interfaces: int) -> int:
+    return int(bool(own or all_interfaces))
+
+
+_COMBINED: dict[str, Callable[[int, int], int]] = {
+    "arp_ignore": max,
+    "arp_announce": max,
+    "rp_filter": max,
+    "send_redirects": _either,
+}
 # What does as well as the wanted value: arp_ignore=2 hides a VIP on lo as 1 does.
 _EQUIVALENT = {("arp_ignore", 1): (1, 2)}
 
@@ -55,7 +66,7 @@ class Sysctls(Resource):
     path = "/etc/sysctl.d/zz-lvskit.conf"
     originals_path = "/var/lib/lvskit/sysctls.json"  # what each setting was before lvskit changed it
 
-    def __init__(self, wanted: str, recorded: str, run) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
         super().__init__(wanted, recorded, run)
         self.settings = parse(wanted)
         self.live: dict[str, int | None] = {}
@@ -73,8 +84,8 @@ class Sysctls(Resource):
             if used not in acceptable(key, wanted):
                 raise HostError(
                     f"{key} is to be {wanted}, but {other} is {combined} and the kernel combines both to {used}. "
-                    f"Find what sets it (grep -r {other.rpartition('/')[2]} /etc/sysctl.d /etc/sysctl.conf /run/sysctl.d "
-                    f"/usr/lib/sysctl.d) and set it to 0, on the running system too."
+                    f"Find what sets it (grep -r {other.rpartition('/')[2]} /etc/sysctl.d /etc/sysctl.conf "
+                    "/run/sysctl.d /usr/lib/sysctl.d) and set it to 0, on the running system too."
                 )
 
     def before(self) -> list[str]:
@@ -92,8 +103,8 @@ class Sysctls(Resource):
         return [f"{key} = {recorded[key]}" for key in self.originals if key not in self.settings and key in recorded]
 
     def removals(self) -> list[str]:
-        gone = [key for key in self.originals if key not in self.settings]
-        return [f"{key} = {self.originals[key]}" for key in gone if self.live.get(key) not in (None, self.originals[key])]
+        gone = {key: value for key, value in self.originals.items() if key not in self.settings}
+        return [f"{key} = {value}" for key, value in gone.items() if self.live.get(key) not in (None, value)]
 
     def add(self) -> None:
         changed = parse("\n".join(self.additions()))

@@ -17,7 +17,10 @@ from .catalogue import Finding, topology_rule
 def vlan_used_twice(topology: Topology) -> Iterator[Finding]:
     for first, second in combinations(topology.networks.values(), 2):
         if first.vlan == second.vlan:
-            yield f"networks {first.name} and {second.name} both use VLAN {first.vlan}. Give each its own id.", second.at
+            yield (
+                f"networks {first.name} and {second.name} both use VLAN {first.vlan}. Give each its own id.",
+                second.at,
+            )
 
 
 @topology_rule(
@@ -43,7 +46,10 @@ def networks_overlap(topology: Topology) -> Iterator[Finding]:
 def address_is_no_host(topology: Topology) -> Iterator[Finding]:
     for network in topology.networks.values():
         if network.gateway and network.gateway not in network.cidr:
-            yield f"network {network.name}: gateway {network.gateway} is outside {network.cidr}. Correct it.", network.at
+            yield (
+                f"network {network.name}: gateway {network.gateway} is outside {network.cidr}. Correct it.",
+                network.at,
+            )
     for host in topology.hosts.values():
         for interface in host.interfaces:
             cidr = interface.network.cidr

@@ -31,7 +31,9 @@ class Rule:
 CATALOGUE: list[Rule] = []
 
 
-def topology_rule(id: str, refuses: str, reason: str, *, warning: bool = False) -> Callable[[TopologyCheck], TopologyCheck]:
+def topology_rule(
+    id: str, refuses: str, reason: str, *, warning: bool = False
+) -> Callable[[TopologyCheck], TopologyCheck]:
     """Registers a check of the environment as a whole."""
 
     def register(check: TopologyCheck) -> TopologyCheck:

@@ -12,9 +12,7 @@ from .catalogue import Finding, service_rule
 
 def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
     """The modes that would do instead, as a half sentence."""
-    names = modes.alternatives(
-        port_mapping=port_mapping, shared_segment=shared_segment, protocol=service.protocol
-    )
+    names = modes.alternatives(port_mapping=port_mapping, shared_segment=shared_segment, protocol=service.protocol)
     return listed([name for name in names if name != service.mode.name])
 
 
@@ -22,7 +20,7 @@ def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
     """Each director with each real server that has an interface, and the inventory's word for the latter."""
     for director in service.directors:
         for server in service.real_servers:
-            if director.interfaces and server.host.interfaces:
+            if director.interfaces and server.host.interfaces and director is not server.host:
                 yield director, server.host, server.at
 
 
@@ -34,9 +32,14 @@ def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
 def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Finding]:
     if "return_path" in service.source and not service.mode.director_is_gateway:
         yield f"return_path is for nat only. Leave it out with {service.mode.name}.", service.at("return_path")
-    local = any(modes.Address.LOCAL in (leg.source, leg.destination) for leg in (service.mode.request, service.mode.reply))
+    local = any(
+        modes.Address.LOCAL in (leg.source, leg.destination) for leg in (service.mode.request, service.mode.reply)
+    )
     if service.local_addresses and not local:
-        yield f"local_addresses is for fullnat only. Leave it out with {service.mode.name}.", service.at("local_addresses")
+        yield (
+            f"local_addresses is for fullnat only. Leave it out with {service.mode.name}.",
+            service.at("local_addresses"),
+        )
 
 
 @service_rule(
@@ -209,8 +212,8 @@ def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
     warning=True,
 )
 def no_room(topology: Topology, service: Service) -> Iterator[Finding]:
-    if service.protocol == "tcp":
-        return  # the role real_server lowers the MSS of its SYN-ACKs
+    if service.protocol == "tcp" or service.protocol not in service.mode.protocols:
+        return  # for tcp the role real_server lowers the MSS of its SYN-ACKs
     for director, host, at in pairs(service):
         room = topology.path_mtu(service, director, host)
         edge = topology.vip_interface(service, director)

@@ -1,0 +1,97 @@
+"""What each host has to carry."""
+
+import json
+
+from ansible.module_utils.lvs.plan import plan, plans
+
+
+def of(environment, host, changes=None):
+    return plan(environment(changes).topology, host)
+
+
+def settings(host_plan):
+    return {setting.key: setting.value for setting in host_plan.sysctls}
+
+
+def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
+    host = of(environment, "rs1")
+    assert [(vip.address, vip.device) for vip in host.addresses] == [("10.20.1.80", "lo")]
+    assert settings(host) == {"net/ipv4/conf/eth1/arp_ignore": 1, "net/ipv4/conf/eth1/arp_announce": 2}
+
+
+def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(environment):
+    host = of(environment, "rs3")
+    assert host.modules == ("ipip",)
+    assert host.devices_up == ("tunl0",)
+    assert [(vip.address, vip.device) for vip in host.addresses] == [("203.0.113.82", "tunl0")]
+    assert settings(host)["net/ipv4/conf/tunl0/rp_filter"] == 2
+
+
+def test_tun_real_server_announces_segments_that_leave_room_for_the_outer_header(environment):
+    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").mss_clamps] == [("203.0.113.82", 1440)]
+
+
+def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
+    networks = {
+        "clients": {"cidr": "198.51.100.0/24", "vlan": 10, "gateway": "198.51.100.1"},
+        "edge": {"cidr": "203.0.113.0/24", "vlan": 20, "gateway": "203.0.113.1", "mtu": 1400},
+        "app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"},
+        "farm": {"cidr": "10.20.2.0/24", "vlan": 40, "gateway": "10.20.2.1", "mtu": 9000},
+    }
+    assert of(environment, "rs3", {"networks": networks}).mss_clamps[0].mss == 1400 - 20 - 40
+
+
+def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environment):
+    host = of(environment, "rs1")
+    assert [(route.gateway, route.device, route.table) for route in host.routes] == [("10.20.1.10", "eth1", 7600)]
+    assert [(rule.source, rule.protocol, rule.port, rule.table) for rule in host.rules] == [
+        ("10.20.1.11", "tcp", 8080, 7600)
+    ]
+
+
+def test_nat_by_gateway_makes_the_director_the_default_route(environment):
+    services = [{"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "real_servers": [{"host": "rs1"}]}]
+    host = of(environment, "rs1", {"services": services})
+    assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", None)]
+    assert host.rules == ()
+
+
+def test_director_forwards_and_sends_no_redirects_only_where_replies_pass_it(environment):
+    assert settings(of(environment, "lb1"))["net/ipv4/ip_forward"] == 1
+    assert settings(of(environment, "lb1"))["net/ipv4/conf/all/send_redirects"] == 0
+    dr_only = [{"name": "d", "vip": "203.0.113.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}]
+    assert settings(of(environment, "lb1", {"services": dr_only})) == {}
+
+
+def test_director_accepts_requests_whose_sender_is_reached_by_another_interface(environment):
+    """The VIP lies in app, the way to clients is edge: a strict reverse path filter would drop each request."""
+    assert settings(of(environment, "lb1"))["net/ipv4/conf/eth1.30/rp_filter"] == 2
+
+
+def test_director_holds_each_vip_on_the_interface_of_its_network(environment):
+    places = {vip.address: vip.device for vip in of(environment, "lb1").addresses}
+    assert places == {"10.20.1.80": "eth1.30", "203.0.113.81": "eth1.20", "203.0.113.82": "eth1.20"}
+
+
+def test_a_routed_vip_lies_on_lo(environment):
+    service = {"name": "d", "vip": "192.0.2.80", "port": 80, "mode": "dr", "vip_routed": True, "real_servers": [{"host": "rs1"}]}
+    assert [(vip.address, vip.device) for vip in of(environment, "lb1", {"services": [service]}).addresses] == [
+        ("192.0.2.80", "lo")
+    ]
+
+
+def test_modes_that_no_role_provisions_are_planned_nowhere(environment):
+    names = [service.name for service in of(environment, "lb1").services]
+    assert names == ["dr", "nat", "tun"]
+
+
+def test_a_host_in_no_service_has_an_empty_plan(environment):
+    host = of(environment, "rs3", {"services": []})
+    assert (host.addresses, host.sysctls, host.modules, host.services) == ((), (), (), ())
+
+
+def test_plans_of_all_hosts_are_those_of_each_host_and_plain_data(environment):
+    topology = environment().topology
+    compiled = plans(topology)
+    assert all(compiled[name] == plan(topology, name) for name in topology.hosts)
+    json.dumps({name: host.as_dict() for name, host in compiled.items()})

@@ -1,0 +1,67 @@
+"""Each broken inventory of `broken/` gives the message beside it, and nothing else that stops a run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.module_utils.lvs import rules
+
+BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_broken_inventory_is_refused_with_its_message(environment, path):
+    case = yaml.safe_load(path.read_text())
+    expected = case.pop("expect")
+    messages = environment(case).messages
+    assert any(message.startswith(expected) for message in messages), "\n".join(messages) or "accepted"
+
+
+def test_only_the_rule_in_question_is_violated(environment):
+    """One mistake gives one message, save where one mistake really breaks two rules."""
+    several = {}
+    for path in BROKEN:
+        case = yaml.safe_load(path.read_text())
+        case.pop("expect")
+        ids = {violation.rule for violation in environment(case).violations}
+        if len(ids) > 1:
+            several[path.stem] = ids
+    assert several == {
+        "enat-without-route-to-clients": {"ENAT-ROUTE", "ENAT-RETURN"},
+        "tun-without-route": {"TUN-ROUTE", "TUN-RETURN"},
+    }
+
+
+def test_every_rule_has_a_broken_inventory():
+    refused = {yaml.safe_load(path.read_text())["expect"].split(":")[0] for path in BROKEN}
+    for rule in rules.CATALOGUE:
+        head, _, tail = rule.id.rpartition("}")
+        assert any(name.endswith(tail) if head else name == rule.id for name in refused), rule.id
+
+
+def test_the_base_environment_is_in_order(environment):
+    assert environment().messages == []
+
+
+def test_all_violations_are_found_at_once(environment):
+    found = environment(
+        {
+            "services": [
+                {"name": "a", "vip": "10.20.1.11", "port": 80, "mode": "dr", "real_servers": [{"host": "rs3"}], "wight": 1},
+                {"name": "b", "vip": "10.20.1.80", "port": 0, "mode": "dr", "real_servers": [{"host": "rs1"}]},
+            ]
+        }
+    )
+    assert {v.rule for v in found.violations} == {"KEY-UNKNOWN", "VIP-COLLISION", "DR-SAME-VLAN", "PORT-RANGE"}
+
+
+def test_a_violation_points_at_the_inventorys_own_value(environment):
+    vip = "".join(["10.20.1.", "11"])
+    service = {"name": "a", "vip": vip, "port": 80, "mode": "dr", "real_servers": [{"host": "rs2"}]}
+    found = environment({"services": [service]})
+    assert [v.at is vip for v in found.violations] == [True]
+
+
+def test_modes_that_no_role_provisions_are_named(environment):
+    named = {violation.message.split()[1] for violation in rules.unprovisioned(environment().topology)}
+    assert named == {"fullnat", "enat"}

@@ -1,0 +1,119 @@
+"""The walk of each mode is what the table of modes promises on the wire."""
+
+import pytest
+from ansible.module_utils.lvs.walk import NoRoute, walk
+
+CLIENT, VIPS = "198.51.100.10:cport", "203.0.113.8"
+
+
+def hops(environment, name):
+    env = environment()
+    service = env.service(name)
+    return walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+
+
+def lines(environment, name):
+    return [f"{hop.leg} {hop}" for hop in hops(environment, name).hops]
+
+
+def test_dr_leaves_the_packet_as_it_is_and_the_reply_bypasses_the_director(environment):
+    assert lines(environment, "dr") == [
+        "request client1 > gateway 198.51.100.1 on clients: 198.51.100.10:cport > 10.20.1.80:80",
+        "request gateway 10.20.1.1 > lb1 on app: 198.51.100.10:cport > 10.20.1.80:80",
+        "request lb1 > rs1 on app: 198.51.100.10:cport > 10.20.1.80:80",
+        "reply rs1 > gateway 10.20.1.1 on app: 10.20.1.80:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 10.20.1.80:80 > 198.51.100.10:cport",
+    ]
+
+
+def test_nat_maps_the_port_and_the_reply_passes_the_director(environment):
+    assert lines(environment, "nat") == [
+        "request client1 > gateway 198.51.100.1 on clients: 198.51.100.10:cport > 203.0.113.81:80",
+        "request gateway 203.0.113.1 > lb1 on edge: 198.51.100.10:cport > 203.0.113.81:80",
+        "request lb1 > rs1 on app: 198.51.100.10:cport > 10.20.1.11:8080",
+        "reply rs1 > lb1 on app: 10.20.1.11:8080 > 198.51.100.10:cport",
+        "reply lb1 > gateway 203.0.113.1 on edge: 203.0.113.81:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.81:80 > 198.51.100.10:cport",
+    ]
+
+
+def test_tun_wraps_the_request_and_the_reply_bypasses_the_director(environment):
+    assert lines(environment, "tun") == [
+        "request client1 > gateway 198.51.100.1 on clients: 198.51.100.10:cport > 203.0.113.82:80",
+        "request gateway 203.0.113.1 > lb1 on edge: 198.51.100.10:cport > 203.0.113.82:80",
+        "request lb1 > gateway 203.0.113.1 on edge: 203.0.113.10 > 10.20.2.13 (198.51.100.10:cport > 203.0.113.82:80)",
+        "request gateway 10.20.2.1 > rs3 on farm: 203.0.113.10 > 10.20.2.13 (198.51.100.10:cport > 203.0.113.82:80)",
+        "reply rs3 > gateway 10.20.2.1 on farm: 203.0.113.82:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.82:80 > 198.51.100.10:cport",
+    ]
+
+
+def test_fullnat_replaces_both_addresses_and_the_reply_goes_to_the_local_address(environment):
+    assert lines(environment, "fullnat")[2:] == [
+        "request lb1 > gateway 203.0.113.1 on edge: 10.20.1.200:lport > 10.20.2.13:8080",
+        "request gateway 10.20.2.1 > rs3 on farm: 10.20.1.200:lport > 10.20.2.13:8080",
+        "reply rs3 > gateway 10.20.2.1 on farm: 10.20.2.13:8080 > 10.20.1.200:lport",
+        "reply gateway 10.20.1.1 > lb1 on app: 10.20.2.13:8080 > 10.20.1.200:lport",
+        "reply lb1 > gateway 203.0.113.1 on edge: 203.0.113.83:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.83:80 > 198.51.100.10:cport",
+    ]
+
+
+def test_enat_sends_from_the_vip_with_the_client_in_an_option_and_the_reply_bypasses_the_director(environment):
+    assert lines(environment, "enat")[2:] == [
+        "request lb1 > gateway 203.0.113.1 on edge: 203.0.113.84:80 > 10.20.2.13:8081 [client 198.51.100.10:cport]",
+        "request gateway 10.20.2.1 > rs3 on farm: 203.0.113.84:80 > 10.20.2.13:8081 [client 198.51.100.10:cport]",
+        "reply rs3 > gateway 10.20.2.1 on farm: 203.0.113.84:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.84:80 > 198.51.100.10:cport",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+def test_the_reply_passes_the_director_exactly_where_the_mode_says_so(environment, name):
+    replies = [hop for hop in hops(environment, name).hops if hop.leg == "reply"]
+    through = any("lb1" in (hop.sender.host, hop.receiver.host) for hop in replies)
+    assert through == environment().service(name).mode.reply_through_director
+
+
+@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+def test_the_client_only_ever_sees_the_vip(environment, name):
+    first, *_, last = hops(environment, name).hops
+    assert (first.packet.source, first.packet.destination) == (last.packet.destination, last.packet.source)
+
+
+@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+def test_hops_join_up(environment, name):
+    """What arrives at a host leaves it again, until the real server and then the client."""
+    path = hops(environment, name).hops
+    for before, after in zip(path, path[1:]):
+        assert before.receiver.host == after.sender.host
+
+
+def test_a_client_on_the_vips_own_segment_needs_no_router(environment):
+    env = environment(
+        {
+            "hosts": {
+                "client1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.50"}}},
+                "lb1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.10"}}},
+                "rs1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.11"}}},
+            },
+            "groups": {"clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1"]},
+            "services": [{"name": "dr", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}],
+        }
+    )
+    service = env.service("dr")
+    path = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1")).hops
+    assert [str(hop.sender) for hop in path] == ["client1", "lb1", "rs1"]
+
+
+def test_a_network_without_gateway_is_isolated(environment):
+    networks = {
+        "clients": {"cidr": "198.51.100.0/24", "vlan": 10},
+        "edge": {"cidr": "203.0.113.0/24", "vlan": 20},
+        "app": {"cidr": "10.20.1.0/24", "vlan": 30},
+        "farm": {"cidr": "10.20.2.0/24", "vlan": 40},
+    }
+    env = environment({"networks": networks})
+    service = env.service("dr")
+    with pytest.raises(NoRoute):
+        walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
