@@ -1,0 +1,94 @@
+# make demo   the whole thing from nothing: install, boot the lab, provision it, prove it with packets
+# make help   everything else
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
+SITE   := $(BIN)/ansible-playbook playbooks
+
+# What the lab needs from Debian. The rest comes from PyPI into $(VENV).
+PACKAGES := qemu-system-x86 qemu-utils vde2 mmdebstrap e2fsprogs openssh-client
+PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
+
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm lint bench-site clean
+
+help:
+	@echo "make demo                the main job, from nothing; leaves the lab up"
+	@echo "make lab | lab-down      start or stop the lab's virtual machines"
+	@echo "make lab-status          what runs, and whether it answers"
+	@echo "make ssh HOST=rs1        log in to one of them"
+	@echo "make site | verify       provision the lab; prove it with packets"
+	@echo "make test                lint, unit tests, and every scenario on virtual machines"
+	@echo "make test-unit | test-vm | lint"
+	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
+	@echo "make clean               stop the lab and remove everything that make made"
+
+venv: $(VENV)/.complete
+$(VENV)/.complete: pyproject.toml
+	@echo "Installing the Python packages into $(VENV)"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q --group test
+	@touch $@
+
+packages:
+	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing what provides$$missing"; \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(PACKAGES); \
+	fi
+
+lab: venv packages
+	@$(BIN)/python -m lab up
+
+lab-down: venv
+	@$(BIN)/python -m lab down
+
+lab-status: venv
+	@$(BIN)/python -m lab status
+
+ssh: venv
+	@$(BIN)/python -m lab ssh $(HOST)
+
+site: venv
+	$(SITE)/site.yml
+
+verify: venv
+	$(SITE)/verify.yml
+
+demo: lab
+	$(SITE)/site.yml
+	$(SITE)/verify.yml
+	@echo
+	@echo "The lab is up. Try:"
+	@echo "  make ssh HOST=lb1                        then: ipvsadm -Ln"
+	@echo "  edit inventory/lab/group_vars/all/services.yml, then: make site verify"
+	@echo "  $(BIN)/ansible-playbook playbooks/site.yml --check --diff"
+	@echo "  make lab-down"
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline -q
+	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+
+test-unit: venv
+	$(BIN)/pytest
+
+test-vm: venv packages
+	$(BIN)/python -m tests.vm.scenarios
+
+test: lint test-unit test-vm
+
+bench-site: venv
+	$(BIN)/python -m tests.bench_site
+
+clean: lab-down
+	rm -rf $(VENV) .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible

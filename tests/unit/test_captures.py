@@ -1,0 +1,51 @@
+"""Reading captured bytes into the model's packets."""
+
+from ipaddress import IPv4Address
+
+from ansible.module_utils.lvs.walk import Endpoint, Packet
+from ansible.module_utils.lvs_controller.captures import dissect
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import ARP, Ether
+
+CLIENT, VIP = IPv4Address("198.51.100.10"), IPv4Address("203.0.113.80")
+INNER = IP(src=str(CLIENT), dst=str(VIP))
+
+
+def packet(*layers):
+    frame = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
+    for layer in layers:
+        frame = frame / layer
+    return dissect(bytes(frame))
+
+
+def test_tcp():
+    macs = ("52:54:00:00:00:01", "52:54:00:00:00:02")
+    expected = Packet("tcp", Endpoint(CLIENT, 40000), Endpoint(VIP, 80))
+    assert packet(INNER, TCP(sport=40000, dport=80)) == (*macs, expected)
+
+
+def test_udp():
+    assert packet(INNER, UDP(sport=40000, dport=53))[2] == Packet("udp", Endpoint(CLIENT, 40000), Endpoint(VIP, 53))
+
+
+def test_a_tunnelled_packet_keeps_both_headers():
+    found = packet(IP(src="203.0.113.10", dst="10.20.2.13", proto=4), INNER, TCP(sport=40000, dport=80))[2]
+    assert found.outer == (IPv4Address("203.0.113.10"), IPv4Address("10.20.2.13"))
+    assert found.destination == Endpoint(VIP, 80)
+
+
+def test_a_client_address_in_a_tcp_option():
+    value = (40000).to_bytes(2, "big") + CLIENT.packed
+    found = packet(INNER, TCP(sport=80, dport=80, options=[(254, value)]))[2]
+    assert found.option == Endpoint(CLIENT, 40000)
+
+
+def test_other_frames_are_passed_over():
+    assert packet(ARP())[2] is None
+    assert packet(INNER, ICMP())[2] is None
+
+
+def test_a_frame_cut_short_is_passed_over():
+    whole = bytes(Ether() / INNER / TCP())
+    for length in range(14, 34):
+        assert dissect(whole[:length])[2] is None

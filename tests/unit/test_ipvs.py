@@ -1,0 +1,133 @@
+"""The IPVS table: reading what ipvsadm saves, and the smallest set of commands from one table to another."""
+
+import copy
+
+import pytest
+from ansible.module_utils.lvs_host import ipvs
+from ansible.module_utils.lvs_host.resource import HostError
+from hypothesis import given
+from hypothesis import strategies as st
+
+SAVED = """\
+-A -t 203.0.113.80:80 -s wlc
+-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 100
+-a -t 203.0.113.80:80 -r 10.20.1.12:80 -g -w 0
+-A -u 203.0.113.81:53 -s rr -p 300
+-a -u 203.0.113.81:53 -r 10.20.1.11:5353 -m -w 1
+"""
+
+
+def commands(live, wanted, recorded="", foreign=False):
+    tables = [ipvs.parse(text) for text in (live, wanted, recorded)]
+    return [*ipvs.additions(*tables[:2]), *ipvs.removals(*tables, foreign=foreign)]
+
+
+def test_what_ipvsadm_saved_is_rendered_as_it_was():
+    assert ipvs.render(ipvs.parse(SAVED)) == SAVED
+
+
+def test_equal_tables_need_no_command():
+    assert commands(SAVED, SAVED, SAVED) == []
+
+
+def test_defaults_that_newer_ipvsadm_writes_out_make_no_difference():
+    newer = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.0.2.2:80 -i -w 1 --tun-type ipip\n"
+    assert commands(newer, newer.replace(" --tun-type ipip", "")) == []
+
+
+def test_a_weight_of_zero_is_a_weight():
+    assert commands(SAVED, SAVED.replace("-w 100", "-w 0")) == ["-e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 0"]
+
+
+def test_a_changed_scheduler_touches_no_destination():
+    assert commands(SAVED, SAVED.replace("-s wlc", "-s wrr")) == ["-E -t 203.0.113.80:80 -s wrr"]
+
+
+def test_persistence_can_be_taken_away():
+    assert commands(SAVED, SAVED.replace(" -p 300", "")) == ["-E -u 203.0.113.81:53 -s rr"]
+
+
+def test_a_new_service_comes_before_its_destinations():
+    assert commands("", SAVED) == SAVED.splitlines()
+
+
+def test_a_destination_that_is_no_longer_planned_is_removed():
+    shorter = SAVED.replace("-a -t 203.0.113.80:80 -r 10.20.1.12:80 -g -w 0\n", "")
+    assert commands(SAVED, shorter, SAVED) == ["-d -t 203.0.113.80:80 -r 10.20.1.12:80"]
+
+
+def test_a_service_that_lvskit_recorded_is_removed_when_it_is_no_longer_planned():
+    shorter = "".join(line for line in SAVED.splitlines(True) if " -u " not in line)
+    assert commands(SAVED, shorter, SAVED) == ["-D -u 203.0.113.81:53"]
+
+
+def test_somebody_elses_service_stays_unless_consent_is_given():
+    theirs = "-A -t 198.51.100.7:443 -s rr\n-a -t 198.51.100.7:443 -r 198.51.100.8:443 -m -w 1\n"
+    assert commands(SAVED + theirs, SAVED, SAVED) == []
+    assert commands(SAVED + theirs, SAVED, SAVED, foreign=True) == ["-D -t 198.51.100.7:443"]
+
+
+@pytest.mark.parametrize("line", ["-A -t", "rubbish", "-a -t 192.0.2.1:80 -r 192.0.2.2:80 -g", "-X -t 192.0.2.1:80"])
+def test_a_line_that_is_not_ipvsadms_is_refused_with_its_text(line):
+    with pytest.raises(HostError, match="cannot read the line"):
+        ipvs.parse(line)
+
+
+def test_what_stays_for_now_stays_in_the_file_of_record():
+    """A real server that is also a director keeps its old destinations until removals are allowed."""
+    shorter = SAVED.replace("-a -t 203.0.113.80:80 -r 10.20.1.12:80 -g -w 0\n", "")
+    table = ipvs.IpvsTable(shorter, SAVED, lambda argv, stdin: (0, "", ""), installed=True)
+    table.live = ipvs.parse(SAVED)
+    assert ipvs.parse(table.record(keep_stale=True)) == ipvs.parse(SAVED)
+    assert ipvs.parse(table.record(keep_stale=False)) == ipvs.parse(shorter)
+
+
+ADDRESSES = st.integers(1, 4).map(lambda n: f"192.0.2.{n}:80")
+DESTINATIONS = st.dictionaries(
+    ADDRESSES, st.tuples(st.sampled_from(["-g", "-m", "-i"]), st.integers(0, 9)).map(lambda o: f"{o[0]} -w {o[1]}")
+)
+SERVICES = st.builds(ipvs.VirtualService, st.sampled_from(["-s rr", "-s wlc", "-s rr -p 300"]), DESTINATIONS)
+TABLES = st.dictionaries(st.tuples(st.sampled_from(["-t", "-u"]), ADDRESSES), SERVICES)
+
+
+def carried_out(table, lines):
+    """What the kernel would hold after `lines`; a command on something that is not there fails, as it does there."""
+    table = copy.deepcopy(table)
+    for line in lines:
+        command, flag, address, *rest = line.split()
+        key = (flag, address)
+        if command == "-A":
+            assert key not in table
+            table[key] = ipvs.VirtualService(" ".join(rest))
+        elif command == "-E":
+            table[key].options = " ".join(rest)
+        elif command == "-D":
+            del table[key]
+        else:
+            rip, options = rest[1], " ".join(rest[2:])
+            assert (rip in table[key].destinations) == (command != "-a")
+            if command == "-d":
+                del table[key].destinations[rip]
+            else:
+                table[key].destinations[rip] = options
+    return table
+
+
+@given(TABLES, TABLES)
+def test_the_commands_lead_from_any_table_to_any_other(live, wanted):
+    lines = [*ipvs.additions(live, wanted), *ipvs.removals(live, wanted, live, foreign=False)]
+    assert carried_out(live, lines) == wanted
+
+
+@given(TABLES, TABLES)
+def test_no_command_concerns_a_destination_that_stays_as_it_is(live, wanted):
+    lines = [*ipvs.additions(live, wanted), *ipvs.removals(live, wanted, live, foreign=False)]
+    for key in set(live) & set(wanted):
+        for rip, options in wanted[key].destinations.items():
+            if live[key].destinations.get(rip) == options:
+                assert not any(f"{key[1]} -r {rip}" in line and f" {key[0]} " in line for line in lines)
+
+
+@given(TABLES)
+def test_a_rendered_table_is_read_as_the_same_table(table):
+    assert ipvs.parse(ipvs.render(table)) == table

@@ -1,0 +1,56 @@
+"""iptables rules: lvskit's own chains, and nothing of anybody else's."""
+
+from ansible.module_utils.lvs_host.netfilter import Netfilter
+
+CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
+WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n-A OUTPUT -j LVSKIT-OUTPUT\n{CLAMP}\nCOMMIT\n"
+THEIRS = "-A OUTPUT -d 192.0.2.1/32 -j ACCEPT"
+
+
+class Host:
+    """What iptables-save answers; keeps what iptables-restore is given."""
+
+    def __init__(self, *lines):
+        self.saved = "\n".join(["*mangle", ":OUTPUT ACCEPT [7:420]", *lines, "COMMIT", ""])
+        self.restored = []
+
+    def __call__(self, argv, stdin=None):
+        if argv[0] == "iptables-save":
+            return 0, self.saved, ""
+        self.restored.append((argv, stdin))
+        return 0, "", ""
+
+
+def resource(host, wanted, recorded=""):
+    rules = Netfilter(wanted, recorded, host, installed=True)
+    rules.prepare()
+    return rules
+
+
+def test_a_chain_and_the_jump_to_it_are_added_in_one_restore_that_leaves_other_rules():
+    host = Host(THEIRS)
+    resource(host, WANTED).add()
+    assert host.restored == [
+        (
+            ["iptables-restore", "--noflush", "--wait"],
+            f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\n-A OUTPUT -j LVSKIT-OUTPUT\nCOMMIT\n",
+        )
+    ]
+
+
+def test_rules_that_are_there_are_left_alone():
+    host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
+    rules = resource(host, WANTED, WANTED)
+    assert (rules.additions(), rules.removals()) == ([], [])
+
+
+def test_a_changed_rule_rewrites_the_chain_but_not_the_jump():
+    host = Host(":LVSKIT-OUTPUT - [0:0]", "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP.replace("1440", "1380"))
+    resource(host, WANTED, WANTED).add()
+    assert host.restored[0][1] == f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
+
+
+def test_what_is_no_longer_wanted_goes_with_its_chain_and_jump():
+    host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
+    resource(host, "", WANTED).remove()
+    assert host.restored[0][1] == "*mangle\n-D OUTPUT -j LVSKIT-OUTPUT\n-F LVSKIT-OUTPUT\n-X LVSKIT-OUTPUT\nCOMMIT\n"

@@ -1,0 +1,60 @@
+"""The files that each host gets, against golden ones, in every mode that can be provisioned.
+
+After a change that is meant: `LVSKIT_WRITE_GOLDEN=1 pytest tests/unit/test_templates.py`, and read the difference.
+"""
+
+import os
+from pathlib import Path
+
+import jinja2
+import pytest
+from ansible.module_utils.lvs.plan import plan
+from ansible.module_utils.lvs_host import ipvs, netfilter
+
+TEMPLATES = Path(__file__).parents[2] / "roles/host/templates"
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2"))
+GATEWAY = [
+    {"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "persistence_timeout": 300, "real_servers": [{"group": "app"}]}
+]
+HOSTS = {
+    "director": ("lb1", {}),
+    "dr-and-nat-by-policy": ("rs1", {}),
+    "nat-by-gateway": ("rs1", {"services": GATEWAY}),
+    "director-with-persistence": ("lb1", {"services": GATEWAY}),
+    "tun": ("rs3", {}),
+    "none": ("client1", {}),
+}
+
+
+def rendered(environment, file, host, changes):
+    jinja = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,  # as Ansible has it
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    host_plan = plan(environment(changes).topology, host).as_dict()
+    return jinja.get_template(str(file)).render(host_plan=host_plan, host_systemd_sysctl="/lib/systemd/systemd-sysctl")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("case", HOSTS)
+def test_the_file_is_the_golden_one(environment, case, file):
+    text = rendered(environment, file, *HOSTS[case])
+    golden = GOLDEN / case / file.stem
+    if os.environ.get("LVSKIT_WRITE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("case", HOSTS)
+def test_the_ipvs_file_is_in_ipvsadms_own_format(environment, case):
+    text = rendered(environment, "etc/lvskit/ipvs.rules.j2", *HOSTS[case])
+    assert sorted(ipvs.render(ipvs.parse(text)).splitlines()) == sorted(text.splitlines())
+
+
+def test_the_iptables_file_has_only_lvskits_chains_and_the_jumps_to_them(environment):
+    chains = netfilter.parse(rendered(environment, "etc/lvskit/netfilter.rules.j2", *HOSTS["tun"]))
+    assert set(chains) == {("mangle", "LVSKIT-OUTPUT"), ("mangle", "OUTPUT")}
