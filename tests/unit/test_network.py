@@ -29,7 +29,9 @@ class Host:
                 }
                 for name, held in devices.items()
             ],
-            "route": [{"dst": "default", "gateway": "10.20.1.10", "dev": "eth1", "protocol": "76", **r} for r in routes],
+            "route": [
+                {"dst": "default", "gateway": "10.20.1.10", "dev": "eth1", "protocol": "76", **r} for r in routes
+            ],
             "rule": list(rules),
         }
         self.told = []
@@ -77,9 +79,7 @@ def test_somebody_elses_address_and_route_stay():
 
 def test_a_route_of_lvskits_own_number_goes_even_when_it_is_not_recorded():
     """A run that was killed before it wrote its record is finished by the next."""
-    assert resource(Host(routes=[{}]), []).removals() == [
-        "ip route del default via 10.20.1.10 dev eth1 protocol 76"
-    ]
+    assert resource(Host(routes=[{}]), []).removals() == ["ip route del default via 10.20.1.10 dev eth1 protocol 76"]
 
 
 def test_what_stays_for_now_stays_in_the_file_of_record():

@@ -7,7 +7,12 @@ from ansible.module_utils.lvs.observation import Frame, Vantage, bind, compare
 from ansible.module_utils.lvs.walk import walk
 
 PORT = 40000
-MACS = {"client1": "52:54:00:00:00:01", "lb1": "52:54:00:00:00:02", "rs1": "52:54:00:00:00:03", "rs2": "52:54:00:00:00:04"}
+MACS = {
+    "client1": "52:54:00:00:00:01",
+    "lb1": "52:54:00:00:00:02",
+    "rs1": "52:54:00:00:00:03",
+    "rs2": "52:54:00:00:00:04",
+}
 ROUTER = "52:54:00:00:00:ff"
 
 
@@ -85,14 +90,21 @@ def test_a_dr_reply_through_the_director_is_named(environment):
 def test_a_nat_reply_that_bypasses_the_director_is_named(environment):
     scene = Scene(environment, "nat")
     scene.frames = [
-        replace(frame, destination_mac=ROUTER) if frame.host == "rs1" and frame.leaving else frame for frame in scene.frames
+        replace(frame, destination_mac=ROUTER) if frame.host == "rs1" and frame.leaving else frame
+        for frame in scene.frames
     ]
     assert f"destination MAC is {ROUTER}, expected {MACS['lb1']}" in scene.differences()[0]
 
 
 def test_a_director_that_forwards_nothing_is_named(scene):
-    scene.frames = [frame for frame in scene.frames if frame.host in ("client1", "lb1") and frame.leaving == (frame.host == "client1")]
-    assert scene.differences() == [f"request: reached lb1, which forwarded it to no real server of {scene.service.name}"]
+    scene.frames = [
+        frame
+        for frame in scene.frames
+        if frame.host in ("client1", "lb1") and frame.leaving == (frame.host == "client1")
+    ]
+    assert scene.differences() == [
+        f"request: reached lb1, which forwarded it to no real server of {scene.service.name}"
+    ]
 
 
 def test_a_request_that_is_lost_before_the_director_is_named(scene):

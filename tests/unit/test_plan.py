@@ -74,7 +74,14 @@ def test_director_holds_each_vip_on_the_interface_of_its_network(environment):
 
 
 def test_a_routed_vip_lies_on_lo(environment):
-    service = {"name": "d", "vip": "192.0.2.80", "port": 80, "mode": "dr", "vip_routed": True, "real_servers": [{"host": "rs1"}]}
+    service = {
+        "name": "d",
+        "vip": "192.0.2.80",
+        "port": 80,
+        "mode": "dr",
+        "vip_routed": True,
+        "real_servers": [{"host": "rs1"}],
+    }
     assert [(vip.address, vip.device) for vip in of(environment, "lb1", {"services": [service]}).addresses] == [
         ("192.0.2.80", "lo")
     ]

@@ -47,7 +47,14 @@ def test_all_violations_are_found_at_once(environment):
     found = environment(
         {
             "services": [
-                {"name": "a", "vip": "10.20.1.11", "port": 80, "mode": "dr", "real_servers": [{"host": "rs3"}], "wight": 1},
+                {
+                    "name": "a",
+                    "vip": "10.20.1.11",
+                    "port": 80,
+                    "mode": "dr",
+                    "real_servers": [{"host": "rs3"}],
+                    "wight": 1,
+                },
                 {"name": "b", "vip": "10.20.1.80", "port": 0, "mode": "dr", "real_servers": [{"host": "rs1"}]},
             ]
         }

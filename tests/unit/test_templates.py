@@ -15,7 +15,14 @@ TEMPLATES = Path(__file__).parents[2] / "roles/host/templates"
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2"))
 GATEWAY = [
-    {"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "persistence_timeout": 300, "real_servers": [{"group": "app"}]}
+    {
+        "name": "n",
+        "vip": "203.0.113.81",
+        "port": 80,
+        "mode": "nat",
+        "persistence_timeout": 300,
+        "real_servers": [{"group": "app"}],
+    }
 ]
 HOSTS = {
     "director": ("lb1", {}),

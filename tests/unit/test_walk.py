@@ -98,7 +98,9 @@ def test_a_client_on_the_vips_own_segment_needs_no_router(environment):
                 "rs1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.11"}}},
             },
             "groups": {"clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1"]},
-            "services": [{"name": "dr", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}],
+            "services": [
+                {"name": "dr", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
+            ],
         }
     )
     service = env.service("dr")

@@ -1,0 +1,60 @@
+"""What a client and its router get from each service, seen from outside."""
+
+import hashlib
+import json
+
+import pytest
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture
+def tcp_services(topology):
+    return [service for service in topology.services if service.protocol == "tcp"]
+
+
+@pytest.mark.clients
+def test_a_large_download_is_complete(host, tcp_services):
+    for service in tcp_services:
+        size = host.check_output(f"curl -sS -m 60 http://{service.vip}:{service.port}/bytes/{MEGABYTE} | wc -c")
+        assert int(size) == MEGABYTE, service
+
+
+@pytest.mark.clients
+def test_a_large_upload_arrives_as_it_was_sent(host, tcp_services):
+    """Full-size segments from the client: the ones that grow on their way through a tunnel."""
+    digest = hashlib.sha256(bytes(MEGABYTE)).hexdigest()
+    host.check_output(f"head -c {MEGABYTE} /dev/zero > /tmp/zeros")
+    for service in tcp_services:
+        address = f"http://{service.vip}:{service.port}/"
+        answer = json.loads(host.check_output(f"curl -sS -m 60 -T /tmp/zeros {address}"))
+        assert (answer["length"], answer["sha256"]) == (MEGABYTE, digest), service
+
+
+@pytest.mark.clients
+def test_the_application_sees_the_clients_address(host, topology, tcp_services):
+    client = topology.clients[0].interfaces[0].address
+    for service in tcp_services:
+        answer = json.loads(host.check_output(f"curl -sS -m 10 http://{service.vip}:{service.port}/"))
+        assert answer["peer"].rpartition(":")[0] == str(client), service
+
+
+@pytest.mark.routers
+def test_exactly_one_host_answers_arp_for_a_vip(host, topology, name):
+    for service in topology.services:
+        network = topology.network_of(service.vip)
+        device = topology.hosts[name].interface_in(network).name
+        answers = host.run(f"arping -c 3 -w 3 -I {device} {service.vip}").stdout
+        macs = {
+            word.strip("[]")
+            for line in answers.splitlines()
+            if "reply from" in line
+            for word in line.split()
+            if "[" in word
+        }
+        director = topology.vip_interface(service, service.directors[0])
+        neighbours = host.check_output(
+            f"ip neighbour show {director.address} dev {device}; ping -c 1 -W 2 {director.address} >/dev/null; ip neighbour show {director.address} dev {device}"
+        )
+        assert len(macs) == 1, answers
+        assert next(iter(macs)).lower() in neighbours.lower()
