@@ -33,7 +33,7 @@ def read(
         violations += rules.unprovisioned(topology)
     errors = [violation for violation in violations if not violation.warning]
     if errors:
-        raise AnsibleActionFail(_refusal(violations, len(errors)), obj=errors[0].at)
+        raise AnsibleActionFail(_refusal(violations, len(errors)))
     return topology, violations
 
 

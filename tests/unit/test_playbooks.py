@@ -1,0 +1,106 @@
+"""The playbooks as a person runs them, on the controller alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+LAB = PROJECT / "inventory/lab"
+
+
+def playbook(name, *arguments):
+    command = [Path(sys.executable).parent / "ansible-playbook", PROJECT / "playbooks" / f"{name}.yml", *arguments]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """An inventory beside the lab's that overrides its services."""
+
+    def write(services):
+        (tmp_path / "group_vars/all").mkdir(parents=True)
+        (tmp_path / "hosts.yml").write_text("all: {}\n")
+        (tmp_path / "group_vars/all/services.yml").write_text(services)
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("environment", ["lab", "example-production"])
+def test_the_inventories_that_come_with_it_are_valid(environment):
+    run = playbook("validate", "-i", PROJECT / "inventory" / environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+BAD = """\
+lvs_services:
+  - name: web
+    vip: 10.20.1.11
+    port: 80
+    mode: dr
+    real_servers:
+      - {host: rs1}
+      - host: rs3
+        weight: -1
+  - name: api
+    vip: 203.0.113.81
+    port: 80
+    schedular: rr
+    mode: tun
+    real_servers: [{host: rs3, port: 8080}]
+"""
+
+
+@pytest.mark.parametrize("name", ["validate", "site", "verify"])
+def test_every_violation_is_shown_with_its_file_line_and_column(broken, name):
+    place = broken(BAD)
+    run = playbook(name, "-i", LAB, "-i", place)
+    output = run.stdout + run.stderr
+    assert run.returncode != 0
+    file = place / "group_vars/all/services.yml"
+    for line, column, rule in (
+        (3, 10, "VIP-COLLISION: service web"),
+        (8, 15, "DR-SAME-VLAN: service web"),
+        (9, 17, "WEIGHT-RANGE: service web"),
+        (13, 5, "KEY-UNKNOWN: service api"),
+        (15, 27, "TUN-PORT: service api"),
+    ):
+        assert f"{file}:{line}:{column}: {rule}" in output, output
+    assert "5 faults. No host was touched." in output
+
+
+def test_site_stops_before_any_host_when_the_inventory_cannot_work(broken):
+    run = playbook("site", "-i", LAB, "-i", broken(BAD))
+    assert "UNREACHABLE" not in run.stdout
+    assert "Prepare the real servers" not in run.stdout
+
+
+def test_site_with_a_limit_validates_too(broken):
+    run = playbook("site", "-i", LAB, "-i", broken(BAD), "--limit", "rs1")
+    assert run.returncode != 0
+    assert "VIP-COLLISION" in run.stdout + run.stderr
+
+
+ENAT = """\
+lvs_services:
+  - {name: db, vip: 203.0.113.84, port: 80, mode: enat, real_servers: [{group: farm, port: 8080}]}
+"""
+
+
+def test_a_mode_that_cannot_be_provisioned_is_valid_but_site_refuses_it_whole(broken):
+    place = broken(ENAT)
+    assert playbook("validate", "-i", LAB, "-i", place).returncode == 0
+    run = playbook("site", "-i", LAB, "-i", place)
+    assert run.returncode != 0
+    assert "MODE-PROVISIONED: service db (203.0.113.84:80, enat)" in run.stdout + run.stderr
+    assert "Prepare the real servers" not in run.stdout
+
+
+def test_verify_names_a_service_that_does_not_exist():
+    run = playbook("verify", "-e", "verify_services=webb")
+    assert run.returncode != 0
+    assert "there is no service webb (known: web, api, dns, files)" in run.stdout + run.stderr
