@@ -1,0 +1,12 @@
+"""The lab: one QEMU machine for every host of an inventory, wired by a learning switch in user space.
+
+`python -m lab` is the command line; the modules below it each have one subject:
+
+    spec       what the inventory says: machines, links, VLANs, ports of the demo application
+    image      the disk image of a Debian release, built once and cached
+    snapshot   a booted machine frozen to files, of which every lab machine is a copy-on-write clone
+    identity   the script that makes a clone be the host of that name
+    switch     the vde_switch: VLANs, and what passed each port
+    qemu       command line, processes, QMP and guest agent
+    lifecycle  up, down, status
+"""

@@ -1,0 +1,80 @@
+"""`python -m lab`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from lab import lifecycle, paths, programs, snapshot, spec
+from lab.errors import LabError
+from lab.progress import Progress
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-i", "--inventory", action="append", default=[], metavar="DIR",
+        help="inventory of the lab, as for ansible-playbook; may be repeated, later ones override earlier ones",
+    )  # fmt: skip
+    top = argparse.ArgumentParser(prog="python -m lab", description="The virtual machines of an inventory.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("image", parents=[common], help="build image and snapshot of the inventory's releases")
+    start = commands.add_parser("up", parents=[common], help="start the machines, or check that they are up")
+    start.add_argument("--fresh", action="store_true", help="discard running machines and start from the snapshot")
+    commands.add_parser("down", help="stop everything this lab started")
+    commands.add_parser("status", parents=[common], help="machines, addresses, and whether they answer")
+    ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
+    ssh.add_argument("host")
+    ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
+    console = commands.add_parser("console", help="the end of a machine's serial console")
+    console.add_argument("host")
+    console.add_argument("-n", "--lines", type=int, default=40)
+    return top
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line says. Raises LabError for a person to read."""
+    state = paths.State()
+    progress = Progress()
+    if options.command == "down":
+        stopped = lifecycle.down(state)
+        progress(f"{stopped} machines stopped" if stopped else "nothing was running")
+    elif options.command == "ssh":
+        if not state.ssh_config.exists():
+            raise LabError("the lab is down: start it with `python -m lab up`")
+        os.execvp("ssh", ["ssh", "-F", str(state.ssh_config), options.host, *options.words])
+    elif options.command == "console":
+        print(snapshot.console_tail(state.host(options.host), options.lines))
+    else:
+        lab = spec.parse(spec.read_inventory([str(Path(given).absolute()) for given in options.inventory], paths.ROOT))
+        if options.command == "up":
+            lifecycle.up(state, lab, options.fresh, progress)
+        elif options.command == "status":
+            print(lifecycle.status(state, lab))
+        else:
+            programs.require(programs.TO_RUN)
+            for release, memory in dict.fromkeys((host.release, host.memory) for host in lab.hosts):
+                progress(f"{release} snapshot: {snapshot.ensure(release, memory, progress).folder}")
+
+
+def main() -> int:
+    # A stopped job (CI, a closed terminal) cleans up like an interrupted one.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    try:
+        run(parser().parse_args())
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+"""The demo application of the lab's real servers: it says who it is and whom it talks to.
+
+    GET /                JSON: host, peer, local
+    GET /bytes/N         N octets
+    GET /slow/SECONDS    the same JSON, after a while
+    POST or PUT          the JSON, with length and sha256 of the body it read
+    any UDP datagram     the JSON, from the address the datagram was sent to
+
+It listens on the ports of its configuration, {"tcp": [80], "udp": [5353]}, on every address: a VIP that is added to lo or
+tunl0 later is served at once. Standard library only, for the Python of Debian 11 (3.9) and later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from asyncio import AbstractEventLoop, StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Tuple
+
+IP_PKTINFO = 8  # <linux/in.h>; socket has it from Python 3.14 on
+LONGEST_DATAGRAM = 65535
+CHUNK = 65536
+IDLE = 300  # seconds a kept-alive connection may wait for its next request
+HOST = socket.gethostname()
+
+Request = Tuple[str, str, str, Mapping[str, str]]  # method, path, version, header fields
+
+
+class BadRequest(Exception):
+    """What the client sent is no HTTP request this server understands."""
+
+
+def endpoint(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+async def read_head(reader: StreamReader) -> Request | None:
+    """The next request without its body; None when the client closed instead."""
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE)
+    except (asyncio.IncompleteReadError, asyncio.TimeoutError):
+        return None
+    except asyncio.LimitOverrunError as error:
+        raise BadRequest("head too long") from error
+    lines = head.decode("latin-1").split("\r\n")
+    words = lines[0].split()
+    if len(words) != 3:
+        raise BadRequest("not a request line")
+    fields = dict(line.split(":", 1) for line in lines[1:] if ":" in line)
+    return words[0], words[1], words[2], {name.strip().lower(): value.strip() for name, value in fields.items()}
+
+
+async def body_parts(reader: StreamReader, fields: Mapping[str, str]) -> AsyncIterator[bytes]:
+    """The body in pieces, as Content-Length or chunked transfer coding lays it out."""
+    if fields.get("transfer-encoding", "").lower() == "chunked":
+        while True:
+            size = int((await reader.readline()).split(b";")[0], 16)
+            if size == 0:
+                while (await reader.readline()).strip():
+                    pass
+                return
+            while size:
+                part = await reader.read(min(size, CHUNK))
+                if not part:
+                    raise BadRequest("body cut short")
+                size -= len(part)
+                yield part
+            await reader.readexactly(2)
+    left = int(fields.get("content-length") or 0)
+    while left:
+        part = await reader.read(min(left, CHUNK))
+        if not part:
+            raise BadRequest("body cut short")
+        left -= len(part)
+        yield part
+
+
+def respond(writer: StreamWriter, status: str, length: int, kind: str, close: bool) -> None:
+    writer.write(
+        "HTTP/1.1 {}\r\nServer: lvskit-lab\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n".format(
+            status, kind, length, "close" if close else "keep-alive"
+        ).encode()
+    )
+
+
+def respond_json(writer: StreamWriter, status: str, content: Mapping[str, Any], close: bool) -> None:
+    text = (json.dumps(content) + "\n").encode()
+    respond(writer, status, len(text), "application/json", close)
+    writer.write(text)
+
+
+async def serve_request(reader: StreamReader, writer: StreamWriter, request: Request) -> bool:
+    """Answer one request; True while the connection may carry another."""
+    method, path, version, fields = request
+    wanted = fields.get("connection", "").lower()
+    close = wanted == "close" or (version == "HTTP/1.0" and wanted != "keep-alive")
+    if fields.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    length, digest = 0, hashlib.sha256()
+    async for part in body_parts(reader, fields):
+        length += len(part)
+        digest.update(part)
+    who = {
+        "host": HOST,
+        "peer": endpoint(writer.get_extra_info("peername")),
+        "local": endpoint(writer.get_extra_info("sockname")),
+    }
+    if method in ("POST", "PUT"):
+        respond_json(writer, "200 OK", {**who, "length": length, "sha256": digest.hexdigest()}, close)
+    elif method not in ("GET", "HEAD"):
+        respond_json(writer, "405 Method Not Allowed", {**who, "error": "GET, POST or PUT"}, close)
+    elif path.startswith("/bytes/"):
+        left = int(path[len("/bytes/") :])
+        respond(writer, "200 OK", left, "application/octet-stream", close)
+        while left > 0 and method == "GET":
+            writer.write(b"x" * min(left, CHUNK))
+            left -= CHUNK
+            await writer.drain()
+    else:
+        status = "200 OK"
+        if path.startswith("/slow/"):
+            await asyncio.sleep(float(path[len("/slow/") :]))
+        elif path != "/":
+            status = "404 Not Found"
+        if method == "HEAD":
+            respond(writer, status, 0, "application/json", close)
+        else:
+            respond_json(writer, status, who, close)
+    await writer.drain()
+    return not close
+
+
+async def serve_connection(reader: StreamReader, writer: StreamWriter) -> None:
+    try:
+        while True:
+            request = await read_head(reader)
+            if request is None or not await serve_request(reader, writer, request):
+                break
+    except (BadRequest, ValueError) as error:
+        respond_json(writer, "400 Bad Request", {"host": HOST, "error": str(error)}, True)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass  # the client went away; probes and killed connections do that
+    finally:
+        writer.close()
+
+
+def serve_datagrams(sock: socket.socket) -> None:
+    """Answer what waits in the socket, each from the address it was sent to.
+
+    A socket bound to 0.0.0.0 would let the routing table choose the source, which is the RIP; a real server in mode dr or
+    tun has to answer from the VIP.
+    """
+    for _ in range(64):  # then let the TCP connections have their turn
+        try:
+            _, ancillary, _, peer = sock.recvmsg(LONGEST_DATAGRAM, socket.CMSG_SPACE(12))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            continue  # an ICMP error for an earlier answer
+        for level, kind, content in ancillary:
+            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                # struct in_pktinfo: interface, local address, address in the header
+                _, _, destination = struct.unpack("=i4s4s", content[:12])
+                answer(sock, peer, destination)
+
+
+def answer(sock: socket.socket, peer: tuple[str, int], destination: bytes) -> None:
+    local = (socket.inet_ntoa(destination), sock.getsockname()[1])
+    text = json.dumps({"host": HOST, "peer": endpoint(peer), "local": endpoint(local)}) + "\n"
+    source = struct.pack("=i4s4s", 0, destination, b"\0\0\0\0")
+    try:
+        sock.sendmsg([text.encode()], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, peer)
+    except OSError as error:  # no route, buffer full: UDP promises nothing
+        print(f"no answer to {endpoint(peer)}: {error}", file=sys.stderr)
+
+
+def listen_udp(loop: AbstractEventLoop, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    sock.setblocking(False)
+    sock.bind(("0.0.0.0", port))
+    loop.add_reader(sock, serve_datagrams, sock)
+    return sock
+
+
+def tell_systemd(text: bytes) -> None:
+    where = os.environ.get("NOTIFY_SOCKET")
+    if where:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(text, "\0" + where[1:] if where.startswith("@") else where)
+
+
+async def main(configuration: Mapping[str, list[int]]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    servers = [
+        await asyncio.start_server(serve_connection, "0.0.0.0", port, backlog=4096, reuse_address=True)
+        for port in configuration.get("tcp", ())
+    ]
+    sockets = [listen_udp(loop, port) for port in configuration.get("udp", ())]
+    tell_systemd(b"READY=1")
+    await stop.wait()
+    for server in servers:
+        server.close()
+    for sock in sockets:
+        sock.close()
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file:
+        asyncio.run(main(json.load(file)))

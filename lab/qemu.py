@@ -1,0 +1,291 @@
+"""QEMU: the command line of a machine, its process, and the two sockets it is controlled by.
+
+Every machine has the same devices in the same order, used or not, because the state of a snapshot fits only the devices it
+was taken of.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import programs
+from lab.errors import LabError
+from lab.image import Image
+from lab.spec import PORTS
+
+KERNEL_OPTIONS = (
+    "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=false "
+    # Emulation has no speculation to mitigate, and page-table isolation alone doubles the price of a system call in it.
+    "mitigations=off nopti audit=0 apparmor=0"
+)
+
+
+def accelerator(cpuinfo: str, kvm_usable: bool) -> str:
+    """KVM only where the processor has it: on others /dev/kvm may exist and still hang the guest."""
+    flags = set(cpuinfo.split())
+    return "kvm" if kvm_usable and flags & {"vmx", "svm"} else "tcg,thread=multi"
+
+
+def this_accelerator() -> str:
+    return accelerator(Path("/proc/cpuinfo").read_text(), os.access("/dev/kvm", os.R_OK | os.W_OK))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What differs between one machine and another. A template has no switch and shares its memory file."""
+
+    name: str
+    image: Image
+    disk: Path
+    memory: int  # MiB
+    memory_file: Path
+    memory_shared: bool
+    folder: Path  # console.log and pid
+    sockets: Path
+    handle: str  # short name of the sockets
+    ssh_port: int
+    macs: Sequence[str]  # of eth0 and of PORTS
+    switch: Path | None = None
+    switch_ports: Sequence[int | None] = (None,) * len(PORTS)
+    restore: bool = False
+
+    @property
+    def qmp(self) -> Path:
+        return self.sockets / f"{self.handle}.qmp"
+
+    @property
+    def agent(self) -> Path:
+        return self.sockets / f"{self.handle}.ga"
+
+    @property
+    def console(self) -> Path:
+        return self.folder / "console.log"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.folder / "pid"
+
+    def command(self) -> list[str]:
+        """The words of QEMU's command line."""
+        memory = f"memory-backend-file,id=ram,size={self.memory}M,mem-path={_value(self.memory_file)}"
+        words = [
+            "qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "pc,memory-backend=ram", "-accel", this_accelerator(), "-cpu", "max", "-smp", "1",
+            "-m", str(self.memory), "-object", f"{memory},share={'on' if self.memory_shared else 'off'}",
+            "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", KERNEL_OPTIONS,
+            # The disk of a lab may be lost with the host's power: no flush is waited for.
+            "-drive", f"file={_value(self.disk)},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
+            "-device", "virtio-blk-pci,drive=disk",
+            # restrict: without it QEMU answers for any address, and what is unreachable looks reachable.
+            "-netdev", f"user,id=eth0,restrict=on,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
+            "-device", f"virtio-net-pci,netdev=eth0,mac={self.macs[0]},romfile=",
+        ]  # fmt: skip
+        for name, mac, port in zip(PORTS, self.macs[1:], self.switch_ports, strict=True):
+            device = f"virtio-net-pci,mac={mac},romfile="
+            if self.switch is not None and port is not None:
+                words += ["-netdev", f"vde,id={name},sock={_value(self.switch)},port={port}"]
+                device += f",netdev={name}"
+            words += ["-device", device]
+        words += [
+            "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=agent,path={_value(self.agent)},server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+            "-chardev", f"file,id=console,path={_value(self.console)}", "-serial", "chardev:console",
+            "-qmp", f"unix:{_value(self.qmp)},server=on,wait=off",
+        ]  # fmt: skip
+        return [*words, "-incoming", "defer"] if self.restore else words
+
+
+def _value(path: Path) -> str:
+    """A path as the value of a QEMU option, where a comma has to be doubled."""
+    return str(path).replace(",", ",,")
+
+
+def start(machine: Machine) -> None:
+    """Start the machine's process and record its pid."""
+    machine.folder.mkdir(parents=True, exist_ok=True)
+    with (machine.folder / "qemu.log").open("w") as log:
+        process = subprocess.Popen(
+            machine.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "PATH": programs.SEARCH},
+        )  # fmt: skip
+    machine.pid_file.write_text(f"{process.pid}\n")
+
+
+def running(pid_file: Path, mark: str) -> int | None:
+    """The pid in the file, if that process still is the one whose command line contains `mark`.
+
+    A pid is used again sooner or later; the mark (a path of this lab alone) tells our process from a stranger's.
+    """
+    try:
+        pid = int(pid_file.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return None
+    return pid if os.fsencode(mark) in command and state != "Z" else None
+
+
+def kill(pids: Iterable[int], patience: float = 10) -> None:
+    """End these processes, and return when they are gone."""
+    left = set(pids)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until = time.monotonic() + patience
+        while left and time.monotonic() < until:
+            left = {pid for pid in left if not _gone(pid)}
+            time.sleep(0.02)
+
+
+def _gone(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child of ours stays a zombie until it is asked for
+    return not Path(f"/proc/{pid}").exists()
+
+
+class Channel:
+    """A Unix socket on which JSON objects are exchanged, one a line: QMP, or the guest agent."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._path = path
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        while True:
+            try:
+                self._socket.connect(str(path))
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > self._until:
+                    self._socket.close()
+                    raise LabError(f"QEMU does not open {path.name}") from None
+                time.sleep(0.02)
+
+    def __enter__(self) -> Channel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, message: dict[str, Any], before: bytes = b"") -> None:
+        self._socket.settimeout(max(0.01, self._until - time.monotonic()))
+        self._socket.sendall(before + json.dumps(message).encode() + b"\n")
+
+    def receive(self, seconds: float | None = None) -> dict[str, Any]:
+        """The next object. Raises TimeoutError after `seconds`, or when the channel's time is over."""
+        until = self._until if seconds is None else min(self._until, time.monotonic() + seconds)
+        while b"\n" not in self._buffer:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"no answer on {self._path.name}")
+            self._socket.settimeout(left)
+            part = self._socket.recv(65536)
+            if not part:
+                raise LabError(f"QEMU closed {self._path.name}: the machine ended")
+            self._buffer += part
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line.rpartition(b"\xff")[2])
+        return answer
+
+    def call(self, command: str, **arguments: object) -> Any:
+        """Execute a command and return what it returns; events in between are dropped. LabError when it fails."""
+        self.send({"execute": command, "arguments": {key.replace("_", "-"): value for key, value in arguments.items()}})
+        while True:
+            answer = self.receive()
+            if "error" in answer:
+                raise LabError(f"{command}: {answer['error'].get('desc', answer['error'])}")
+            if "return" in answer:
+                return answer["return"]
+
+
+def qmp(machine: Machine, seconds: float = 30) -> Channel:
+    """QEMU's own control channel, ready for commands."""
+    channel = Channel(machine.qmp, seconds)
+    channel.receive()  # the greeting
+    channel.call("qmp_capabilities")
+    return channel
+
+
+def agent(machine: Machine, seconds: float) -> Channel:
+    """The guest agent, as soon as it answers. Raises TimeoutError when it does not within `seconds`."""
+    channel = Channel(machine.agent, seconds)
+    try:
+        attempt = 0
+        while True:
+            attempt += 1
+            # The octet 0xff makes the agent forget half a command of an earlier connection (QEMU's qga protocol).
+            channel.send({"execute": "guest-sync-delimited", "arguments": {"id": attempt}}, before=b"\xff")
+            try:
+                while channel.receive(2).get("return") != attempt:
+                    pass
+                return channel
+            except TimeoutError:
+                if time.monotonic() > channel._until:
+                    raise
+    except BaseException:
+        channel.__exit__()
+        raise
+
+
+def execute(channel: Channel, script: str) -> str:
+    """Run a shell script in the guest as root and return its output. LabError with its stderr when it fails."""
+    started = channel.call(
+        "guest-exec", path="/bin/sh", arg=["-s"], capture_output=True,
+        input_data=base64.b64encode(script.encode()).decode(),
+    )  # fmt: skip
+    pause = 0.05
+    while True:
+        status = channel.call("guest-exec-status", pid=started["pid"])
+        if status["exited"]:
+            break
+        time.sleep(pause)
+        pause = min(0.5, pause * 1.5)
+    out, error = (base64.b64decode(status.get(key, "")).decode(errors="replace") for key in ("out-data", "err-data"))
+    if status.get("exitcode") != 0:
+        raise LabError(f"a script in the guest failed ({status.get('exitcode', 'killed')}): {(error or out).strip()}")
+    return out
+
+
+def restore(machine: Machine, state: Path, seconds: float = 60) -> None:
+    """Continue from a snapshot's state in a machine started with `restore`."""
+    with qmp(machine, seconds) as channel:
+        _keep_memory_in_its_file(channel)
+        channel.call("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
+        _wait_for(channel, "query-status", ("running",), ("inmigrate",))
+
+
+def save(machine: Machine, state: Path, seconds: float = 60) -> None:
+    """Write the state of a running machine to a file and end it; its memory stays in its memory file."""
+    with qmp(machine, seconds) as channel:
+        _keep_memory_in_its_file(channel)
+        channel.call("migrate", uri=f"exec:cat >{shlex.quote(str(state))}")
+        _wait_for(channel, "query-migrate", ("completed",), ("setup", "active", "device", "none", "pre-switchover"))
+        channel.call("quit")
+
+
+def _keep_memory_in_its_file(channel: Channel) -> None:
+    # The state then holds the devices only: clones map the template's memory file privately, and copy a page when they
+    # write to it. (This is what a template of Kata Containers is, too.)
+    capability = {"capability": "x-ignore-shared", "state": True}
+    channel.call("migrate-set-capabilities", capabilities=[capability])
+
+
+def _wait_for(channel: Channel, query: str, wanted: tuple[str, ...], meanwhile: tuple[str, ...]) -> None:
+    while (status := channel.call(query).get("status", "none")) not in wanted:
+        if status not in meanwhile:
+            raise LabError(f"QEMU's {query} says {status}")
+        time.sleep(0.02)

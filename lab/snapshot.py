@@ -1,0 +1,143 @@
+"""A machine of an image, booted, settled and frozen.
+
+A snapshot lives in `<cache>/snapshots/<release>-<digest>/`: ram (the memory), state (the devices) and disk.qcow2 (what booting
+wrote, on top of the image's disk). All three are only read from then on, by any number of clones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import paths, programs, qemu
+from lab.errors import LabError
+from lab.image import Image, digest_of
+from lab.image import ensure as ensure_image
+from lab.image import locate as locate_image
+from lab.progress import Progress
+
+BOOT_SECONDS = 300  # before a template counts as hung; it needs a tenth of that
+
+# Waits until no job of the boot is left, then reads what every login and every Ansible module reads, so that the clones
+# find it in memory.
+SETTLE = """
+    for second in $(seq 120); do
+        state=$(systemctl is-system-running || true)
+        [ "$state" = running ] || [ "$state" = degraded ] && break
+        sleep 1
+    done
+    systemctl --failed --no-legend
+    systemctl list-jobs --no-legend
+    python3 -c 'import asyncio, json, subprocess, tempfile, zipfile, hashlib, platform, shlex, logging, apt'
+    cat /usr/sbin/ipvsadm /usr/bin/ssh-keygen /usr/bin/ping /usr/sbin/sysctl >/dev/null
+    networkctl --no-legend >/dev/null
+    rm -f /var/lib/systemd/random-seed
+    sync
+"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A finished snapshot."""
+
+    image: Image
+    memory: int  # MiB
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.qcow2"
+
+    @property
+    def ram(self) -> Path:
+        return self.folder / "ram"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+
+def locate(release: str, memory: int) -> Snapshot:
+    """Where the snapshot is, or will be. It fits one version of QEMU on one kind of processor."""
+    image = locate_image(release)
+    version = programs.run(["qemu-system-x86_64", "--version"]).splitlines()[0]
+    accelerator = qemu.this_accelerator()
+    cpuinfo = Path("/proc/cpuinfo").read_text().split("\n\n")[0] if accelerator == "kvm" else ""
+    model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags", "microcode"))]
+    sources = [Path(__file__).read_text(), Path(qemu.__file__).read_text()]
+    digest = digest_of(image.folder.name, memory, version, accelerator, model, sources)
+    return Snapshot(image, memory, paths.cache() / "snapshots" / f"{release}-{digest}")
+
+
+def ensure(release: str, memory: int, progress: Progress) -> Snapshot:
+    """The snapshot, taken now unless it is cached."""
+    snapshot = locate(release, memory)
+    if snapshot.folder.exists() and snapshot.image.folder.exists():
+        return snapshot
+    ensure_image(release, progress)
+    with paths.locked(snapshot.folder.with_suffix(".lock")):
+        if snapshot.folder.exists():
+            return snapshot
+        for stale in snapshot.folder.parent.glob(f".{snapshot.folder.name}.*"):
+            _stop(stale)
+            shutil.rmtree(stale, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{snapshot.folder.name}.", dir=snapshot.folder.parent))
+        try:
+            _take(Snapshot(snapshot.image, memory, work), progress)
+            work.rename(snapshot.folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return snapshot
+
+
+def _stop(folder: Path) -> None:
+    if pid := qemu.running(folder / "pid", str(folder)):
+        qemu.kill([pid])
+
+
+def _take(snapshot: Snapshot, progress: Progress) -> None:
+    overlay(snapshot.disk, snapshot.image.disk)
+    release = snapshot.image.release
+    with tempfile.TemporaryDirectory(prefix="lvskit-") as sockets:
+        machine = qemu.Machine(
+            name="template", image=snapshot.image, disk=snapshot.disk, memory=snapshot.memory,
+            memory_file=snapshot.ram, memory_shared=True, folder=snapshot.folder, sockets=Path(sockets),
+            handle="template", ssh_port=paths.free_ports(1, str(snapshot.folder))[0],
+            macs=[f"52:54:00:00:00:{number:02x}" for number in range(3)],
+        )  # fmt: skip
+        started = time.monotonic()
+        progress(f"{release} snapshot: booting a template ({snapshot.memory} MiB)")
+        qemu.start(machine)
+        try:
+            with qemu.agent(machine, BOOT_SECONDS) as agent:
+                progress(f"{release} snapshot: guest agent answers after {time.monotonic() - started:.0f} s; settling")
+                trouble = qemu.execute(agent, SETTLE).strip()
+                if trouble:
+                    progress(f"{release} snapshot: units that failed or still start: {trouble}")
+            qemu.save(machine, snapshot.state)
+        except (LabError, OSError) as error:
+            raise LabError(f"the {release} template: {error}\n{console_tail(machine.folder)}") from error
+        finally:
+            _stop(snapshot.folder)
+    progress(f"{release} snapshot: frozen after {time.monotonic() - started:.0f} s")
+
+
+def overlay(disk: Path, base: Path) -> None:
+    """A qcow2 that starts as `base` and takes the writes."""
+    programs.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, disk])
+
+
+def console_tail(folder: Path, lines: int = 25) -> str:
+    """The end of what a machine's QEMU and its serial console said."""
+    said = []
+    for name in ("qemu.log", "console.log"):
+        try:
+            text = (folder / name).read_text(errors="replace").splitlines()[-lines:]
+        except OSError:
+            continue
+        if text:
+            said.append("\n".join([f"--- {folder.name}: {name}", *text]))
+    return "\n".join(said) or f"--- {folder.name}: nothing on its console"
