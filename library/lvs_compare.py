@@ -29,8 +29,8 @@ EXAMPLES = r"""
   lvs_compare:
     networks: "{{ lvs_networks }}"
     services: "{{ lvs_services }}"
-    connections: "{{ hostvars['client1'].lvs_probed.connections }}"
-    captures: "{{ lvs_captures }}"
+    connections: "{{ hostvars['client1'].probed.connections }}"
+    captures: "{{ captures }}"
   run_once: true
 """
 

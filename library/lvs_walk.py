@@ -29,7 +29,7 @@ EXAMPLES = r"""
     services: "{{ lvs_services }}"
     only: [web]
   run_once: true
-  register: lvs_expected
+  register: expected
 """
 
 RETURN = r"""

@@ -22,13 +22,15 @@ def vantage(report: Mapping[str, Any]) -> Vantage:
 
 
 def frames(host: str, report: Mapping[str, Any]) -> Iterator[Frame]:
-    """Every TCP or UDP frame, also inside an IPv4 tunnel, that a host captured."""
+    """Every TCP or UDP frame to or from a host that it captured, also inside an IPv4 tunnel."""
     from scapy.utils import RawPcapReader
 
     for interface, encoded in report["captures"].items():
         own = str(report["macs"][interface])
         for data, meta in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(str(encoded))))):
             source, destination, packet = dissect(data)
+            if own not in (source, destination):
+                continue  # flooded by a switch that did not know the destination: the host did not take it
             if packet is not None:
                 time = meta.sec + meta.usec / 1e6
                 yield Frame(host, str(interface), source == own, source, destination, packet, meta.wirelen, time)

@@ -38,7 +38,8 @@ def live_statements(links: str, routes: str, rules: str) -> set[str]:
                 found.add(text if address.get("scope") == "global" else f"{text} scope {address.get('scope')}")
     for route in _json(routes):
         table = str(route.get("table", "main"))
-        if str(route.get("protocol")) == PROTOCOL and "gateway" in route:
+        # ip(8) leaves out the protocol that it was asked to filter by.
+        if str(route.get("protocol", PROTOCOL)) == PROTOCOL and "gateway" in route:
             verb, where = ("prepend", "") if table == "main" else ("replace", f" table {table}")
             destination = f"{route['dst']} via {route['gateway']} dev {route['dev']}"
             found.add(f"route {verb} {destination}{where} protocol {PROTOCOL}")

@@ -1,11 +1,14 @@
 """Reading captured bytes into the model's packets."""
 
+import base64
+import gzip
 from ipaddress import IPv4Address
 
 from ansible.module_utils.lvs.walk import Endpoint, Packet
-from ansible.module_utils.lvs_controller.captures import dissect
+from ansible.module_utils.lvs_controller.captures import dissect, frames
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
+from scapy.utils import wrpcap
 
 CLIENT, VIP = IPv4Address("198.51.100.10"), IPv4Address("203.0.113.80")
 INNER = IP(src=str(CLIENT), dst=str(VIP))
@@ -49,3 +52,13 @@ def test_a_frame_cut_short_is_passed_over():
     whole = bytes(Ether() / INNER / TCP())
     for length in range(14, 34):
         assert dissect(whole[:length])[2] is None
+
+
+def test_only_the_hosts_own_frames_count(tmp_path):
+    """A switch that has not learned a MAC yet floods the frame; a host that sees it so did not receive it."""
+    mine, theirs = "52:54:00:00:00:02", "52:54:00:00:00:99"
+    payload = INNER / TCP(sport=40000, dport=80)
+    wrpcap(str(tmp_path / "eth1.pcap"), [Ether(dst=destination) / payload for destination in (mine, theirs)])
+    encoded = base64.b64encode(gzip.compress((tmp_path / "eth1.pcap").read_bytes())).decode()
+    found = list(frames("rs1", {"captures": {"eth1": encoded}, "macs": {"eth1": mine}}))
+    assert [(frame.destination_mac, frame.leaving, frame.length) for frame in found] == [(mine, False, 54)]
