@@ -110,6 +110,7 @@ def start(module):
             tcpdump,
             "-i",
             interface,
+            "-p",
             "-U",
             "-s",
             SNAP_LENGTH,

@@ -37,6 +37,21 @@ options:
     description: Addresses, routes and rules, as C(ip -batch) reads them.
     type: str
     default: ""
+  network_unit:
+    description: The systemd unit that restores kernel settings, iptables rules, addresses and routes at boot.
+    type: str
+    default: ""
+  ipvs_unit:
+    description: The systemd unit that restores the IPVS table at boot.
+    type: str
+    default: ""
+  programs:
+    description:
+      - Commands that the plan needs. When some are missing the host is left as it is and they are named, so that they can
+        be installed and the module run again; in check mode it goes on.
+    type: list
+    elements: str
+    default: []
   interfaces:
     description: Interfaces that must be there beforehand, each with its address and prefix length.
     type: dict
@@ -80,6 +95,12 @@ commands:
   type: list
   elements: str
   sample: ["ipvsadm -a -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
+missing_programs:
+  description: Commands that have to be installed first.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ipvsadm"]
 stale:
   description: What is to be taken away and was left, with I(remove=false).
   returned: always
@@ -103,6 +124,7 @@ from ansible.module_utils.lvs_host.netfilter import Netfilter
 from ansible.module_utils.lvs_host.network import Network
 from ansible.module_utils.lvs_host.resource import HostError
 from ansible.module_utils.lvs_host.sysctls import Sysctls
+from ansible.module_utils.lvs_host.unit import DIRECTORY, Unit
 
 ARGUMENTS = {
     "modules": {"type": "str", "default": ""},
@@ -110,6 +132,9 @@ ARGUMENTS = {
     "netfilter": {"type": "str", "default": ""},
     "ipvs": {"type": "str", "default": ""},
     "network": {"type": "str", "default": ""},
+    "network_unit": {"type": "str", "default": ""},
+    "ipvs_unit": {"type": "str", "default": ""},
+    "programs": {"type": "list", "elements": "str", "default": []},
     "interfaces": {"type": "dict", "default": {}},
     "remove": {"type": "bool", "default": True},
     "purge_foreign": {"type": "bool", "default": False},
@@ -120,31 +145,20 @@ def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
 
     def run(argv, stdin=None):
-        return module.run_command(list(argv), data=stdin, binary_data=False)
+        return module.run_command(list(argv), data=stdin)
 
     done = []
     try:
         resources = wire(module, run)
         for resource in resources:
             resource.prepare()
-        commands = [(r, "add", r.additions()) for r in resources]
-        removals = [(r, "remove", r.removals()) for r in reversed(resources)]
-        commands += removals if module.params["remove"] else []
-        files = {r.path: r.record(keep_stale=not module.params["remove"]) for r in resources}
-        result = report(resources, commands, files)
-        result["stale"] = [] if module.params["remove"] else [line for _, _, lines in removals for line in lines]
+        missing = [name for name in module.params["programs"] if not module.get_bin_path(name)]
+        if missing and not module.check_mode:
+            module.exit_json(changed=False, commands=[], stale=[], foreign=[], missing_programs=missing)
+        result = plan(resources, module.params["remove"])
+        steps, files = result.pop("steps"), result.pop("files")
         if result["changed"] and not module.check_mode:
-            staged = stage(resources, files)
-            try:
-                for resource, verb, lines in commands:
-                    if lines:
-                        getattr(resource, verb)()
-                        done += lines
-            except Exception:
-                for temporary in staged.values():
-                    os.unlink(temporary)
-                raise
-            record(files, staged)
+            carry_out(steps, files, resources, done)
     except HostError as error:
         so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
         module.fail_json(msg=f"{error}{so_far}", commands=done)
@@ -152,34 +166,74 @@ def main():
         module.fail_json(
             msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done
         )
-    module.exit_json(**result)
+    module.exit_json(missing_programs=missing, **result)
 
 
 def wire(module, run):
     """The resources of the host, in the order in which they are added."""
     wanted = module.params
 
-    def recorded(kind):
+    def recorded(path):
         try:
-            with open(kind.path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8") as file:
                 return file.read()
         except FileNotFoundError:
             return ""
 
-    def arguments(kind, name):
-        return wanted[name], recorded(kind), run
+    def installed(program):
+        return bool(module.get_bin_path(program))
+
+    def unit(name, text, **options):
+        return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
 
     return [
-        KernelModules(*arguments(KernelModules, "modules")),
-        Sysctls(*arguments(Sysctls, "sysctls")),
-        Netfilter(*arguments(Netfilter, "netfilter"), installed=bool(module.get_bin_path("iptables-restore"))),
+        KernelModules(wanted["modules"], recorded(KernelModules.path), run),
+        Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
+        Netfilter(wanted["netfilter"], recorded(Netfilter.path), run, installed=installed("iptables-restore")),
         IpvsTable(
-            *arguments(IpvsTable, "ipvs"),
-            installed=bool(module.get_bin_path("ipvsadm")),
+            wanted["ipvs"],
+            recorded(IpvsTable.path),
+            run,
+            installed=installed("ipvsadm"),
             purge_foreign=wanted["purge_foreign"],
         ),
-        Network(*arguments(Network, "network"), interfaces=wanted["interfaces"]),
+        Network(wanted["network"], recorded(Network.path), run, interfaces=wanted["interfaces"]),
+        unit("lvskit-ipvs.service", wanted["ipvs_unit"]),
+        unit("lvskit-network.service", wanted["network_unit"], started=True),
     ]
+
+
+def plan(resources, remove):
+    """What has to be done, in order, what the files of record are to hold, and what is reported of it."""
+    removals = [(resource, "remove", resource.removals()) for resource in reversed(resources)]
+    steps = [(resource, "add", resource.additions()) for resource in resources]
+    steps += removals if remove else []
+    files = {resource.path: resource.record(keep_stale=not remove) for resource in resources}
+    closing = [(resource, "close", resource.closing()) for resource in resources]
+    stale = [] if remove else [line for _, _, lines in removals for line in lines]
+    result = report(resources, [*steps, *closing], files)
+    return {**result, "stale": stale, "steps": (steps, closing), "files": files}
+
+
+def carry_out(steps, files, resources, done):
+    """Changes the kernel, and then what a reboot restores."""
+    before, after = steps
+    staged = stage(resources, files)
+    try:
+        perform(before, done)
+    except Exception:
+        for temporary in staged.values():
+            os.unlink(temporary)
+        raise
+    record(files, staged)
+    perform(after, done)
+
+
+def perform(steps, done):
+    for resource, verb, lines in steps:
+        if lines:
+            getattr(resource, verb)()
+            done += lines
 
 
 def report(resources, commands, files):

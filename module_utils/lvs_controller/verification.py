@@ -111,6 +111,13 @@ class Report:
         )
 
     @property
+    def seen(self) -> list[str]:
+        """The source addresses of the packets that arrived at the real servers, out of their tunnels."""
+        servers = self.expectation.walks
+        arrived = (f for c in self.connections for f in c.frames if f.host in servers and not f.leaving)
+        return sorted({str(frame.packet.source.address) for frame in arrived})
+
+    @property
     def director_bytes(self) -> int:
         return sum(c.bytes_at(self.expectation.director.name) for c in self.connections)
 
@@ -167,7 +174,6 @@ def table(reports: Sequence[Report]) -> str:
         mode = item.expectation.service.mode
         through = "yes" if item.replies_at_director else "no"
         expected = "yes" if mode.reply_through_director else "no"
-        seen = {str(w.seen.address) for w in item.expectation.walks.values()}
         rows.append(
             (
                 item.expectation.service.name,
@@ -175,7 +181,7 @@ def table(reports: Sequence[Report]) -> str:
                 str(len(item.connections)),
                 f"{','.join(item.reached) or '-'}",
                 f"{expected} / {through}",
-                ",".join(sorted(seen)),
+                ",".join(item.seen) or "-",
                 f"{item.director_bytes / item.served:.2f}" if item.served else "-",
                 "FAILED" if item.failures else "ok",
             )

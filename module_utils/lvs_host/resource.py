@@ -64,11 +64,18 @@ class Resource:
         kept = "".join(f"{line}\n" for line in ["# No longer planned, still in use.", *stale]) if stale else ""
         return self.wanted + kept
 
+    def closing(self) -> list[str]:
+        """What is to be done once the files of record are written."""
+        return []
+
     def add(self) -> None:
         self.batch(self.additions())
 
     def remove(self) -> None:
         self.batch(self.removals())
+
+    def close(self) -> None:
+        self.batch(self.closing())
 
     def batch(self, commands: Sequence[str]) -> None:
         """Runs what `additions` or `removals` named; raises HostError when the kernel refuses one."""

@@ -29,9 +29,7 @@ class Host:
                 }
                 for name, held in devices.items()
             ],
-            "route": [
-                {"dst": "default", "gateway": "10.20.1.10", "dev": "eth1", **r} for r in routes
-            ],
+            "route": [{"dst": "default", "gateway": "10.20.1.10", "dev": "eth1", **r} for r in routes],
             "rule": list(rules),
         }
         self.told = []
