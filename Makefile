@@ -82,8 +82,14 @@ lint: venv
 test-unit: venv
 	$(BIN)/pytest
 
+# Each scenario starts the lab from its snapshot. SCENARIOS="dr" runs one of them.
+SCENARIOS ?= dr nat tun
 test-vm: venv packages
-	$(BIN)/python -m tests.vm.scenarios
+	@set -e; for scenario in $(SCENARIOS); do \
+		echo "== scenario $$scenario"; \
+		$(BIN)/molecule test --scenario-name $$scenario; \
+	done
+	@$(BIN)/python -m lab down
 
 test: lint test-unit test-vm
 

@@ -14,8 +14,8 @@ from ansible.module_utils.lvs import inventory
 from ansible.module_utils.lvs.plan import plans
 
 
-@pytest.fixture(scope="session")
-def topology():
+def read_topology():
+    """The topology that the scenario's inventories describe."""
     command = [str(Path(sys.executable).parent / "ansible-inventory"), "--list"]
     for path in os.environ["LVSKIT_INVENTORIES"].split(":"):
         command += ["--inventory", path]
@@ -30,11 +30,35 @@ def topology():
 
     first = next(iter(variables.values()))
     hosts = {name: {k: v for k, v in own.items() if k.startswith("lvs_")} for name, own in variables.items()}
-    read, faults = inventory.parse(
-        first["lvs_networks"], first["lvs_services"], hosts, {group: members(group) for group in listing}
-    )
-    assert not faults
+    groups = {group: members(group) for group in listing}
+    read, faults = inventory.parse(first["lvs_networks"], first["lvs_services"], hosts, groups)
+    assert not [fault for fault in faults if not fault.warning]
     return read
+
+
+TOPOLOGY = read_topology()
+
+
+def pytest_configure(config):
+    for group in TOPOLOGY.groups:
+        config.addinivalue_line("markers", f"{group}: concerns the hosts of this inventory group only")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out, for each test marked with a group's name, the hosts that are not in it."""
+    kept, left_out = [], []
+    for item in items:
+        groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
+        name = item.callspec.params["_testinfra_host"].backend.get_hostname()
+        wanted = not groups or any(name in TOPOLOGY.groups[group] for group in groups)
+        (kept if wanted else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def topology():
+    return TOPOLOGY
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +75,3 @@ def name(host):
 @pytest.fixture
 def host_plan(plan_of, name):
     return plan_of(name)
-
-
-@pytest.fixture(autouse=True)
-def _only_in_its_group(request, topology, name):
-    """A test marked with a group's name concerns that group's hosts only."""
-    groups = [marker.name for marker in request.node.iter_markers() if marker.name in topology.groups]
-    if groups and not any(name in topology.groups[group] for group in groups):
-        pytest.skip(f"{name} is not in {' or '.join(groups)}")

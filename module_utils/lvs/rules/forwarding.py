@@ -206,7 +206,7 @@ def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "{mode}-MTU",
-    "(warning) packets that grow on the way to the real server, with no room and no MSS clamp",
+    "packets that grow on the way to the real server, with no room and no MSS clamp",
     "A full-size datagram plus the new header exceeds the MTU and is fragmented or dropped.",
     when=lambda mode: mode.overhead > 0,
     warning=True,

@@ -92,7 +92,7 @@ def two_gateways(topology: Topology) -> Iterator[Finding]:
 
 @service_rule(
     "{mode}-CLIENT-SUBNET",
-    "(warning) clients in the real servers' own subnet",
+    "clients in the real servers' own subnet",
     "The real server has a connected route to them: its reply bypasses the director and arrives from the RIP.",
     when=lambda mode: mode.director_is_gateway,
     warning=True,
