@@ -1,0 +1,158 @@
+"""The order in which a host is brought to its plan, and what stays when something goes wrong."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.lvs_host.resource import HostError, Resource
+from ansible.module_utils.lvs_host.unit import Unit
+
+LIBRARY = Path(__file__).parents[2] / "library/lvs_state.py"
+
+
+@pytest.fixture(scope="module")
+def lvs_state():
+    spec = importlib.util.spec_from_file_location("lvs_state", LIBRARY)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Fake(Resource):
+    """State that is just a set of lines; `log` is what happened to all of them, in order."""
+
+    def __init__(self, folder, name, wanted, recorded, log, fails=()):
+        super().__init__(wanted, recorded, None)
+        self.title, self.path = name, str(folder / name)
+        self.log, self.fails = log, fails
+        if recorded:
+            Path(self.path).write_text(recorded)
+
+    def before(self):
+        return self.recorded.splitlines()
+
+    def additions(self):
+        return [f"add {line}" for line in self.wanted.splitlines() if line not in self.recorded.splitlines()]
+
+    def removals(self):
+        return [f"remove {line}" for line in self.stale()]
+
+    def stale(self):
+        return [line for line in self.recorded.splitlines() if line not in self.wanted.splitlines()]
+
+    def batch(self, commands):
+        for command in commands:
+            if command in self.fails:
+                raise HostError(f"{command} failed")
+            self.log.append(command)
+
+
+def run(lvs_state, resources, remove=True):
+    done = []
+    result = lvs_state.plan(resources, remove)
+    steps, files = result.pop("steps"), result.pop("files")
+    lvs_state.carry_out(steps, files, resources, done)
+    return result
+
+
+def text(resource):
+    path = Path(resource.path)
+    return path.read_text() if path.exists() else None
+
+
+@pytest.fixture
+def pair(tmp_path):
+    log = []
+
+    def make(**options):
+        first = Fake(tmp_path, "settings", "new-setting\n", "old-setting\n", log)
+        second = Fake(tmp_path, "addresses", "new-address\n", "old-address\n", log, **options)
+        return log, [first, second]
+
+    return make
+
+
+def test_additions_come_in_order_and_removals_in_the_reverse_order(lvs_state, pair):
+    """ARP settings are there before the VIP, and stay until it is gone."""
+    log, resources = pair()
+    run(lvs_state, resources)
+    assert log == ["add new-setting", "add new-address", "remove old-address", "remove old-setting"]
+
+
+def test_without_removals_the_old_state_stays_and_stays_recorded(lvs_state, pair):
+    log, resources = pair()
+    result = run(lvs_state, resources, remove=False)
+    assert log == ["add new-setting", "add new-address"]
+    assert result["stale"] == ["remove old-address", "remove old-setting"]
+    assert "new-address" in text(resources[1])
+    assert "old-address" in text(resources[1])
+
+
+def test_the_files_of_record_are_the_new_ones_at_the_end(lvs_state, pair):
+    _, resources = pair()
+    run(lvs_state, resources)
+    assert [text(resource) for resource in resources] == ["new-setting\n", "new-address\n"]
+
+
+def test_when_the_kernel_refuses_something_the_files_of_record_stay(lvs_state, pair, tmp_path):
+    """A reboot then restores what was there before, and the next run knows what is lvskit's."""
+    _, resources = pair(fails=["add new-address"])
+    with pytest.raises(HostError):
+        run(lvs_state, resources)
+    assert [text(resource) for resource in resources] == ["old-setting\n", "old-address\n"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["addresses", "settings"]
+
+
+def test_a_full_disk_is_met_before_anything_changes(lvs_state, pair, monkeypatch):
+    log, resources = pair()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lvs_state.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(lvs_state, resources)
+    assert log == []
+
+
+def test_nothing_to_change_is_no_change(lvs_state, tmp_path):
+    same = Fake(tmp_path, "settings", "a\n", "a\n", [])
+    result = lvs_state.plan([same], True)
+    assert (result["changed"], result["commands"], result["diff"]) == (False, [], [])
+
+
+def test_a_change_shows_the_state_before_and_after(lvs_state, pair):
+    _, resources = pair()
+    shown = lvs_state.plan(resources, True)["diff"]
+    assert {"settings", "addresses"} <= {part["before_header"] for part in shown}
+
+
+@pytest.fixture
+def unit(monkeypatch, tmp_path):
+    monkeypatch.setattr("ansible.module_utils.lvs_host.unit.DIRECTORY", str(tmp_path))
+    (tmp_path / "multi-user.target.wants").mkdir()
+
+    def make(wanted, recorded, *, enabled, active):
+        if enabled:
+            (tmp_path / "multi-user.target.wants/x.service").symlink_to("/nowhere")
+        made = Unit("x.service", wanted, recorded, lambda argv, stdin: (0 if active else 3, "", ""), started=True)
+        made.prepare()
+        return made
+
+    return make
+
+
+def test_a_new_unit_is_enabled_and_started(unit):
+    made = unit("[Unit]\n", "", enabled=False, active=False)
+    assert made.closing() == ["systemctl daemon-reload", "systemctl enable x.service", "systemctl start x.service"]
+
+
+def test_a_unit_that_is_as_wanted_is_left_alone(unit):
+    made = unit("[Unit]\n", "[Unit]\n", enabled=True, active=True)
+    assert (made.additions(), made.removals(), made.closing()) == ([], [], [])
+
+
+def test_a_unit_that_is_no_longer_wanted_is_disabled_before_its_file_goes(unit):
+    made = unit("", "[Unit]\n", enabled=True, active=True)
+    assert made.removals() == ["systemctl disable --now x.service"]
+    assert made.closing() == ["systemctl daemon-reload"]
