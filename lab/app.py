@@ -8,7 +8,8 @@
     any UDP datagram     the JSON, from the address the datagram was sent to
 
 It listens on the ports of its configuration, {"tcp": [80], "udp": [5353]}, on every address: a VIP that is added to lo or
-tunl0 later is served at once. Standard library only, for the Python of Debian 11 (3.9) and later.
+tunl0 later is served at once. SIGHUP makes it read the configuration again, so that a clone of a machine where Python has
+started already needs no start of its own. Standard library only, for the Python of Debian 11 (3.9) and later.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ import socket
 import struct
 import sys
 from asyncio import AbstractEventLoop, StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Tuple
 
 IP_PKTINFO = 8  # <linux/in.h>; socket has it from Python 3.14 on
 LONGEST_DATAGRAM = 65535
 CHUNK = 65536
 IDLE = 300  # seconds a kept-alive connection may wait for its next request
-HOST = socket.gethostname()
 
 Request = Tuple[str, str, str, Mapping[str, str]]  # method, path, version, header fields
 
@@ -109,7 +111,7 @@ async def serve_request(reader: StreamReader, writer: StreamWriter, request: Req
         length += len(part)
         digest.update(part)
     who = {
-        "host": HOST,
+        "host": socket.gethostname(),
         "peer": endpoint(writer.get_extra_info("peername")),
         "local": endpoint(writer.get_extra_info("sockname")),
     }
@@ -145,7 +147,7 @@ async def serve_connection(reader: StreamReader, writer: StreamWriter) -> None:
             if request is None or not await serve_request(reader, writer, request):
                 break
     except (BadRequest, ValueError) as error:
-        respond_json(writer, "400 Bad Request", {"host": HOST, "error": str(error)}, True)
+        respond_json(writer, "400 Bad Request", {"host": socket.gethostname(), "error": str(error)}, True)
     except (ConnectionError, asyncio.IncompleteReadError):
         pass  # the client went away; probes and killed connections do that
     finally:
@@ -174,7 +176,7 @@ def serve_datagrams(sock: socket.socket) -> None:
 
 def answer(sock: socket.socket, peer: tuple[str, int], destination: bytes) -> None:
     local = (socket.inet_ntoa(destination), sock.getsockname()[1])
-    text = json.dumps({"host": HOST, "peer": endpoint(peer), "local": endpoint(local)}) + "\n"
+    text = json.dumps({"host": socket.gethostname(), "peer": endpoint(peer), "local": endpoint(local)}) + "\n"
     source = struct.pack("=i4s4s", 0, destination, b"\0\0\0\0")
     try:
         sock.sendmsg([text.encode()], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, peer)
@@ -192,6 +194,11 @@ def listen_udp(loop: AbstractEventLoop, port: int) -> socket.socket:
     return sock
 
 
+def close_udp(loop: AbstractEventLoop, sock: socket.socket) -> None:
+    loop.remove_reader(sock)
+    sock.close()
+
+
 def tell_systemd(text: bytes) -> None:
     where = os.environ.get("NOTIFY_SOCKET")
     if where:
@@ -199,23 +206,32 @@ def tell_systemd(text: bytes) -> None:
             sock.sendto(text, "\0" + where[1:] if where.startswith("@") else where)
 
 
-async def main(configuration: Mapping[str, list[int]]) -> None:
+async def listen(loop: AbstractEventLoop, configuration: Mapping[str, list[int]]) -> list[Callable[[], None]]:
+    """Listen on the configured ports; what is returned stops it again. Connections there are stay."""
+    stops: list[Callable[[], None]] = []
+    for port in configuration.get("tcp", ()):
+        server = await asyncio.start_server(serve_connection, "0.0.0.0", port, backlog=4096, reuse_address=True)
+        stops.append(server.close)
+    for port in configuration.get("udp", ()):
+        sock = listen_udp(loop, port)
+        stops.append(partial(close_udp, loop, sock))
+    return stops
+
+
+async def main(file: Path) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    servers = [
-        await asyncio.start_server(serve_connection, "0.0.0.0", port, backlog=4096, reuse_address=True)
-        for port in configuration.get("tcp", ())
-    ]
-    sockets = [listen_udp(loop, port) for port in configuration.get("udp", ())]
-    tell_systemd(b"READY=1")
-    await stop.wait()
-    for server in servers:
-        server.close()
-    for sock in sockets:
-        sock.close()
+    news: asyncio.Queue[int] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, news.put_nowait, number)
+    while True:
+        stops = await listen(loop, json.loads(file.read_text()))
+        tell_systemd(b"READY=1")
+        received = await news.get()
+        for stop in stops:
+            stop()
+        if received == signal.SIGTERM:
+            return
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1]) as file:
-        asyncio.run(main(json.load(file)))
+    asyncio.run(main(Path(sys.argv[1])))

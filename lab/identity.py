@@ -15,6 +15,7 @@ from lab.spec import PORTS, Host, Lab, Link
 
 NETWORKD = "/etc/systemd/network"
 APP = "/etc/lvskit-lab/app.json"
+APP_PROCESSES = "/sys/fs/cgroup/system.slice/lvskit-lab-app.service/cgroup.procs"
 SYSCTL = "/etc/sysctl.d/90-lvskit-lab-router.conf"
 READY_SECONDS = 60  # for addresses, neighbours and the application to come up
 
@@ -95,42 +96,52 @@ def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
     """
     own = identity(lab, host)
     # The clones woke up with one MAC address between them: nothing may be sent before each has its own.
-    lines = ["set -e", f"ip link set eth0 address {host.mac('eth0')}"]
-    lines += [f"ip link set {port} address {host.mac(port)}" for port in PORTS]
+    lines = ["set -e", "ip -batch - <<END"]
+    lines += [f"link set {port} address {host.mac(port)}" for port in ("eth0", *PORTS)]
     lines += [
+        "END",
         # QEMU's user network came back with the template's address in its ARP table, and takes ours from what we send.
         "ping -n -q -c 1 -W 2 10.0.2.2 >/dev/null || true",
         f"date --utc --set=@{now:.3f} >/dev/null",
         f"printf %s {seed.hex()} >/dev/urandom",
-        f"hostname {shlex.quote(host.name)}",
+        f"printf %s {shlex.quote(host.name)} >/proc/sys/kernel/hostname",
         f"rm -f {NETWORKD}/2?-*.network {NETWORKD}/2?-*.netdev {SYSCTL} {APP}",
-        "mkdir -p /etc/lvskit-lab",
     ]
     lines += [f"printf %s {shlex.quote(text)} >{shlex.quote(path)}" for path, text in sorted(own.files.items())]
     if host.forwards:
         lines.append(f"sysctl --quiet --load={SYSCTL}")
-    lines += ["networkctl reload", f"systemctl --no-block {'restart' if own.serves else 'stop'} lvskit-lab-app.service"]
+    lines += ["networkctl reload", _application(own.serves)]
     return "\n".join(lines) + "\n"
+
+
+def _application(serves: bool) -> str:
+    """Have the demo application read its ports, or end it; systemctl would cost more than all of the rest."""
+    find = f"read -r pid <{APP_PROCESSES}"
+    if serves:
+        return f"{{ {find} && kill -HUP $pid; }} 2>/dev/null || systemctl --no-block restart lvskit-lab-app.service"
+    return f"{{ {find} && kill -TERM $pid; }} 2>/dev/null || true"
 
 
 def check_script(lab: Lab, host: Host) -> str:
     """A shell script that waits until the host has its addresses, reaches its gateways with full frames, and serves."""
-    tries = READY_SECONDS * 4
+    tries = READY_SECONDS * 2
     wait = (
         "set -u\n"
         f"left={tries}\n"
         'until_done() { until "$@" >/dev/null 2>&1; do '
         'left=$((left - 1)); [ "$left" -gt 0 ] || { echo "still fails: $*" >&2; '
-        "ip -brief address >&2; ip route >&2; exit 1; }; sleep 0.25; done; }\n"
+        "ip -brief address >&2; ip route >&2; exit 1; }; sleep 0.5; done; }\n"
         'holds() { case "$(ip -4 -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }\n'
     )
-    lines = [f"until_done holds {link.address}" for link in host.links]
+    lines = []
     for gateway in lab.gateways_to_try(host):
         mtu = next(link.network.mtu for link in host.links if gateway in link.network.cidr)
         # 28 octets of IP and ICMP headers; more than one segment's worth would be fragmented, and says so with -M do.
         lines.append(f"until_done ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}")
-    if host.tcp or host.udp:
-        lines.append("until_done systemctl is-active --quiet lvskit-lab-app.service")
+    lines += [f"until_done holds {link.address}" for link in host.links]
+    # A listening socket in the kernel's table: port in hexadecimal, no peer, state LISTEN or, for UDP, unconnected.
+    lines += [f"until_done grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp" for port in host.tcp]
+    lines += [f"until_done grep -q ':{port:04X} 00000000:0000 07' /proc/net/udp" for port in host.udp]
     return wait + "\n".join(lines) + "\n"
 
 

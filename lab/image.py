@@ -61,6 +61,17 @@ APT_OPTIONS = {
 }
 
 
+# From the tar archive to a file system, with kernel and initramfs beside it: $1 parts, $2 result, $3 size.
+FILE_SYSTEM = """set -e
+    tar -xf "$1/root.tar" -C "$1/root" --exclude './dev/*'
+    cp "$1"/root/boot/vmlinuz-* "$2/vmlinuz"
+    cp "$1"/root/boot/initrd.img-* "$2/initrd"
+    cp "$1/root/etc/ssh/ssh_host_ed25519_key.pub" "$2/host_key.pub"
+    rm -f "$1"/root/boot/initrd.img-*
+    mke2fs -q -t ext4 -d "$1/root" -m 0 -E lazy_itable_init=1 "$1/disk.raw" "$3"
+"""
+
+
 @dataclass(frozen=True)
 class Image:
     """A finished image."""
@@ -107,7 +118,7 @@ def digest_of(*parts: object) -> str:
 def locate(release: str) -> Image:
     """Where the image of a release is, or will be."""
     contents = {where: source.read_text() for where, source in guest_files()}
-    build = [(GUEST / "customize.sh").read_text(), Path(__file__).read_text()]
+    build = [(GUEST / "customize.sh").read_text(), FILE_SYSTEM, DISK_SIZE, _mmdebstrap(release, Path())]
     digest = digest_of(release, contents, build)
     return Image(release, paths.cache() / "images" / f"{release}-{digest}")
 
@@ -142,15 +153,7 @@ def _build(image: Image, parts: Path, progress: Progress) -> None:
     root.mkdir()
     # Without root's rights the owners of the files live in fakeroot's memory, so one fakeroot has to do all of it.
     as_root = [] if os.geteuid() == 0 else ["fakeroot", "--"]
-    script = """set -e
-        tar -xf "$1/root.tar" -C "$1/root" --exclude './dev/*'
-        cp "$1"/root/boot/vmlinuz-* "$2/vmlinuz"
-        cp "$1"/root/boot/initrd.img-* "$2/initrd"
-        cp "$1/root/etc/ssh/ssh_host_ed25519_key.pub" "$2/host_key.pub"
-        rm -f "$1"/root/boot/initrd.img-*
-        mke2fs -q -t ext4 -d "$1/root" -m 0 -E lazy_itable_init=1 "$1/disk.raw" "$3"
-    """
-    programs.run([*as_root, "sh", "-c", script, "sh", parts, image.folder, DISK_SIZE])
+    programs.run([*as_root, "sh", "-c", FILE_SYSTEM, "sh", parts, image.folder, DISK_SIZE])
     programs.run(["qemu-img", "convert", "-O", "qcow2", parts / "disk.raw", image.disk])
     shutil.rmtree(parts)
 
@@ -164,21 +167,8 @@ def _bootstrap(image: Image, parts: Path, progress: Progress) -> None:
     _pack(early, {where: source for where, source in files.items() if "initramfs" in where})
     _pack(late, {where: source for where, source in files.items() if "initramfs" not in where}
           | {"root/.ssh/authorized_keys": public})  # fmt: skip
-    command: list[str] = [
-        "mmdebstrap",
-        "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
-        "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/doc/*",
-        "--dpkgopt=path-exclude=/usr/share/locale/*",
-        "--dpkgopt=force-unsafe-io",
-        *(f"--aptopt={option}" for option in APT_OPTIONS.get(image.release, ())),
-        f"--essential-hook=tar-in {early} /",
-        f"--customize-hook=tar-in {late} /",
-        f'--customize-hook=chroot "$1" sh <{GUEST / "customize.sh"}',
-        image.release,
-        str(parts / "root.tar"),
-    ]
+    shutil.copy(GUEST / "customize.sh", parts)
+    command = _mmdebstrap(image.release, parts)
     if image.release in MAIN_ARCHIVE_ALONE and (archive := main_archive()):
         command.append(f"deb {archive} {image.release} main")
     log = parts / "mmdebstrap.log"
@@ -197,6 +187,25 @@ def _bootstrap(image: Image, parts: Path, progress: Progress) -> None:
     if failed:
         tail = "".join(log.read_text().splitlines(keepends=True)[-30:])
         raise LabError(f"mmdebstrap could not make a {image.release} image ({failed}):\n{tail}")
+
+
+def _mmdebstrap(release: str, parts: Path) -> list[str]:
+    """The command that makes `root.tar` in the folder of the parts."""
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=force-unsafe-io",
+        *(f"--aptopt={option}" for option in APT_OPTIONS.get(release, ())),
+        f"--essential-hook=tar-in {parts / 'early.tar'} /",
+        f"--customize-hook=tar-in {parts / 'late.tar'} /",
+        f'--customize-hook=chroot "$1" sh <{parts / "customize.sh"}',
+        release,
+        str(parts / "root.tar"),
+    ]
 
 
 def _pack(archive: Path, files: dict[str, Path]) -> None:

@@ -22,8 +22,12 @@ from lab.progress import Progress
 BOOT_SECONDS = 300  # before a template counts as hung; it needs a tenth of that
 
 # Waits until no job of the boot is left, then reads what every login and every Ansible module reads, so that the clones
-# find it in memory.
+# find it in memory. The demo application waits there too, without a port: starting Python is the dearest thing a clone
+# could have to do.
 SETTLE = """
+    mkdir -p /etc/lvskit-lab
+    echo '{}' >/etc/lvskit-lab/app.json
+    systemctl start lvskit-lab-app.service
     for second in $(seq 120); do
         state=$(systemctl is-system-running || true)
         [ "$state" = running ] || [ "$state" = degraded ] && break
@@ -67,9 +71,18 @@ def locate(release: str, memory: int) -> Snapshot:
     accelerator = qemu.this_accelerator()
     cpuinfo = Path("/proc/cpuinfo").read_text().split("\n\n")[0] if accelerator == "kvm" else ""
     model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags", "microcode"))]
-    sources = [Path(__file__).read_text(), Path(qemu.__file__).read_text()]
-    digest = digest_of(image.folder.name, memory, version, accelerator, model, sources)
+    unplaced = _template(Snapshot(image, memory, Path()), Path(), 0).command()
+    digest = digest_of(image.folder.name, unplaced, version, model, SETTLE)
     return Snapshot(image, memory, paths.cache() / "snapshots" / f"{release}-{digest}")
+
+
+def _template(snapshot: Snapshot, sockets: Path, ssh_port: int) -> qemu.Machine:
+    """The machine that becomes the snapshot."""
+    return qemu.Machine(
+        name="template", image=snapshot.image, disk=snapshot.disk, memory=snapshot.memory,
+        memory_file=snapshot.ram, memory_shared=True, folder=snapshot.folder, sockets=sockets,
+        handle="template", ssh_port=ssh_port, macs=[f"52:54:00:00:00:{number:02x}" for number in range(3)],
+    )  # fmt: skip
 
 
 def ensure(release: str, memory: int, progress: Progress) -> Snapshot:
@@ -102,12 +115,7 @@ def _take(snapshot: Snapshot, progress: Progress) -> None:
     overlay(snapshot.disk, snapshot.image.disk)
     release = snapshot.image.release
     with tempfile.TemporaryDirectory(prefix="lvskit-") as sockets:
-        machine = qemu.Machine(
-            name="template", image=snapshot.image, disk=snapshot.disk, memory=snapshot.memory,
-            memory_file=snapshot.ram, memory_shared=True, folder=snapshot.folder, sockets=Path(sockets),
-            handle="template", ssh_port=paths.free_ports(1, str(snapshot.folder))[0],
-            macs=[f"52:54:00:00:00:{number:02x}" for number in range(3)],
-        )  # fmt: skip
+        machine = _template(snapshot, Path(sockets), paths.free_ports(1, str(snapshot.folder))[0])
         started = time.monotonic()
         progress(f"{release} snapshot: booting a template ({snapshot.memory} MiB)")
         qemu.start(machine)
