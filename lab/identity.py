@@ -124,13 +124,13 @@ def _application(serves: bool) -> str:
 
 def check_script(lab: Lab, host: Host) -> str:
     """A shell script that waits until the host has its addresses, reaches its gateways with full frames, and serves."""
-    tries = READY_SECONDS * 2
+    tries = READY_SECONDS
     wait = (
         "set -u\n"
         f"left={tries}\n"
         'until_done() { until "$@" >/dev/null 2>&1; do '
         'left=$((left - 1)); [ "$left" -gt 0 ] || { echo "still fails: $*" >&2; '
-        "ip -brief address >&2; ip route >&2; exit 1; }; sleep 0.5; done; }\n"
+        "ip -brief address >&2; ip route >&2; exit 1; }; sleep 1; done; }\n"
         'holds() { case "$(ip -4 -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }\n'
     )
     lines = []

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -120,7 +119,12 @@ def _bring_up(state: State, lab: Lab, frozen: dict[str, Snapshot], fresh: bool, 
     def answers(host: Host) -> None:
         with qemu.agent(machines[host.name], AGENT_SECONDS + identity.READY_SECONDS) as agent:
             qemu.execute(agent, identity.check_script(lab, host))
-        _ssh_answers(state, host.name)
+
+    def greets(host: Host) -> None:
+        until = time.monotonic() + SSH_SECONDS
+        while not banner(ports[host.name]):
+            if time.monotonic() > until:
+                raise LabError(f"ssh does not answer on port {ports[host.name]}")
 
     changed = [
         host for host in lab.hosts if host.name in good and before[host.name].identity != wanted[host.name].identity
@@ -131,7 +135,8 @@ def _bring_up(state: State, lab: Lab, frozen: dict[str, Snapshot], fresh: bool, 
     if new or changed:
         each([*new, *changed], become, state)
         progress("each has its name, addresses and clock")
-    each(lab.hosts, answers, state)
+    each([*new, *changed], answers, state)
+    each(lab.hosts, greets, state)
     _write(state.record, {name: asdict(record) for name, record in records.items()})
     progress(
         f"{len(lab.hosts)} machines answer" if new or changed else f"{len(lab.hosts)} machines were up, and answer"
@@ -162,18 +167,6 @@ def each(hosts: Sequence[Host], action: Callable[[Host], None], state: State) ->
                 failures.append(f"{host.name}: {error}\n{snapshot.console_tail(state.host(host.name))}")
     if failures:
         raise LabError("\n\n".join(failures))
-
-
-def _ssh_answers(state: State, name: str) -> None:
-    command = ["ssh", "-F", str(state.ssh_config), "-o", "ConnectTimeout=20", name, "true"]
-    until = time.monotonic() + SSH_SECONDS
-    while True:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return
-        if time.monotonic() > until:
-            raise LabError(f"ssh does not answer: {done.stderr.strip()}")
-        time.sleep(0.5)
 
 
 def _write_ssh_configuration(state: State, hosts: Iterable[Host], machines: dict[str, qemu.Machine]) -> None:

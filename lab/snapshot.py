@@ -123,6 +123,7 @@ def _take(snapshot: Snapshot, progress: Progress) -> None:
             with qemu.agent(machine, BOOT_SECONDS) as agent:
                 progress(f"{release} snapshot: guest agent answers after {time.monotonic() - started:.0f} s; settling")
                 trouble = qemu.execute(agent, SETTLE).strip()
+                _log_in(machine, Path(sockets))
                 if trouble:
                     progress(f"{release} snapshot: units that failed or still start: {trouble}")
             qemu.save(machine, snapshot.state)
@@ -131,6 +132,19 @@ def _take(snapshot: Snapshot, progress: Progress) -> None:
         finally:
             _stop(snapshot.folder)
     progress(f"{release} snapshot: frozen after {time.monotonic() - started:.0f} s")
+
+
+def _log_in(machine: qemu.Machine, folder: Path) -> None:
+    """Log in once, as the lab will: it proves the keys for every clone, and leaves in memory what a login reads."""
+    known = folder / "known_hosts"
+    known.write_text(f"lvskit-lab {machine.image.host_key}\n")
+    options = {
+        "Port": machine.ssh_port, "User": "root", "IdentityFile": f'"{machine.image.key}"', "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": f'"{known}"', "HostKeyAlias": "lvskit-lab", "StrictHostKeyChecking": "yes",
+        "BatchMode": "yes", "ConnectTimeout": 30,
+    }  # fmt: skip
+    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    programs.run(["ssh", "-F", "none", *words, "127.0.0.1", "true"])
 
 
 def overlay(disk: Path, base: Path) -> None:
