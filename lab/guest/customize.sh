@@ -5,8 +5,8 @@ set -eu
 for unit in systemd-networkd.service ssh.service lvskit-lab-app.service; do
     systemctl enable "$unit"
 done
-# None of these helps a lab machine (its logins do without PAM), and each delays its boot or wakes it at a bad moment.
-systemctl mask systemd-logind.service systemd-networkd-wait-online.service systemd-timesyncd.service systemd-firstboot.service \
+# None of these helps a lab machine, and each delays its boot or wakes it at a bad moment.
+systemctl mask systemd-networkd-wait-online.service systemd-timesyncd.service systemd-firstboot.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     e2scrub_reap.service serial-getty@ttyS0.service getty@tty1.service
 systemctl set-default multi-user.target
