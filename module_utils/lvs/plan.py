@@ -14,6 +14,7 @@ from .topology import Host, Interface, RealServer, Service, Topology
 
 ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show proto 76`)
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
+GATEWAY_TABLE = 7690  # for all packets that have no route of their own, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
@@ -38,21 +39,24 @@ class VirtualAddress:
 
 @dataclass(frozen=True)
 class DefaultRoute:
-    """A default route by a director. `table` is None for the main one."""
+    """A default route by a director, in a table of lvskit's own: the host's own default route stays as it is."""
 
     gateway: str
     device: str
-    table: int | None
+    table: int
 
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """Replies of one service leave by another routing table."""
+    """Which packets use which routing table, as ip-rule(8) has it.
 
-    source: str
-    protocol: str
-    port: int
-    table: int
+    With `suppress_default` the table's default route does not count.
+    """
+
+    selector: str
+    lookup: str
+    priority: int
+    suppress_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,11 +207,16 @@ class _Builder:
         rules: dict[PolicyRule, None] = {}
         for service, server, gateway, device in self.gateways:
             if service.return_path == "gateway":
-                routes[DefaultRoute(gateway, device, None)] = None
+                routes[DefaultRoute(gateway, device, GATEWAY_TABLE)] = None
+                # Two default routes in one table will not do: the kernel takes whichever gateway it has heard of last.
+                rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, suppress_default=True)] = None
+                rules[PolicyRule("from all", str(GATEWAY_TABLE), GATEWAY_TABLE)] = None
             else:
                 real = self.topology.real_interface(service, service.directors[0], self.host)
                 table = tables[gateway, device]
-                rules[PolicyRule(str(real.address if real else ""), service.protocol, server.port, table)] = None
+                source = real.address if real else ""
+                selector = f"from {source} ipproto {service.protocol} sport {server.port}"
+                rules[PolicyRule(selector, str(table), table)] = None
         return tuple(routes), tuple(rules)
 
     def build(self) -> HostPlan:

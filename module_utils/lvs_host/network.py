@@ -37,18 +37,17 @@ def live_statements(links: str, routes: str, rules: str) -> set[str]:
                 text = f"address replace {address['local']}/{address['prefixlen']} dev {name}"
                 found.add(text if address.get("scope") == "global" else f"{text} scope {address.get('scope')}")
     for route in _json(routes):
-        table = str(route.get("table", "main"))
         # ip(8) leaves out the protocol that it was asked to filter by.
         if str(route.get("protocol", PROTOCOL)) == PROTOCOL and "gateway" in route:
-            verb, where = ("prepend", "") if table == "main" else ("replace", f" table {table}")
             destination = f"{route['dst']} via {route['gateway']} dev {route['dev']}"
-            found.add(f"route {verb} {destination}{where} protocol {PROTOCOL}")
+            found.add(f"route replace {destination} table {route.get('table', 'main')} protocol {PROTOCOL}")
     for rule in _json(rules):
         if str(rule.get("protocol")) == PROTOCOL:
-            found.add(
-                f"rule add from {rule.get('src')} ipproto {rule.get('ipproto')} sport {rule.get('sport')} "
-                f"lookup {rule.get('table')} priority {rule.get('priority')} protocol {PROTOCOL}"
-            )
+            words = [f"from {rule.get('src')}"]
+            words += [f"{word} {rule[word]}" for word in ("ipproto", "sport") if word in rule]
+            words.append(f"lookup {rule.get('table')}")
+            words += ["suppress_prefixlength 0"] if rule.get("suppress_prefixlen") == 0 else []
+            found.add(f"rule add {' '.join(words)} priority {rule.get('priority')} protocol {PROTOCOL}")
     return found
 
 

@@ -7,7 +7,11 @@ from ansible.module_utils.lvs_host.network import Network
 from ansible.module_utils.lvs_host.resource import HostError
 
 VIP = "address replace 203.0.113.80/32 dev lo"
-ROUTE = "route prepend default via 10.20.1.10 dev eth1 protocol 76"
+GATEWAY_ROUTE = "route replace default via 10.20.1.10 dev eth1 table 7690 protocol 76"
+GATEWAY_RULES = [
+    "rule add from all lookup main suppress_prefixlength 0 priority 7689 protocol 76",
+    "rule add from all lookup 7690 priority 7690 protocol 76",
+]
 TABLE_ROUTE = "route replace default via 10.20.1.10 dev eth1 table 7600 protocol 76"
 RULE = "rule add from 10.20.1.11 ipproto tcp sport 8080 lookup 7600 priority 7600 protocol 76"
 LINK = "link set dev tunl0 up"
@@ -54,8 +58,14 @@ def test_what_is_missing_is_added_in_the_order_of_the_file():
 
 def test_what_is_there_is_left_alone():
     rule = {"priority": 7600, "src": "10.20.1.11", "ipproto": "tcp", "sport": 8080, "table": "7600", "protocol": "76"}
-    host = Host([("203.0.113.80", "lo")], [{"table": "7600"}, {}], [rule], up=("lo", "eth1", "tunl0"))
-    wanted = [LINK, VIP, ROUTE, TABLE_ROUTE, RULE]
+    rules = [
+        {"priority": 7689, "src": "all", "table": "main", "suppress_prefixlen": 0, "protocol": "76"},
+        {"priority": 7690, "src": "all", "table": "7690", "protocol": "76"},
+    ]
+    host = Host(
+        [("203.0.113.80", "lo")], [{"table": "7600"}, {"table": "7690"}], [rule, *rules], up=("lo", "eth1", "tunl0")
+    )
+    wanted = [LINK, VIP, GATEWAY_ROUTE, TABLE_ROUTE, RULE, *GATEWAY_RULES]
     network = resource(host, wanted, wanted)
     assert (network.additions(), network.removals()) == ([], [])
 
@@ -77,7 +87,9 @@ def test_somebody_elses_address_and_route_stay():
 
 def test_a_route_of_lvskits_own_number_goes_even_when_it_is_not_recorded():
     """A run that was killed before it wrote its record is finished by the next."""
-    assert resource(Host(routes=[{}]), []).removals() == ["ip route del default via 10.20.1.10 dev eth1 protocol 76"]
+    assert resource(Host(routes=[{"table": "7600"}]), []).removals() == [
+        "ip route del default via 10.20.1.10 dev eth1 table 7600 protocol 76"
+    ]
 
 
 def test_what_stays_for_now_stays_in_the_file_of_record():
@@ -88,8 +100,8 @@ def test_what_stays_for_now_stays_in_the_file_of_record():
 
 def test_commands_go_to_ip_in_one_batch():
     host = Host()
-    resource(host, [VIP, ROUTE]).add()
-    assert host.told == [(["ip", "-batch", "-"], f"{VIP}\n{ROUTE}\n")]
+    resource(host, [VIP, TABLE_ROUTE]).add()
+    assert host.told == [(["ip", "-batch", "-"], f"{VIP}\n{TABLE_ROUTE}\n")]
 
 
 @pytest.mark.parametrize(

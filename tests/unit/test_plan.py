@@ -44,16 +44,17 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
 def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environment):
     host = of(environment, "rs1")
     assert [(route.gateway, route.device, route.table) for route in host.routes] == [("10.20.1.10", "eth1", 7600)]
-    assert [(rule.source, rule.protocol, rule.port, rule.table) for rule in host.rules] == [
-        ("10.20.1.11", "tcp", 8080, 7600)
-    ]
+    assert [(rule.selector, rule.lookup) for rule in host.rules] == [("from 10.20.1.11 ipproto tcp sport 8080", "7600")]
 
 
 def test_nat_by_gateway_makes_the_director_the_default_route(environment):
     services = [{"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "real_servers": [{"host": "rs1"}]}]
     host = of(environment, "rs1", {"services": services})
-    assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", None)]
-    assert host.rules == ()
+    assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", 7690)]
+    assert [(rule.selector, rule.lookup, rule.suppress_default) for rule in host.rules] == [
+        ("from all", "main", True),
+        ("from all", "7690", False),
+    ]
 
 
 def test_director_forwards_and_sends_no_redirects_only_where_replies_pass_it(environment):

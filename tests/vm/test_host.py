@@ -29,15 +29,11 @@ def test_modules_are_loaded(host, host_plan):
 
 
 def test_replies_leave_by_the_planned_way(host, host_plan):
-    for rule in host_plan.rules:
-        route = next(route for route in host_plan.routes if route.table == rule.table)
-        way = host.check_output(
-            f"ip route get 198.51.100.10 from {rule.source} ipproto {rule.protocol} sport {rule.port}"
-        )
-        assert f"via {route.gateway} dev {route.device}" in way
     for route in host_plan.routes:
-        if route.table is None:
-            assert f"via {route.gateway} dev {route.device}" in host.check_output("ip route get 198.51.100.10")
+        for rule in (rule for rule in host_plan.rules if rule.lookup == str(route.table)):
+            selector = "" if rule.selector == "from all" else rule.selector
+            way = host.check_output(f"ip route get 198.51.100.10 {selector}")
+            assert f"via {route.gateway} dev {route.device}" in way
 
 
 def test_segments_are_announced_small_enough_for_a_tunnel(host, host_plan):
