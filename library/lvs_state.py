@@ -37,8 +37,12 @@ options:
     description: Addresses, routes and rules, as C(ip -batch) reads them.
     type: str
     default: ""
+  netfilter_unit:
+    description: The systemd unit that restores the iptables rules at boot.
+    type: str
+    default: ""
   network_unit:
-    description: The systemd unit that restores kernel settings, iptables rules, addresses and routes at boot.
+    description: The systemd unit that restores kernel settings, addresses and routes at boot.
     type: str
     default: ""
   ipvs_unit:
@@ -132,6 +136,7 @@ ARGUMENTS = {
     "netfilter": {"type": "str", "default": ""},
     "ipvs": {"type": "str", "default": ""},
     "network": {"type": "str", "default": ""},
+    "netfilter_unit": {"type": "str", "default": ""},
     "network_unit": {"type": "str", "default": ""},
     "ipvs_unit": {"type": "str", "default": ""},
     "programs": {"type": "list", "elements": "str", "default": []},
@@ -198,6 +203,7 @@ def wire(module, run):
             purge_foreign=wanted["purge_foreign"],
         ),
         Network(wanted["network"], recorded(Network.path), run, interfaces=wanted["interfaces"]),
+        unit("lvskit-netfilter.service", wanted["netfilter_unit"]),
         unit("lvskit-ipvs.service", wanted["ipvs_unit"]),
         unit("lvskit-network.service", wanted["network_unit"], started=True),
     ]

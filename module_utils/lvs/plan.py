@@ -68,6 +68,14 @@ class MssClamp:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """A chain of iptables rules that lvskit keeps: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
+
+    table: str
+    hook: str
+
+
+@dataclass(frozen=True)
 class Destination:
     address: str
     port: int
@@ -101,6 +109,7 @@ class HostPlan:
     addresses: tuple[VirtualAddress, ...] = ()
     routes: tuple[DefaultRoute, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
+    chains: tuple[Chain, ...] = ()
     mss_clamps: tuple[MssClamp, ...] = ()
     services: tuple[VirtualService, ...] = ()
 
@@ -121,6 +130,7 @@ class _Builder:
     devices_up: dict[str, None] = field(default_factory=dict)
     addresses: dict[VirtualAddress, None] = field(default_factory=dict)
     gateways: list[tuple[Service, RealServer, str, str]] = field(default_factory=list)
+    chains: dict[Chain, None] = field(default_factory=dict)
     mss: dict[str, int] = field(default_factory=dict)
     services: list[VirtualService] = field(default_factory=list)
 
@@ -187,6 +197,7 @@ class _Builder:
             self.devices_up[mode.vip_device] = None
             if service.protocol == "tcp":
                 self.programs["iptables"] = None
+                self.chains[Chain("mangle", "OUTPUT")] = None
                 room = min(self.topology.path_mtu(service, d, self.host) for d in service.directors)
                 mss = room - mode.overhead - _TCP_IP_HEADERS
                 self.mss[str(service.vip)] = min(mss, self.mss.get(str(service.vip), mss))
@@ -231,6 +242,7 @@ class _Builder:
             addresses=tuple(self.addresses),
             routes=routes,
             rules=rules,
+            chains=tuple(self.chains),
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             services=tuple(self.services),
         )

@@ -1,6 +1,7 @@
 """iptables rules, in chains of lvskit's own, written with iptables-restore so that everybody else's rules stay.
 
-A chain is named LVSKIT-<built-in chain> and called from that built-in chain of the same table.
+A chain is named LVSKIT-<built-in chain> and called from that built-in chain of the same table, before other rules. The
+file of record has the chains only: the calls follow from their names, and must not be made twice at boot.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
 
 def parse(text: str) -> Chains:
-    """lvskit's chains, and the jumps to them, in an iptables-save text; other people's lines are passed over."""
+    """lvskit's chains, and the calls of them, in an iptables-save text; other people's lines are passed over."""
     chains: Chains = {}
     table = ""
     for line in statements(text):
@@ -27,6 +28,16 @@ def parse(text: str) -> Chains:
     return chains
 
 
+def called(chains: Chains) -> Chains:
+    """The same chains with the call of each."""
+    calls: Chains = {}
+    for table, chain in chains:
+        if chain.startswith(PREFIX):
+            hook = chain[len(PREFIX) :]
+            calls.setdefault((table, hook), []).append(f"-A {hook} -j {chain}")
+    return {**chains, **calls}
+
+
 class Netfilter(Resource):
     title = "iptables rules"
     path = "/etc/lvskit/netfilter.rules"
@@ -34,7 +45,7 @@ class Netfilter(Resource):
     def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool) -> None:
         super().__init__(wanted, recorded, run)
         self.installed = installed
-        self.chains = parse(wanted)
+        self.chains = called(parse(wanted))
         self.live: Chains = {}
 
     def prepare(self) -> None:
@@ -54,7 +65,7 @@ class Netfilter(Resource):
         for (table, chain), rules in self.chains.items():
             here = self.live.get((table, chain))
             if not chain.startswith(PREFIX):
-                commands += [f"-t {table} {rule}" for rule in rules if rule not in (here or ())]
+                commands += [f"-t {table} -I{rule[2:]}" for rule in rules if rule not in (here or ())]
             elif here != rules:
                 commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
         return [f"iptables {command}" for command in commands]
@@ -83,6 +94,6 @@ class Netfilter(Resource):
         for table, lines in by_table.items():
             text = "\n".join([f"*{table}", *lines, "COMMIT", ""])
             try:
-                self.output(["iptables-restore", "--noflush", "--wait"], text)
+                self.output(["iptables-restore", "--wait", "--noflush"], text)
             except HostError as error:
                 raise HostError(f"{error}. The rules were: {'; '.join(lines)}") from None

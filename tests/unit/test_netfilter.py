@@ -3,7 +3,7 @@
 from ansible.module_utils.lvs_host.netfilter import Netfilter
 
 CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
-WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n-A OUTPUT -j LVSKIT-OUTPUT\n{CLAMP}\nCOMMIT\n"
+WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
 THEIRS = "-A OUTPUT -d 192.0.2.1/32 -j ACCEPT"
 
 
@@ -32,8 +32,8 @@ def test_a_chain_and_the_jump_to_it_are_added_in_one_restore_that_leaves_other_r
     resource(host, WANTED).add()
     assert host.restored == [
         (
-            ["iptables-restore", "--noflush", "--wait"],
-            f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\n-A OUTPUT -j LVSKIT-OUTPUT\nCOMMIT\n",
+            ["iptables-restore", "--wait", "--noflush"],
+            f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\n-I OUTPUT -j LVSKIT-OUTPUT\nCOMMIT\n",
         )
     ]
 

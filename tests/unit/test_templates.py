@@ -62,6 +62,7 @@ def test_the_ipvs_file_is_in_ipvsadms_own_format(environment, case):
     assert sorted(ipvs.render(ipvs.parse(text)).splitlines()) == sorted(text.splitlines())
 
 
-def test_the_iptables_file_has_only_lvskits_chains_and_the_jumps_to_them(environment):
+def test_the_iptables_file_has_the_chains_that_the_plan_names_and_no_others(environment):
     chains = netfilter.parse(rendered(environment, "etc/lvskit/netfilter.rules.j2", *HOSTS["tun"]))
-    assert set(chains) == {("mangle", "LVSKIT-OUTPUT"), ("mangle", "OUTPUT")}
+    planned = plan(environment(HOSTS["tun"][1]).topology, HOSTS["tun"][0]).chains
+    assert set(chains) == {(chain.table, f"LVSKIT-{chain.hook}") for chain in planned}
