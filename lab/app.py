@@ -86,11 +86,15 @@ async def body_parts(reader: StreamReader, fields: Mapping[str, str]) -> AsyncIt
 
 
 def respond(writer: StreamWriter, status: str, length: int, kind: str, close: bool) -> None:
-    writer.write(
-        "HTTP/1.1 {}\r\nServer: lvskit-lab\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n".format(
-            status, kind, length, "close" if close else "keep-alive"
-        ).encode()
-    )
+    fields = {
+        "Server": "lvskit-lab",
+        "Peer": endpoint(writer.get_extra_info("peername")),
+        "Content-Type": kind,
+        "Content-Length": str(length),
+        "Connection": "close" if close else "keep-alive",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(f"HTTP/1.1 {status}\r\n{head}\r\n".encode())
 
 
 def respond_json(writer: StreamWriter, status: str, content: Mapping[str, Any], close: bool) -> None:

@@ -51,6 +51,10 @@ PACKAGES = [
     "curl",
     "netcat-openbsd",
     "less",
+    # For kernel modules, which one of the machines builds for all.
+    "linux-headers-cloud-amd64",
+    "gcc",
+    "make",
 ]
 
 # Bullseye's security suite lists files the archive no longer has, so only its main archive is of use.

@@ -49,9 +49,13 @@ connections:
     port: {description: The client's port., type: int, returned: always}
     bytes: {description: Bytes received., type: int, returned: always}
     seconds: {description: Time until the answer was complete., type: float, returned: always}
+    peer: {description: "The client's address and port as the application says it sees them, in the header C(Peer) or in
+      the key C(peer) of a datagram; empty when it does not say.", type: str, returned: always}
     error: {description: Why there was no answer., type: str, returned: always}
 """
 
+import json
+import re
 import socket
 import time
 
@@ -81,7 +85,7 @@ def main():
 def ask(request, path, timeout):
     kind = socket.SOCK_STREAM if request["protocol"] == "tcp" else socket.SOCK_DGRAM
     started = time.monotonic()
-    received, error, port = 0, "", 0
+    received, error, port, answer = 0, "", 0, b""
     with socket.socket(socket.AF_INET, kind) as connection:
         connection.settimeout(timeout)
         try:
@@ -96,9 +100,11 @@ def ask(request, path, timeout):
                     if not chunk:
                         break
                     received += len(chunk)
+                    answer = answer if len(answer) > 4096 else answer + chunk
             else:
-                connection.send(b"lvskit")
-                received = len(connection.recv(65536))
+                connection.send(f"lvskit {port} {time.time_ns()}".encode("ascii"))
+                answer = connection.recv(65536)
+                received = len(answer)
             if not received:
                 error = "the connection was closed without an answer"
         except OSError as failure:
@@ -108,8 +114,20 @@ def ask(request, path, timeout):
         "port": port,
         "bytes": received,
         "seconds": round(time.monotonic() - started, 4),
+        "peer": told(answer),
         "error": error,
     }
+
+
+def told(answer):
+    """The peer that the answer names, if it does."""
+    header = re.search(rb"\r\nPeer: ([0-9.:]+)\r\n", answer)
+    if header:
+        return header[1].decode("ascii")
+    try:
+        return str(json.loads(answer)["peer"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 if __name__ == "__main__":

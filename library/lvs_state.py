@@ -12,13 +12,17 @@ description:
   - Compares what the kernel really has with the wanted state, and issues only the differences. An unchanged destination,
     address or rule is never touched, and nothing is ever flushed.
   - Everything is read and checked first; a host that cannot have its plan is left as it was.
-  - "Additions come in the order modules, kernel settings, iptables rules, IPVS table, addresses and routes; removals in
+  - "Additions come in the order modules and their parameters, kernel settings, iptables rules, IPVS table, addresses and routes; removals in
     the reverse order. So a real server's ARP settings are in force before it has the VIP, and stay until it is gone."
   - What lvskit put on the host is known by its files of record, each in the format of the tool that restores it at boot;
     only that is ever removed.
 options:
   modules:
     description: Kernel modules, one a line, as modules-load.d(5) has them.
+    type: str
+    default: ""
+  module_options:
+    description: Parameters of lvskit's own kernel modules, as modprobe.d(5) has them; set on the running modules too.
     type: str
     default: ""
   sysctls:
@@ -122,6 +126,7 @@ foreign:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host import module_options
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
 from ansible.module_utils.lvs_host.kernel_modules import KernelModules
 from ansible.module_utils.lvs_host.netfilter import Netfilter
@@ -132,6 +137,7 @@ from ansible.module_utils.lvs_host.unit import DIRECTORY, Unit
 
 ARGUMENTS = {
     "modules": {"type": "str", "default": ""},
+    "module_options": {"type": "str", "default": ""},
     "sysctls": {"type": "str", "default": ""},
     "netfilter": {"type": "str", "default": ""},
     "ipvs": {"type": "str", "default": ""},
@@ -191,8 +197,10 @@ def wire(module, run):
     def unit(name, text, **options):
         return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
 
+    coming = module_options.modules(wanted["module_options"]) if module.check_mode else ()
     return [
-        KernelModules(wanted["modules"], recorded(KernelModules.path), run),
+        KernelModules(wanted["modules"], recorded(KernelModules.path), run, coming=coming),
+        module_options.ModuleOptions(wanted["module_options"], recorded(module_options.ModuleOptions.path), run),
         Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
         Netfilter(wanted["netfilter"], recorded(Netfilter.path), run, installed=installed("iptables-restore")),
         IpvsTable(

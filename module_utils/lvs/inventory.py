@@ -19,7 +19,7 @@ from .violations import Violation
 # ipvsadm(8), --scheduler. The first ones give every real server of some weight its share of new connections.
 SPREADING_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq")
 SCHEDULERS = (*SPREADING_SCHEDULERS, "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
-HOST_VARIABLES = ("lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route")
+HOST_VARIABLES = ("lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on")
 
 _port = number("PORT-RANGE", 1, 65535)
 _weight = number("WEIGHT-RANGE", 0, 65535)
@@ -78,8 +78,10 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         if variable not in HOST_VARIABLES:
             hint = nearest(variable, HOST_VARIABLES)
             report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
-    reader = Reader({k: v for k, v in variables.items() if k == "lvs_default_route"}, f"host {name}", report)
+    own = ("lvs_default_route", "lvs_restore_on")
+    reader = Reader({key: variables[key] for key in own if key in variables}, f"host {name}", report)
     default_route = reader.get("lvs_default_route", choice("VALUE-CHOICE", ("managed", "keep")), "managed")
+    restore_on = reader.get("lvs_restore_on", text, None)
     raw = variables.get("lvs_interfaces", {})
     interfaces = []
     if not isinstance(raw, Mapping):
@@ -89,7 +91,7 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         read = _interface(str(interface), Reader(value, f"host {name}: interface {interface}", report), networks)
         if read:
             interfaces.append(read)
-    return Host(name, tuple(interfaces), default_route == "keep", at=next(iter(raw), None))
+    return Host(name, tuple(interfaces), default_route == "keep", restore_on, at=next(iter(raw), None))
 
 
 def _interface(name: str, reader: Reader, networks: Mapping[str, Network]) -> Interface | None:
@@ -157,6 +159,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
         vip_routed=reader.get("vip_routed", flag, False),
         local_addresses=reader.get("local_addresses", addresses, ()),
         return_path=reader.get("return_path", choice("VALUE-CHOICE", ("gateway", "policy")), "gateway"),
+        connections=reader.get("connections", number("VALUE-RANGE", 1, 10**9), None),
         source=reader.raw,
     )
     return service if reader.finish() else None

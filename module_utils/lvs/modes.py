@@ -58,6 +58,18 @@ class Mode:
     provisioned: bool  # the roles can make hosts so
     client_address: str = "none"  # how the application learns CIP where the packet's source is not it
     local_real_server: bool = False  # the director may be one of its own real servers
+    sender: str | None = None  # lvskit's own kernel module on the director, which sends the client's address
+    receiver: str | None = None  # and the one that receives it, on the real server or in front of it
+
+    @property
+    def source_nat(self) -> bool:
+        """Whether the director sends requests from a local address."""
+        return self.request.source is Address.LOCAL
+
+    @property
+    def client_in_packets(self) -> bool:
+        """Whether the real server's network stack sees the client as the source of packets, not only its applications."""
+        return self.request.source is Address.CLIENT or self.client_address == "restore"
 
 
 _BOTH = frozenset({"tcp", "udp"})
@@ -65,7 +77,8 @@ _TCP = frozenset({"tcp"})
 _FULLNAT_REPLY = Leg(Address.REAL, Address.LOCAL)
 
 
-def _fullnat(client_address: str, title: str, seen: Address, option: Address | None, promise: str) -> Mode:
+def _fullnat(client_address: str, title: str, seen: Address, promise: str, receiver: str | None = None) -> Mode:
+    option = Address.CLIENT if receiver else None
     return Mode(
         name="fullnat",
         title=title,
@@ -83,8 +96,10 @@ def _fullnat(client_address: str, title: str, seen: Address, option: Address | N
         director_modules=("nf_conntrack", "xt_ipvs"),
         real_server_modules=(),
         promise=promise,
-        provisioned=False,
+        provisioned=True,
         client_address=client_address,
+        sender="lvskit_toa" if receiver else None,
+        receiver=receiver,
     )
 
 
@@ -128,22 +143,20 @@ TABLE: tuple[Mode, ...] = (
         "so the director has to be the real server's next hop",
         provisioned=True,
     ),
-    _fullnat(
-        "none", "Full NAT", Address.LOCAL, None, "fullnat rewrites both addresses, so any routed network carries it"
-    ),
+    _fullnat("none", "Full NAT", Address.LOCAL, "fullnat rewrites both addresses, so any routed network carries it"),
     _fullnat(
         "toa",
         "Full NAT, client address in a TCP option",
         Address.CLIENT,
-        Address.CLIENT,
         "fullnat rewrites both addresses and hands CIP:cport to the real server in a TCP option",
+        "lvskit_toa_peer",
     ),
     _fullnat(
         "restore",
         "Full NAT, client address restored in the packet (SLB fnat)",
         Address.CLIENT,
-        Address.CLIENT,
         "fullnat rewrites both addresses; the client's is put back in front of the real server's stack",
+        "lvskit_restore",
     ),
     Mode(
         name="enat",

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from .topology import Service
-from .walk import CLIENT_PORT, Endpoint, Hop, Node, Packet, Walk
+from .walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Hop, Node, Packet, Walk
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame as one interface of one host saw it. `length` in bytes on the wire, `time` in seconds."""
+    """One frame as one interface of one host saw it. `length` in bytes on the wire, `time` in seconds.
+
+    `mark` is what address translation leaves alone: a SYN's sequence number, or a datagram's payload. Only packets that
+    open a connection have one.
+    """
 
     host: str
     interface: str
@@ -22,6 +26,7 @@ class Frame:
     packet: Packet
     length: int
     time: float
+    mark: int | bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Vantage:
 class Connection:
     """One connection of a probe: what was predicted and seen. `differences` is empty when both agree."""
 
-    client_port: int
+    ends: Ends
     real_server: str | None
     walk: Walk | None
     frames: Sequence[Frame]
@@ -47,17 +52,41 @@ class Connection:
         return sum(frame.length for frame in self.frames if frame.host == host)
 
 
-def concerns(packet: Packet, client: IPv4Address, client_port: int) -> bool:
-    """Whether the packet belongs to the client's connection, in either direction."""
-    end = Endpoint(client, client_port)
-    return end in (packet.source, packet.destination, packet.option)
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of a connection that are known only once it is there. `local` is None where no source NAT was seen."""
+
+    client: Endpoint
+    local: Endpoint | None = None
+
+    def concern(self, packet: Packet) -> bool:
+        """Whether the packet belongs to the connection, in either direction."""
+        own = (packet.source, packet.destination, packet.option)
+        return self.client in own or (self.local is not None and self.local in own)
 
 
-def bind(packet: Packet, symbol: str, port: int) -> Packet:
-    """The packet with a symbolic port replaced by the real one."""
+def find_ends(client: Endpoint, service: Service, director: str, frames: Sequence[Frame]) -> Ends:
+    """Finds the local address and port that `director` gave to the client's connection.
+
+    The frame that opened it leaves the director from one of the service's local addresses with the same mark.
+    """
+    marks = {frame.mark for frame in frames if frame.mark is not None and frame.packet.source == client}
+    sources = (
+        frame.packet.source
+        for frame in frames
+        if frame.host == director and frame.leaving and frame.mark in marks
+        if frame.packet.source.address in service.local_addresses
+    )
+    return Ends(client, next(sources, None))
+
+
+def bind(packet: Packet, ends: Ends) -> Packet:
+    """The packet with the real ports (and the local address that was taken) for the symbolic ones."""
 
     def end(endpoint: Endpoint) -> Endpoint:
-        return Endpoint(endpoint.address, port) if endpoint.port == symbol else endpoint
+        if endpoint.port == CLIENT_PORT:
+            return Endpoint(endpoint.address, ends.client.port)
+        return ends.local if endpoint.port == LOCAL_PORT and ends.local else endpoint
 
     option = end(packet.option) if packet.option else None
     return replace(packet, source=end(packet.source), destination=end(packet.destination), option=option)
@@ -67,7 +96,7 @@ def compare(
     service: Service,
     walks: Mapping[str, Walk],
     director: str,
-    client_port: int,
+    ends: Ends,
     frames: Sequence[Frame],
     vantages: Mapping[str, Vantage],
 ) -> Connection:
@@ -77,15 +106,15 @@ def compare(
     """
     server = next((frame.host for frame in frames if frame.host in walks), None)
     if server is None:
-        server = _chosen_by_director(walks, director, client_port, frames)
+        server = _chosen_by_director(walks, director, ends, frames)
     if server is None:
-        connection = Connection(client_port, None, None, frames)
+        connection = Connection(ends, None, None, frames)
         connection.differences.append(_never_forwarded(service, director, frames))
         return connection
-    connection = Connection(client_port, server, walks[server], frames)
+    connection = Connection(ends, server, walks[server], frames)
     unexplained = list(frames)
     for hop in walks[server].hops:
-        packet = bind(hop.packet, CLIENT_PORT, client_port)
+        packet = bind(hop.packet, ends)
         difference, explained = _hop(hop, packet, frames, vantages)
         unexplained = [frame for frame in unexplained if frame not in explained]
         if difference:
@@ -106,11 +135,14 @@ def _hop(
         if vantage is None:
             continue  # nobody captured there
         here = [f for f in frames if f.host == node.host and f.interface == node.interface and f.leaving == leaving]
-        same = [frame for frame in here if frame.packet == packet]
+        same = [frame for frame in here if replace(frame.packet, option=packet.option) == packet]
         place = f"{'leaving' if leaving else 'arriving at'} {node.host} ({node.interface})"
         where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
         if not same:
             return f"{where}: {packet} was not seen {place}", explained
+        wrong = next((frame for frame in same if not _option_fits(frame, packet)), None)
+        if wrong:
+            return f"{where}: {wrong.packet} seen {place}, expected {packet}", explained + same
         sender, receiver = _mac(hop.sender, vantage, vantages), _mac(hop.receiver, vantage, vantages)
         for frame in same:
             if sender and frame.source_mac != sender:
@@ -121,6 +153,13 @@ def _hop(
     return None, explained
 
 
+def _option_fits(frame: Frame, packet: Packet) -> bool:
+    """Only the packets that open a connection have to carry a client's address in an option; none may carry another."""
+    if frame.mark is not None or packet.option is None:
+        return frame.packet.option == packet.option
+    return frame.packet.option in (None, packet.option)
+
+
 def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str | None:
     """The MAC of one end of a hop: its own where it captured, else what the capturing host's neighbour table says."""
     own = vantages.get(node.host or "")
@@ -129,9 +168,7 @@ def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str |
     return vantage.neighbours.get(node.address)
 
 
-def _chosen_by_director(
-    walks: Mapping[str, Walk], director: str, client_port: int, frames: Sequence[Frame]
-) -> str | None:
+def _chosen_by_director(walks: Mapping[str, Walk], director: str, ends: Ends, frames: Sequence[Frame]) -> str | None:
     """The real server to which the director sent the request, when that host itself saw nothing."""
     sent = {frame.packet for frame in frames if frame.host == director and frame.leaving}
     for name, walk in walks.items():
@@ -139,7 +176,7 @@ def _chosen_by_director(
             (hop.packet for hop in walk.hops if hop.sender.host == director and hop.leg == "request"), None
         )
         ambiguous = [w for w in walks.values() if any(h.packet == forwarded for h in w.hops)]
-        if forwarded and len(ambiguous) == 1 and bind(forwarded, CLIENT_PORT, client_port) in sent:
+        if forwarded and len(ambiguous) == 1 and bind(forwarded, ends) in sent:
             return name
     return None
 

@@ -17,6 +17,8 @@ FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit
 GATEWAY_TABLE = 7690  # for all packets that have no route of their own, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
+_CONNTRACK_DEFAULT = 262144  # entries that the kernel has room for by itself on a host with some memory
+_CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
 
 
@@ -68,6 +70,37 @@ class MssClamp:
 
 
 @dataclass(frozen=True)
+class AddressRange:
+    """Consecutive local addresses, as `--to-source` has them, and the probability that a connection which no earlier
+    range took takes this one (None: certain).
+
+    The kernel keeps a probability as a 31-bit fraction; it is rounded in the same way here, so that iptables-save gives
+    the same text.
+    """
+
+    addresses: str
+    probability: str | None
+
+
+@dataclass(frozen=True)
+class SourceNat:
+    """The connections of a virtual service leave from these local addresses."""
+
+    protocol: str
+    vip: str
+    port: int
+    ranges: tuple[AddressRange, ...]
+
+
+@dataclass(frozen=True)
+class BuiltModule:
+    """A kernel module of lvskit's own, and the local addresses that it acts on, sorted."""
+
+    name: str
+    local_addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Chain:
     """A chain of iptables rules that lvskit keeps: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
 
@@ -111,6 +144,9 @@ class HostPlan:
     rules: tuple[PolicyRule, ...] = ()
     chains: tuple[Chain, ...] = ()
     mss_clamps: tuple[MssClamp, ...] = ()
+    source_nats: tuple[SourceNat, ...] = ()
+    returning_vips: tuple[str, ...] = ()
+    built_modules: tuple[BuiltModule, ...] = ()
     services: tuple[VirtualService, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,6 +168,10 @@ class _Builder:
     gateways: list[tuple[Service, RealServer, str, str]] = field(default_factory=list)
     chains: dict[Chain, None] = field(default_factory=dict)
     mss: dict[str, int] = field(default_factory=dict)
+    source_nats: list[SourceNat] = field(default_factory=list)
+    returning_vips: dict[str, None] = field(default_factory=dict)
+    built_modules: dict[str, set[IPv4Address]] = field(default_factory=dict)
+    connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
@@ -158,6 +198,8 @@ class _Builder:
             self.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
             for interface in self.host.interfaces:
                 self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
+        if mode.source_nat:
+            self.translate_sources(service)
         self.services.append(
             VirtualService(
                 name=service.name,
@@ -170,6 +212,37 @@ class _Builder:
             )
         )
 
+    def translate_sources(self, service: Service) -> None:
+        """Requests leave from local addresses, to which the replies come."""
+        self.programs["iptables"] = None
+        self.sysctl(
+            "net/ipv4/vs/conntrack",
+            1,
+            "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
+        )
+        self.connections += service.connections or 0
+        for local in service.local_addresses:
+            interface = self.topology.local_interface(self.host, local)
+            if interface and local not in self.host.addresses:
+                self.addresses[VirtualAddress(str(local), interface.name)] = None
+        self.chains[Chain("nat", "POSTROUTING")] = None
+        self.chains[Chain("filter", "FORWARD")] = None
+        vip = str(service.vip)
+        self.returning_vips[vip] = None
+        self.source_nats.append(SourceNat(service.protocol, vip, service.port, _ranges(service.local_addresses)))
+        if service.mode.sender:
+            why = "the TOA sender tells a connection's first packets by their count"
+            self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
+            self.built_modules.setdefault(service.mode.sender, set()).update(service.local_addresses)
+
+    def receive(self, service: Service) -> None:
+        """The host is where the client's address, which the director has sent, is made known."""
+        if service.mode.receiver:
+            self.built_modules.setdefault(service.mode.receiver, set()).update(service.local_addresses)
+        if service.mode.client_in_packets and all(server.host is not self.host for server in service.real_servers):
+            for interface in self.host.interfaces:  # the host in front of a real server: clients' packets pass it
+                self.arrives_by(interface)
+
     def _destinations(self, service: Service) -> Iterator[Destination]:
         for server in service.real_servers:
             real = self.topology.real_interface(service, self.host, server.host)
@@ -181,8 +254,9 @@ class _Builder:
         """The host is a real server of `service`."""
         mode = service.mode
         self.modules.update(dict.fromkeys(mode.real_server_modules))
-        for director in service.directors:
-            self.arrives_by(self.topology.real_interface(service, director, self.host))
+        if mode.client_in_packets:
+            for director in service.directors:
+                self.arrives_by(self.topology.real_interface(service, director, self.host))
         if mode.vip_device:
             for interface in self.host.interfaces:
                 conf = f"net/ipv4/conf/{interface.name}"
@@ -232,11 +306,19 @@ class _Builder:
 
     def build(self) -> HostPlan:
         routes, rules = self.routes()
+        if self.connections * _CONNTRACK_ROOM > _CONNTRACK_DEFAULT:
+            why = "room for the connections that the services expect, open and closing"
+            self.sysctl("net/netfilter/nf_conntrack_max", self.connections * _CONNTRACK_ROOM, why)
+            self.sysctl(
+                "net/netfilter/nf_conntrack_buckets",
+                self.connections * _CONNTRACK_ROOM // 4,
+                "one for each four connections",
+            )
         return HostPlan(
             host=self.host.name,
             interfaces={i.name: str(i) for i in self.host.interfaces},
             programs=tuple(self.programs),
-            modules=tuple(self.modules),
+            modules=(*self.modules, *self.built_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
             addresses=tuple(self.addresses),
@@ -244,8 +326,32 @@ class _Builder:
             rules=rules,
             chains=tuple(self.chains),
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+            source_nats=tuple(self.source_nats),
+            returning_vips=tuple(self.returning_vips),
+            built_modules=tuple(
+                BuiltModule(name, tuple(str(local) for local in sorted(addresses)))
+                for name, addresses in self.built_modules.items()
+            ),
             services=tuple(self.services),
         )
+
+
+def _ranges(addresses: Iterable[IPv4Address]) -> tuple[AddressRange, ...]:
+    """The addresses as ranges, each of which gets its share of the connections by its size."""
+    runs: list[list[IPv4Address]] = []
+    for address in sorted(set(addresses)):
+        if runs and int(address) == int(runs[-1][-1]) + 1:
+            runs[-1].append(address)
+        else:
+            runs.append([address])
+    left = sum(len(run) for run in runs)
+    ranges = []
+    for run in runs:
+        text = str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
+        share = round(2**31 * len(run) / left) / 2**31
+        ranges.append(AddressRange(text, None if len(run) == left else f"{share:.11f}"))
+        left -= len(run)
+    return tuple(ranges)
 
 
 def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, HostPlan]:
@@ -260,6 +366,9 @@ def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, H
         for server in service.real_servers:
             if server.host.name in builders:
                 builders[server.host.name].serve(service, server)
+            place = topology.restorer(service, server.host) or server.host
+            if place.name in builders:
+                builders[place.name].receive(service)
     return {name: builder.build() for name, builder in builders.items()}
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from . import modes
 
+# Ports that source NAT takes, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
+SOURCE_PORTS = 64512
+
 
 @dataclass(frozen=True)
 class Network:
@@ -50,11 +53,15 @@ class Route:
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director."""
+    """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director.
+
+    `restore_on` names the host in front of this one that puts clients' addresses back into its packets.
+    """
 
     name: str
     interfaces: tuple[Interface, ...] = ()
     keep_default_route: bool = False
+    restore_on: str | None = None
     at: Any = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -107,6 +114,7 @@ class Service:
     vip_routed: bool
     local_addresses: tuple[IPv4Address, ...]
     return_path: str
+    connections: int | None = None  # expected at the same time
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -188,6 +196,21 @@ class Topology:
             if interface:
                 return interface.address
         return None
+
+    def restorer(self, service: Service, server: Host) -> Host | None:
+        """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""
+        if service.mode.client_address != "restore":
+            return None
+        return self.hosts.get(server.restore_on or server.name)
+
+    def local_interface(self, director: Host, local: IPv4Address) -> Interface | None:
+        """The director's interface in the network of one of its local addresses."""
+        return next((i for i in director.interfaces if local in i.network.cidr), None)
+
+    def capacity(self, service: Service) -> int:
+        """How many connections at the same time the service's local addresses have ports for."""
+        ends = {(server.host.name, server.port) for server in service.real_servers}
+        return len(set(service.local_addresses)) * SOURCE_PORTS * len(ends)
 
     def path_mtu(self, service: Service, director: Host, real_server: Host) -> int:
         """The smallest MTU, in bytes, of the networks that a forwarded request crosses."""

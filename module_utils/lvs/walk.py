@@ -5,7 +5,7 @@ A hop is one frame on one layer-2 segment. A packet that a router forwards makes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from .modes import Address, Leg
@@ -97,7 +97,7 @@ def walk(topology: Topology, service: Service, director: Host, server: RealServe
     if onward is None:
         raise NoRoute(f"{service}: {director.name} has no route to {real}")
     local = next(
-        (a for a in service.local_addresses if a in onward.interface.network.cidr),
+        (a for a in service.local_addresses if topology.local_interface(director, a) == onward.interface),
         service.local_addresses[0] if service.local_addresses else onward.interface.address,
     )
     ends = {
@@ -113,7 +113,12 @@ def walk(topology: Topology, service: Service, director: Host, server: RealServe
     answered = Packet(service.protocol, ends[Address.VIRTUAL], ends[Address.CLIENT])
 
     hops = _carry(topology, "request", asked, client, service.vip, director, entry)
-    hops += _carry(topology, "request", forwarded, director, real.address, server.host, real)
+    passing = _carry(topology, "request", forwarded, director, real.address, server.host, real)
+    restorer = topology.restorer(service, server.host)
+    restored = replace(forwarded, source=ends[Address.CLIENT])
+    hops += tuple(
+        replace(hop, packet=restored) if restorer and hop.sender.host == restorer.name else hop for hop in passing
+    )
     if not mode.reply_through_director:
         target = ends[Address.CLIENT].address
         hops += _carry(topology, "reply", replied, server.host, target, client, way.interface)
@@ -122,8 +127,14 @@ def walk(topology: Topology, service: Service, director: Host, server: RealServe
         if mode.director_is_gateway:
             hops += (Hop("reply", real.network, _node(server.host, real), _node(director, back), replied),)
         else:
-            inner = next((i for i in director.interfaces if local in i.network.cidr), back)
-            hops += _carry(topology, "reply", replied, server.host, local, director, inner)
+            inner = topology.local_interface(director, local) or back
+            passing = _carry(topology, "reply", replied, server.host, local, director, inner)
+            in_front = restorer is not None and restorer is not server.host
+            unturned = replace(replied, destination=ends[Address.CLIENT])
+            hops += tuple(
+                replace(hop, packet=unturned) if in_front and hop.sender.host == server.host.name else hop
+                for hop in passing
+            )
         target = ends[Address.CLIENT].address
         hops += _carry(topology, "reply", answered, director, target, client, way.interface)
     return Walk(hops, ends[mode.seen])

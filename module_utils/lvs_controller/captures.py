@@ -28,16 +28,20 @@ def frames(host: str, report: Mapping[str, Any]) -> Iterator[Frame]:
     for interface, encoded in report["captures"].items():
         own = str(report["macs"][interface])
         for data, meta in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(str(encoded))))):
-            source, destination, packet = dissect(data)
+            source, destination, packet, mark = dissect(data)
             if own not in (source, destination):
                 continue  # flooded by a switch that did not know the destination: the host did not take it
             if packet is not None:
                 time = meta.sec + meta.usec / 1e6
-                yield Frame(host, str(interface), source == own, source, destination, packet, meta.wirelen, time)
+                own_end = source == own
+                yield Frame(host, str(interface), own_end, source, destination, packet, meta.wirelen, time, mark)
 
 
-def dissect(data: bytes) -> tuple[str, str, Packet | None]:
-    """Source and destination MAC of an Ethernet frame, and the packet in it; None where it is neither TCP nor UDP."""
+def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
+    """Source and destination MAC of an Ethernet frame, the packet in it, and its mark.
+
+    There is no packet where it is neither TCP nor UDP, and no mark where it does not open a connection.
+    """
     from scapy.layers.inet import IP, TCP, UDP
     from scapy.layers.l2 import Ether
 
@@ -50,13 +54,15 @@ def dissect(data: bytes) -> tuple[str, str, Packet | None]:
     transport = ip.payload if ip is not None else None
     if isinstance(transport, TCP):
         protocol, option = "tcp", _client_address(transport.options)
+        mark: int | bytes | None = transport.seq if transport.flags.S and not transport.flags.A else None
     elif isinstance(transport, UDP):
         protocol, option = "udp", None
+        mark = bytes(transport.payload)
     else:
-        return frame.src, frame.dst, None
+        return frame.src, frame.dst, None, None
     source = Endpoint(IPv4Address(ip.src), transport.sport)
     destination = Endpoint(IPv4Address(ip.dst), transport.dport)
-    return frame.src, frame.dst, Packet(protocol, source, destination, outer, option)
+    return frame.src, frame.dst, Packet(protocol, source, destination, outer, option), mark
 
 
 def _client_address(options: Any) -> Endpoint | None:

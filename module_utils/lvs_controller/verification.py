@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.lvs.inventory import SPREADING_SCHEDULERS
-from ansible.module_utils.lvs.observation import Connection, Frame, Vantage, compare, concerns
+from ansible.module_utils.lvs.observation import Connection, Ends, Frame, Vantage, compare, find_ends
 from ansible.module_utils.lvs.topology import Host, Service, Topology
-from ansible.module_utils.lvs.walk import Walk, walk
+from ansible.module_utils.lvs.walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Walk, walk
 
 MOST_REQUESTS = 60  # for one service; a real server of very small weight may then stay unasked
 
@@ -78,12 +78,17 @@ def capture_filter(expected: Iterable[Expectation]) -> str:
                     continue
                 ends = (hop.packet.source, hop.packet.destination)
                 port = next(end.port for end in ends if isinstance(end.port, int))
-                terms[f"({hop.packet.protocol} port {port} and host {ends[0].address} and host {ends[1].address})"] = (
-                    None
-                )
+                for one in _hosts(ends[0], item.service):
+                    for other in _hosts(ends[1], item.service):
+                        terms[f"({hop.packet.protocol} port {port} and host {one} and host {other})"] = None
                 # What must not be seen, such as a reply from the RIP, has the client's address and one of these ports.
                 terms[f"({hop.packet.protocol} port {port} and host {item.client.interfaces[0].address})"] = None
     return " or ".join(terms)
+
+
+def _hosts(end: Endpoint, service: Service) -> Iterable[object]:
+    """The addresses that one end of a hop may have: any local one, where the director chooses."""
+    return service.local_addresses if end.port == LOCAL_PORT else (end.address,)
 
 
 @dataclass
@@ -95,6 +100,7 @@ class Report:
     served: int  # bytes that the client received
     failures: list[str]
     not_chosen: list[str]
+    seen: list[str]  # the client's addresses as the applications say; empty when they do not tell
 
     @property
     def reached(self) -> list[str]:
@@ -105,17 +111,10 @@ class Report:
         """Packets from the VIP's side to the client's port that the director saw."""
         director = self.expectation.director.name
         return sum(
-            frame.host == director and frame.packet.destination.port == c.client_port
+            frame.host == director and frame.packet.destination == c.ends.client
             for c in self.connections
             for frame in c.frames
         )
-
-    @property
-    def seen(self) -> list[str]:
-        """The source addresses of the packets that arrived at the real servers, out of their tunnels."""
-        servers = self.expectation.walks
-        arrived = (f for c in self.connections for f in c.frames if f.host in servers and not f.leaving)
-        return sorted({str(frame.packet.source.address) for frame in arrived})
 
     @property
     def director_bytes(self) -> int:
@@ -132,17 +131,23 @@ def report(
     service, client = expectation.service, expectation.client
     address = next(iter(expectation.walks.values())).hops[0].packet.source.address
     connections = []
+    peers: set[str] = set()
     failures: dict[str, int] = {}
     for probe in probes:
         port = int(probe["port"])
-        own = [frame for frame in frames if concerns(frame.packet, address, port)]
-        connection = compare(service, expectation.walks, expectation.director.name, port, own, vantages)
+        ends = find_ends(Endpoint(address, port), service, expectation.director.name, frames)
+        own = [frame for frame in frames if ends.concern(frame.packet)]
+        connection = compare(service, expectation.walks, expectation.director.name, ends, own, vantages)
         connections.append(connection)
+        peers.add(str(probe["peer"]))
+        if connection.walk and probe["peer"]:
+            connection.differences += _told(connection.walk, ends, str(probe["peer"]))
         if probe["error"]:
             text = f"client {client.name} got no answer ({probe['error']})"
             failures[text] = failures.get(text, 0) + 1
         for difference in connection.differences:
-            text = difference.replace(f":{port}", ":cport")
+            text = difference.replace(f":{port}", f":{CLIENT_PORT}")
+            text = text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text
             failures[text] = failures.get(text, 0) + 1
     reached = {connection.real_server for connection in connections}
     not_chosen = [name for name in expectation.walks if name not in reached]
@@ -152,7 +157,14 @@ def report(
         lines.append(f"{', '.join(not_chosen)} got no request of {len(probes)}")
     if not probes:
         lines.append("nothing was asked")
-    return Report(expectation, connections, sum(int(probe["bytes"]) for probe in probes), lines, not_chosen)
+    seen = sorted({peer.rpartition(":")[0] for peer in peers if peer})
+    return Report(expectation, connections, sum(int(probe["bytes"]) for probe in probes), lines, not_chosen, seen)
+
+
+def _told(walk: Walk, ends: Ends, peer: str) -> list[str]:
+    """What differs between the peer that the application says it has and the predicted one."""
+    expected = ends.client if walk.seen.port == CLIENT_PORT else ends.local
+    return [] if peer == str(expected) else [f"the application saw {peer} as its client, expected {expected}"]
 
 
 COLUMNS = (
@@ -161,7 +173,7 @@ COLUMNS = (
     "requests",
     "real servers",
     "reply via director",
-    "RS sees",
+    "application sees",
     "director bytes / byte",
     "result",
 )

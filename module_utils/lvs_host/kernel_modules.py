@@ -12,8 +12,10 @@ class KernelModules(Resource):
     title = "kernel modules"
     path = "/etc/modules-load.d/lvskit.conf"
 
-    def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, coming: Sequence[str] = ()) -> None:
+        """`coming` names modules that are about to be installed: a check run comes before that."""
         super().__init__(wanted, recorded, run)
+        self.coming = coming
         self.missing: list[str] = []
 
     def prepare(self) -> None:
@@ -22,7 +24,7 @@ class KernelModules(Resource):
         release = os.uname().release
         for name in list(self.missing):
             code, plan, err = self.run(["modprobe", "--show-depends", name], None)
-            if code:
+            if code and name not in self.coming:
                 raise HostError(_unavailable(name, release, str(err).strip()))
             if str(plan).startswith("builtin"):
                 self.missing.remove(name)

@@ -27,6 +27,10 @@ _COMBINED: dict[str, Callable[[int, int], int]] = {
 }
 # What does as well as the wanted value: arp_ignore=2 hides a VIP on lo as 1 does.
 _EQUIVALENT = {("arp_ignore", 1): (1, 2)}
+_AT_LEAST = (
+    "nf_conntrack_max",
+    "nf_conntrack_buckets",
+)  # room: more of it does no harm, and less would take it from others
 
 
 def parse(text: str) -> dict[str, int]:
@@ -48,9 +52,10 @@ def effective(key: str, own: int, all_interfaces: int | None) -> int:
     return int(combine(own, all_interfaces))
 
 
-def acceptable(key: str, wanted: int) -> tuple[int, ...]:
-    """The effective values that serve the purpose of setting `key` to `wanted`."""
-    return _EQUIVALENT.get((key.rpartition("/")[2], wanted), (wanted,))
+def serves(key: str, wanted: int, used: int) -> bool:
+    """Whether the effective value `used` serves the purpose of setting `key` to `wanted`."""
+    name = key.rpartition("/")[2]
+    return used >= wanted if name in _AT_LEAST else used in _EQUIVALENT.get((name, wanted), (wanted,))
 
 
 def sibling(key: str) -> str | None:
@@ -81,7 +86,7 @@ class Sysctls(Resource):
                 continue
             combined = self.settings.get(other, _read(other))
             used = effective(key, wanted, combined)
-            if used not in acceptable(key, wanted):
+            if not serves(key, wanted, used):
                 raise HostError(
                     f"{key} is to be {wanted}, but {other} is {combined} and the kernel combines both to {used}. "
                     f"Find what sets it (grep -r {other.rpartition('/')[2]} /etc/sysctl.d /etc/sysctl.conf "
@@ -96,7 +101,13 @@ class Sysctls(Resource):
         return [f"{key} = {value}" for key, value in settings.items()]
 
     def additions(self) -> list[str]:
-        return [f"{key} = {value}" for key, value in self.settings.items() if self.live.get(key) != value]
+        return [f"{key} = {value}" for key, value in self.settings.items() if not self._has(key, value)]
+
+    def _has(self, key: str, wanted: int) -> bool:
+        live = self.live.get(key)
+        if key.rpartition("/")[2] in _AT_LEAST:
+            return live is not None and serves(key, wanted, live)
+        return live == wanted
 
     def stale(self) -> list[str]:
         recorded = parse(self.recorded)

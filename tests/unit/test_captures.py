@@ -24,7 +24,13 @@ def packet(*layers):
 def test_tcp():
     macs = ("52:54:00:00:00:01", "52:54:00:00:00:02")
     expected = Packet("tcp", Endpoint(CLIENT, 40000), Endpoint(VIP, 80))
-    assert packet(INNER, TCP(sport=40000, dport=80)) == (*macs, expected)
+    assert packet(INNER, TCP(sport=40000, dport=80, flags="A")) == (*macs, expected, None)
+
+
+def test_only_what_opens_a_connection_has_a_mark():
+    assert packet(INNER, TCP(flags="S", seq=4711))[3] == 4711
+    assert packet(INNER, TCP(flags="SA", seq=4711))[3] is None
+    assert packet(INNER, UDP(sport=40000, dport=53), b"lvskit 1")[3] == b"lvskit 1"
 
 
 def test_udp():

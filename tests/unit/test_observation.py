@@ -1,26 +1,35 @@
 """Comparing frames with a walk: agreement, and every way in which packets go astray."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
-from ansible.module_utils.lvs.observation import Frame, Vantage, bind, compare
-from ansible.module_utils.lvs.walk import walk
+import yaml
+from ansible.module_utils.lvs.observation import Ends, Frame, Vantage, bind, compare, find_ends
+from ansible.module_utils.lvs.walk import Endpoint, walk
 
-PORT = 40000
+CLIENT = Endpoint(IPv4Address("198.51.100.10"), 40000)
+LOCAL = Endpoint(IPv4Address("10.20.1.200"), 61234)
+MARK = 4711  # the sequence number of the SYN
 MACS = {
     "client1": "52:54:00:00:00:01",
     "lb1": "52:54:00:00:00:02",
     "rs1": "52:54:00:00:00:03",
     "rs2": "52:54:00:00:00:04",
+    "rs3": "52:54:00:00:00:05",
 }
 ROUTER = "52:54:00:00:00:ff"
+
+
+SERVICES = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())["services"]
 
 
 class Scene:
     """One service's predicted walks, and the frames that hosts would capture if all went as predicted."""
 
-    def __init__(self, environment, name):
-        env = environment()
+    def __init__(self, environment, name, **service):
+        env = environment({"services": [{**s, **service} for s in SERVICES if s["name"] == name]} if service else {})
         self.service = env.service(name)
         client, director = env.host("client1"), env.host("lb1")
         self.walks = {
@@ -30,22 +39,29 @@ class Scene:
         hosts = [client, director, *(server.host for server in self.service.real_servers)]
         gateways = {network.gateway: ROUTER for network in env.topology.networks.values()}
         self.vantages = {h.name: Vantage({i.name: MACS[h.name] for i in h.interfaces}, gateways) for h in hosts}
-        self.frames = [frame for hop in self.walks["rs1"].hops for frame in self._seen(hop)]
+        self.server = next(iter(self.walks))
+        self.ends = Ends(CLIENT, LOCAL if self.service.local_addresses else None)
+        self.frames = [frame for hop in self.walks[self.server].hops for frame in self._seen(hop)]
 
     def _seen(self, hop):
         for node, leaving in ((hop.sender, True), (hop.receiver, False)):
             if node.host in self.vantages:
                 source, destination = (MACS.get(end.host, ROUTER) for end in (hop.sender, hop.receiver))
-                packet = bind(hop.packet, "cport", PORT)
-                yield Frame(node.host, node.interface, leaving, source, destination, packet, 60, 0.0)
+                packet = bind(hop.packet, self.ends)
+                mark = MARK if hop.leg == "request" else None
+                yield Frame(node.host, node.interface, leaving, source, destination, packet, 60, 0.0, mark)
+
+    def compared(self):
+        return compare(self.service, self.walks, "lb1", self.ends, self.frames, self.vantages)
 
     def differences(self):
-        return compare(self.service, self.walks, "lb1", PORT, self.frames, self.vantages).differences
+        return self.compared().differences
 
 
-@pytest.fixture(params=["dr", "nat"])
+@pytest.fixture(params=[("dr", {}), ("nat", {}), ("fullnat", {}), ("fullnat", {"client_address": "toa"})], ids=str)
 def scene(request, environment):
-    return Scene(environment, request.param)
+    name, service = request.param
+    return Scene(environment, name, **service)
 
 
 def test_frames_as_predicted_agree(scene):
@@ -53,7 +69,7 @@ def test_frames_as_predicted_agree(scene):
 
 
 def test_the_real_server_that_got_the_request_is_found(scene):
-    assert compare(scene.service, scene.walks, "lb1", PORT, scene.frames, scene.vantages).real_server == "rs1"
+    assert scene.compared().real_server == scene.server
 
 
 def test_every_single_frame_matters(scene):
@@ -82,7 +98,7 @@ def test_every_field_of_every_frame_matters(scene):
 def test_a_dr_reply_through_the_director_is_named(environment):
     scene = Scene(environment, "dr")
     reply = next(hop.packet for hop in scene.walks["rs1"].hops if hop.leg == "reply")
-    packet = bind(reply, "cport", PORT)
+    packet = bind(reply, scene.ends)
     scene.frames.append(Frame("lb1", "eth1.30", False, MACS["rs1"], MACS["lb1"], packet, 60, 0.0))
     assert scene.differences() == ["unexpected: 10.20.1.80:80 > 198.51.100.10:40000 seen at lb1 (eth1.30), from rs1"]
 
@@ -121,3 +137,50 @@ def test_a_real_server_that_does_not_receive_what_was_sent_is_named(environment)
     scene = Scene(environment, "nat")
     scene.frames = [frame for frame in scene.frames if frame.host != "rs1"]
     assert any("was not seen arriving at rs1 (eth1)" in difference for difference in scene.differences())
+
+
+def test_the_local_end_of_a_connection_is_found_by_its_mark(environment):
+    scene = Scene(environment, "fullnat")
+    assert find_ends(CLIENT, scene.service, "lb1", scene.frames) == Ends(CLIENT, LOCAL)
+    others = [replace(frame, mark=MARK + 1) if frame.packet.source == LOCAL else frame for frame in scene.frames]
+    assert find_ends(CLIENT, scene.service, "lb1", others) == Ends(CLIENT, None)
+
+
+def test_source_nat_to_a_foreign_address_is_named(environment):
+    scene = Scene(environment, "fullnat")
+    wrong = Endpoint(IPv4Address("10.20.1.10"), LOCAL.port)
+    scene.frames = [
+        replace(frame, packet=replace(frame.packet, source=wrong)) if frame.packet.source == LOCAL else frame
+        for frame in scene.frames
+    ]
+    scene.ends = find_ends(CLIENT, scene.service, "lb1", scene.frames)
+    assert any("10.20.1.200:lport > 10.20.2.13:8080 was not seen leaving lb1" in text for text in scene.differences())
+
+
+@pytest.fixture
+def toa(environment):
+    return Scene(environment, "fullnat", client_address="toa")
+
+
+def with_option(scene, option, **changes):
+    scene.frames = [
+        replace(frame, packet=replace(frame.packet, option=option), **changes) if frame.packet.option else frame
+        for frame in scene.frames
+    ]
+    return scene.differences()
+
+
+def test_an_opening_packet_without_the_option_is_named(toa):
+    assert any("expected 10.20.1.200:61234 > 10.20.2.13:8080 [client" in text for text in with_option(toa, None))
+
+
+def test_a_later_packet_needs_no_option(toa):
+    later = [replace(f, packet=replace(f.packet, option=None), mark=None) for f in toa.frames if f.packet.option]
+    toa.frames += later
+    assert toa.differences() == []
+
+
+def test_a_forged_option_is_named(toa):
+    forged = Endpoint(IPv4Address("192.0.2.66"), 6666)
+    assert any("[client 192.0.2.66:6666]" in text for text in with_option(toa, forged))
+    assert any("[client 192.0.2.66:6666]" in text for text in with_option(toa, forged, mark=None))

@@ -1,8 +1,25 @@
 """What each host has to carry."""
 
 import json
+from pathlib import Path
 
+import pytest
+import yaml
 from ansible.module_utils.lvs.plan import plan, plans
+
+BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
+HYPERVISOR = {
+    "eth1": {"network": "app", "address": "10.20.1.9"},
+    "eth2": {"network": "farm", "address": "10.20.2.1"},
+}
+IN_FRONT = {
+    "hosts": {
+        **BASE["hosts"],
+        "hv1": {"lvs_interfaces": HYPERVISOR},
+        "rs3": {**BASE["hosts"]["rs3"], "lvs_restore_on": "hv1"},
+    },
+    "groups": {**BASE["groups"], "hypervisors": ["hv1"]},
+}
 
 
 def of(environment, host, changes=None):
@@ -71,7 +88,13 @@ def test_director_accepts_requests_whose_sender_is_reached_by_another_interface(
 
 def test_director_holds_each_vip_on_the_interface_of_its_network(environment):
     places = {vip.address: vip.device for vip in of(environment, "lb1").addresses}
-    assert places == {"10.20.1.80": "eth1.30", "203.0.113.81": "eth1.20", "203.0.113.82": "eth1.20"}
+    assert places == {
+        "10.20.1.80": "eth1.30",
+        "203.0.113.81": "eth1.20",
+        "203.0.113.82": "eth1.20",
+        "203.0.113.83": "eth1.20",
+        "10.20.1.200": "eth1.30",  # a local address, which replies come to
+    }
 
 
 def test_a_routed_vip_lies_on_lo(environment):
@@ -90,7 +113,7 @@ def test_a_routed_vip_lies_on_lo(environment):
 
 def test_modes_that_no_role_provisions_are_planned_nowhere(environment):
     names = [service.name for service in of(environment, "lb1").services]
-    assert names == ["dr", "nat", "tun"]
+    assert names == ["dr", "nat", "tun", "fullnat"]
 
 
 def test_a_host_in_no_service_has_an_empty_plan(environment):
@@ -103,3 +126,63 @@ def test_plans_of_all_hosts_are_those_of_each_host_and_plain_data(environment):
     compiled = plans(topology)
     assert all(compiled[name] == plan(topology, name) for name in topology.hosts)
     json.dumps({name: host.as_dict() for name, host in compiled.items()})
+
+
+def fullnat(**changes):
+    service = {
+        "name": "f",
+        "vip": "203.0.113.83",
+        "port": 80,
+        "mode": "fullnat",
+        "local_addresses": ["10.20.1.200"],
+        "real_servers": [{"host": "rs3", "port": 8080}],
+    }
+    return {"services": [{**service, **changes}]}
+
+
+def test_a_fullnat_real_server_needs_nothing(environment):
+    host = of(environment, "rs3", fullnat())
+    assert (host.addresses, host.sysctls, host.modules, host.chains) == ((), (), (), ())
+
+
+def test_consecutive_local_addresses_are_one_range_and_others_share_by_size(environment):
+    pool = ["10.20.1.203", "10.20.1.200", "10.20.1.201", "10.20.1.202", "10.20.1.210"]
+    (nat,) = of(environment, "lb1", fullnat(local_addresses=pool)).source_nats
+    assert [(r.addresses, r.probability) for r in nat.ranges] == [
+        ("10.20.1.200-10.20.1.203", "0.79999999981"),  # 0.8 as the kernel keeps it, in 31 bits
+        ("10.20.1.210", None),
+    ]
+
+
+def test_a_directors_own_address_as_local_address_is_not_added_to_it(environment):
+    host = of(environment, "lb1", fullnat(local_addresses=["10.20.1.10"]))
+    assert [vip.address for vip in host.addresses] == ["203.0.113.83"]
+
+
+def test_conntrack_is_sized_by_the_expected_connections(environment):
+    def sizes(connections):
+        settings = of(environment, "lb1", fullnat(connections=connections)).sysctls
+        return {s.key.rpartition("/")[2]: s.value for s in settings if "nf_conntrack_" in s.key}
+
+    assert sizes(1000) == {}  # the kernel's own size does
+    assert sizes(200_000) == {"nf_conntrack_max": 400_000, "nf_conntrack_buckets": 100_000}
+
+
+@pytest.mark.parametrize(
+    ("client_address", "director", "server"),
+    [("none", [], []), ("toa", ["lvskit_toa"], ["lvskit_toa_peer"]), ("restore", ["lvskit_toa"], ["lvskit_restore"])],
+)
+def test_kernel_modules_for_the_clients_address(environment, client_address, director, server):
+    changes = fullnat(client_address=client_address)
+    built = {name: of(environment, name, changes).built_modules for name in ("lb1", "rs3")}
+    assert {name: [module.name for module in modules] for name, modules in built.items()} == {
+        "lb1": director,
+        "rs3": server,
+    }
+    assert all(module.local_addresses == ("10.20.1.200",) for modules in built.values() for module in modules)
+
+
+def test_the_host_in_front_of_a_real_server_restores_for_it(environment):
+    changes = {**fullnat(client_address="restore"), **IN_FRONT}
+    names = {name: [m.name for m in of(environment, name, changes).built_modules] for name in ("hv1", "rs3")}
+    assert names == {"hv1": ["lvskit_restore"], "rs3": []}

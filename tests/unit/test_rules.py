@@ -71,4 +71,4 @@ def test_a_violation_points_at_the_inventorys_own_value(environment):
 
 def test_modes_that_no_role_provisions_are_named(environment):
     named = {violation.message.split()[1] for violation in rules.unprovisioned(environment().topology)}
-    assert named == {"fullnat", "enat"}
+    assert named == {"enat"}

@@ -45,13 +45,13 @@ def rendered(environment, file, host, changes):
     return jinja.get_template(str(file)).render(host_plan=host_plan, host_systemd_sysctl="/lib/systemd/systemd-sysctl")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.with_suffix("").as_posix())
 @pytest.mark.parametrize("case", HOSTS)
 def test_the_file_is_the_golden_one(environment, case, file):
     text = rendered(environment, file, *HOSTS[case])
-    golden = GOLDEN / case / file.stem
+    golden = GOLDEN / case / file.with_suffix("")
     if os.environ.get("LVSKIT_WRITE_GOLDEN"):
-        golden.parent.mkdir(exist_ok=True)
+        golden.parent.mkdir(parents=True, exist_ok=True)
         golden.write_text(text)
     assert text == golden.read_text()
 

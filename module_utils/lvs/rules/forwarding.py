@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from .. import modes
+from ..reader import nearest
 from ..topology import Host, Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
@@ -32,10 +34,7 @@ def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
 def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Finding]:
     if "return_path" in service.source and not service.mode.director_is_gateway:
         yield f"return_path is for nat only. Leave it out with {service.mode.name}.", service.at("return_path")
-    local = any(
-        modes.Address.LOCAL in (leg.source, leg.destination) for leg in (service.mode.request, service.mode.reply)
-    )
-    if service.local_addresses and not local:
+    if service.local_addresses and not service.mode.source_nat:
         yield (
             f"local_addresses is for fullnat only. Leave it out with {service.mode.name}.",
             service.at("local_addresses"),
@@ -169,12 +168,13 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     "FULLNAT-LOCAL-ADDRESS",
     "no local address, or one that is a VIP, another host's address, or in no network of the director",
     "Replies go to the local address; they must come to this director and nobody else.",
-    when=lambda mode: modes.Address.LOCAL in (mode.request.source, mode.reply.destination),
+    when=lambda mode: mode.source_nat,
 )
 def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     if not service.local_addresses:
         yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
     vips = {other.vip: other for other in topology.services}
+    users = _users_of_local_addresses(topology)
     for address, at in zip(service.local_addresses, service.at("local_addresses")):
         owner = topology.owners.get(address)
         network = topology.network_of(address)
@@ -187,6 +187,90 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
         for director in service.directors:
             if network is None or not director.interface_in(network):
                 yield f"local address {address} is in no network of director {director.name}. Choose one there.", at
+        other = next((other for other in users[address] if other.directors != service.directors), None)
+        if other:
+            names = " and ".join(host.name for host in other.directors)
+            yield (
+                f"local address {address} is {names}'s too, for service {other.name}. Each director needs its own.",
+                at,
+            )
+
+
+def _users_of_local_addresses(topology: Topology) -> dict[IPv4Address, list[Service]]:
+    users: dict[IPv4Address, list[Service]] = {}
+    for service in topology.services:
+        for address in service.local_addresses:
+            users.setdefault(address, []).append(service)
+    return users
+
+
+@service_rule(
+    "FULLNAT-LOCAL-ADDRESS-SHARED",
+    "a local address that services with and without a client address use, or with different ways of handing it on",
+    "The kernel modules tell by the local address what to do with a connection.",
+    when=lambda mode: mode.source_nat,
+)
+def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator[Finding]:
+    users = _users_of_local_addresses(topology)
+    for address, at in zip(service.local_addresses, service.at("local_addresses")):
+        other = next((o for o in users[address] if o.mode is not service.mode and o.mode.source_nat), None)
+        if other:
+            yield (
+                f"local address {address} is also used by service {other.name}, whose client_address is "
+                f"{other.mode.client_address}. Give the two services different local addresses.",
+                at,
+            )
+
+
+@service_rule(
+    "FULLNAT-CAPACITY",
+    "more expected connections than the local addresses have ports for",
+    "Each connection to one real server and port needs a source port of its own; the next client gets no answer.",
+    when=lambda mode: mode.source_nat,
+    warning=True,
+)
+def too_few_ports(topology: Topology, service: Service) -> Iterator[Finding]:
+    capacity = topology.capacity(service)
+    if service.connections and capacity and service.connections > capacity:
+        each = capacity // len(set(service.local_addresses))
+        needed = -(-service.connections // each)
+        yield (
+            f"{service.connections} connections are expected, but {len(set(service.local_addresses))} local addresses have "
+            f"ports for {capacity}. Add local addresses: {needed} are enough.",
+            service.at("connections"),
+        )
+
+
+@service_rule(
+    "FULLNAT-RESTORE-PLACE",
+    "a place to restore the client's address that the packets do not pass, or that no playbook provisions",
+    "The address must be back in the packet before the real server's stack sees it, and the reply must come by the same place.",
+    when=lambda mode: mode.client_address == "restore",
+)
+def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        name = server.host.restore_on
+        if name is None or name == server.host.name:
+            continue
+        place = topology.hosts.get(name)
+        if place is None:
+            yield f"lvs_restore_on of {server.host.name} is {name}: {nearest(name, topology.hosts)}", server.at
+            continue
+        way = server.host.default_interface
+        passes = not any(topology.shared(service, director, server.host) for director in service.directors)
+        only_link = way is not None and way.network.gateway in place.addresses and len(server.host.interfaces) == 1
+        if not (passes and only_link):
+            yield (
+                f"lvs_restore_on of {server.host.name} is {name}, which its packets need not pass. Name the host that holds "
+                "the gateway of its only link, apart from the director's networks, or leave lvs_restore_on out to restore on the real server itself.",
+                server.at,
+            )
+        if name not in topology.members("hypervisors"):
+            yield (
+                f"lvs_restore_on of {server.host.name} is {name}, which is not in the group hypervisors, so no playbook would "
+                "provision it. Add it there.",
+                server.at,
+            )
 
 
 @service_rule(

@@ -45,27 +45,31 @@ static inline bool address_set_has(const struct address_set *set, __be32 address
 /* "192.0.2.1,192.0.2.2": the addresses, or an ERR_PTR. An empty text is an empty set. */
 static struct address_set *address_set_parse(const char *text)
 {
-	struct address_set *set;
+	char *copy = kstrdup(text, GFP_KERNEL), *rest, *word;
+	struct address_set *set = NULL;
 	unsigned int room = 1;
-	const char *at;
 
-	for (at = text; *at; at++)
-		room += *at == ',';
+	if (!copy)
+		return ERR_PTR(-ENOMEM);
+	rest = strim(copy);
+	for (word = rest; *word; word++)
+		room += *word == ',';
 	set = kzalloc(struct_size(set, addresses, room), GFP_KERNEL);
 	if (!set)
-		return ERR_PTR(-ENOMEM);
-	for (at = text; *at && *at != '\n';) {
-		if (!in4_pton(at, -1, (u8 *)&set->addresses[set->count], ',', &at) &&
-		    !in4_pton(at, -1, (u8 *)&set->addresses[set->count], '\n', &at)) {
+		goto failed;
+	while (*rest && (word = strsep(&rest, ","))) {
+		if (!in4_pton(word, -1, (u8 *)&set->addresses[set->count++], -1, NULL)) {
 			kfree(set);
-			return ERR_PTR(-EINVAL);
+			set = ERR_PTR(-EINVAL);
+			goto failed;
 		}
-		set->count++;
-		if (*at == ',')
-			at++;
+		if (!rest)
+			break;
 	}
 	sort(set->addresses, set->count, sizeof(__be32), compare_addresses, NULL);
-	return set;
+failed:
+	kfree(copy);
+	return set ? set : ERR_PTR(-ENOMEM);
 }
 
 static DEFINE_MUTEX(address_set_mutex);

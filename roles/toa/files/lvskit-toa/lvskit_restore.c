@@ -375,4 +375,5 @@ static void __exit lvskit_restore_exit(void)
 module_init(lvskit_restore_init);
 module_exit(lvskit_restore_exit);
 MODULE_LICENSE("GPL");
+MODULE_VERSION(LVSKIT_VERSION);
 MODULE_DESCRIPTION("Client address from a TCP option, restored in the packets");

@@ -216,4 +216,5 @@ static void __exit lvskit_toa_exit(void)
 module_init(lvskit_toa_init);
 module_exit(lvskit_toa_exit);
 MODULE_LICENSE("GPL");
+MODULE_VERSION(LVSKIT_VERSION);
 MODULE_DESCRIPTION("Client address in a TCP option, sent by an LVS director");

@@ -357,4 +357,5 @@ static void __exit lvskit_toa_peer_exit(void)
 module_init(lvskit_toa_peer_init);
 module_exit(lvskit_toa_peer_exit);
 MODULE_LICENSE("GPL");
+MODULE_VERSION(LVSKIT_VERSION);
 MODULE_DESCRIPTION("Client address from a TCP option, for accept() and getpeername() on a real server");

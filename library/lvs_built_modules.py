@@ -1,0 +1,264 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Installs lvskit's kernel modules."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_built_modules
+short_description: Install kernel modules that were built for this host
+version_added: "1.0.0"
+description:
+  - Looks whether the running kernel has the wanted version of the modules, and installs the given ones if not. Without them
+    it names the kernel to build for.
+  - A module that works in an older version is exchanged for the new one; when the kernel refuses the new one, the old one
+    comes back.
+  - Refuses, and changes nothing, where a module cannot work.
+options:
+  source:
+    description: Folder, tar archive or git URL of the sources, on the controller.
+    type: str
+  archive:
+    description: The packed sources, with I(method=dkms); worked out from I(source) on the controller.
+    type: str
+  version:
+    description: Identifies the sources; worked out from I(source) on the controller.
+    type: str
+  modules:
+    description: Names of the modules that the host is to have.
+    type: list
+    elements: str
+    required: true
+  binaries:
+    description: The modules' files in base64, by name, as lvs_build returns them.
+    type: dict
+    default: {}
+  method:
+    description: With C(builder) the files are built elsewhere; with C(dkms) here, and again whenever a kernel is installed.
+    type: str
+    choices: [builder, dkms]
+    default: builder
+  make_arguments:
+    description: What make is given besides the kernel's tree, with I(method=dkms).
+    type: list
+    elements: str
+    default: []
+  signed:
+    description: Whether the modules are signed by a key that the host may trust.
+    type: bool
+    default: false
+attributes:
+  check_mode: {support: full, description: Says what would be installed.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Look what the host has
+  lvs_built_modules:
+    source: roles/toa/files/lvskit-toa
+    modules: [lvskit_toa_peer]
+"""
+
+RETURN = r"""
+build_needed:
+  description: Whether the modules have to be built first.
+  returned: always
+  type: bool
+kernel:
+  description: The release of the running kernel.
+  returned: always
+  type: str
+installed:
+  description: The modules that were installed or exchanged.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import base64
+import io
+import os
+import shutil
+import tarfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+SOURCES = "/usr/src"
+PACKAGE = "lvskit-toa"
+# Other makers' modules that also hook into the socket's address.
+OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
+EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
+
+ARGUMENTS = {
+    "source": {"type": "str"},
+    "archive": {"type": "str"},
+    "version": {"type": "str"},
+    "modules": {"type": "list", "elements": "str", "required": True},
+    "binaries": {"type": "dict", "default": {}},
+    "method": {"type": "str", "choices": ["builder", "dkms"], "default": "builder"},
+    "make_arguments": {"type": "list", "elements": "str", "default": []},
+    "signed": {"type": "bool", "default": False},
+}
+
+
+def main():
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    given = module.params
+    kernel = os.uname().release
+    preflight(module, kernel)
+    missing = [name for name in given["modules"] if version_on_disk(module, name) != given["version"]]
+    old = [
+        name
+        for name in given["modules"]
+        if name not in missing and loaded_version(name) not in (None, given["version"])
+    ]
+    result = {"changed": bool(missing or old), "kernel": kernel, "installed": missing + old}
+    if module.check_mode or not result["changed"]:
+        module.exit_json(build_needed=bool(missing) and given["method"] == "builder", **result)
+    if missing and given["method"] == "builder" and not given["binaries"]:
+        module.exit_json(changed=False, build_needed=True, kernel=kernel, installed=[])
+    if missing and given["method"] == "dkms":
+        install_with_dkms(module, kernel)
+    elif missing:
+        install(module, kernel, missing)
+    exchange(module, [name for name in given["modules"] if loaded_version(name) not in (None, given["version"])])
+    module.exit_json(build_needed=False, **result)
+
+
+def preflight(module, kernel):
+    """Fails, with the reason, where a module built by us could not be loaded or would be in another's way."""
+    found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"/sys/module/{name}")]
+    if found:
+        module.fail_json(
+            msg=f"another maker's module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
+            f"Unload it (rmmod {found[0]}) and take it from /etc/modules-load.d, or build it by toa_source and toa_modules."
+        )
+    reason = signature_needed()
+    if reason and not module.params["signed"]:
+        module.fail_json(
+            msg=f"{reason}, so the kernel {kernel} loads signed modules only. Name a key that this host trusts "
+            "(mokutil --import) in toa_signing_key and toa_signing_certificate. Nothing was changed."
+        )
+
+
+def signature_needed():
+    """Why the kernel would refuse a module without signature; empty when it would not."""
+    for path, offset, wanted, reason in (
+        (EFI_SECURE_BOOT, 4, b"\x01", "Secure Boot is on"),
+        ("/sys/module/module/parameters/sig_enforce", 0, b"Y", "module.sig_enforce is set"),
+    ):
+        try:
+            with open(path, "rb") as file:
+                if file.read()[offset : offset + 1] == wanted:
+                    return reason
+        except OSError:
+            continue
+    return ""
+
+
+def version_on_disk(module, name):
+    code, out, _ = module.run_command(["modinfo", "-F", "version", name])
+    return out.strip() if code == 0 else None
+
+
+def loaded_version(name):
+    """The version of a loaded module, empty for one that tells none; None when it is not loaded."""
+    if not os.path.isdir(f"/sys/module/{name}"):
+        return None
+    try:
+        with open(f"/sys/module/{name}/version", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def install(module, kernel, names):
+    folder = f"/lib/modules/{kernel}/updates/lvskit"
+    staging = f"{folder}/.new"  # modinfo wants a name that ends in .ko
+    os.makedirs(staging, exist_ok=True)
+    for name in names:
+        path, staged = (os.path.join(place, f"{name}.ko") for place in (folder, staging))
+        with open(staged, "wb") as file:
+            file.write(base64.b64decode(module.params["binaries"][name]))
+            file.flush()
+            os.fsync(file.fileno())
+        code, magic, _ = module.run_command(["modinfo", "-F", "vermagic", staged])
+        if code or magic.split()[:1] != [kernel]:
+            os.unlink(staged)
+            module.fail_json(
+                msg=f"{name} was built for {magic.strip() or 'no kernel'}, this host runs {kernel}. It was not installed."
+            )
+        keep(path)
+        os.replace(staged, path)
+    module.run_command(["depmod", kernel], check_rc=True)
+
+
+def keep(path):
+    """A module that may have to come back."""
+    if os.path.exists(path):
+        shutil.copy(path, f"{path}.old")
+
+
+def install_with_dkms(module, kernel):
+    given = module.params
+    if not module.get_bin_path("dkms"):
+        module.fail_json(
+            msg="toa_method is dkms, but this host has no dkms. Install it, or build on another host (toa_builder)."
+        )
+    if not os.path.exists(f"/lib/modules/{kernel}/build/Makefile"):
+        module.fail_json(
+            msg=f"no kernel headers for {kernel} here, which dkms builds with. Install linux-headers-{kernel}, or build on another "
+            "host (toa_builder). Nothing was changed."
+        )
+    folder = f"{SOURCES}/{PACKAGE}-{given['version']}"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
+        tar.extractall(folder)
+    with open(os.path.join(folder, "dkms.conf"), "w", encoding="ascii") as file:
+        file.write(dkms_configuration(given))
+    for step in ("add", "build", "install"):
+        command = ["dkms", step, f"{PACKAGE}/{given['version']}", *([] if step == "add" else ["-k", kernel])]
+        code, out, err = module.run_command([*command, *(["--force"] if step == "install" else [])])
+        if code and not (step == "add" and "already" in f"{out}{err}"):
+            module.fail_json(
+                msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {(err or out).strip()}"
+            )
+
+
+def dkms_configuration(given):
+    make = " ".join([f"LVSKIT_VERSION={given['version']}", *given["make_arguments"]])
+    lines = [
+        "# Managed by lvskit.",
+        f'PACKAGE_NAME="{PACKAGE}"',
+        f'PACKAGE_VERSION="{given["version"]}"',
+        "AUTOINSTALL=yes",
+        f'MAKE[0]="make -C ${{kernel_source_dir}} M=${{dkms_tree}}/${{PACKAGE_NAME}}/${{PACKAGE_VERSION}}/build {make} modules"',
+    ]
+    for index, name in enumerate(given["modules"]):
+        lines += [f'BUILT_MODULE_NAME[{index}]="{name}"', f'DEST_MODULE_LOCATION[{index}]="/updates/dkms"']
+    return "\n".join([*lines, ""])
+
+
+def exchange(module, names):
+    """The new version for the old one, or the old one again when the kernel refuses the new."""
+    kernel = os.uname().release
+    for name in names:
+        module.run_command(["rmmod", name], check_rc=True)
+        code, out, err = module.run_command(["modprobe", name])
+        if not code:
+            continue
+        old = f"/lib/modules/{kernel}/updates/lvskit/{name}.ko.old"
+        back = "there was no older one to go back to"
+        if os.path.exists(old):
+            os.replace(old, old[: -len(".old")])
+            module.run_command(["depmod", kernel])
+            back_code, _, _ = module.run_command(["modprobe", name])
+            back = "the older one is back" if not back_code else "and the older one could not be loaded again"
+        module.fail_json(msg=f"the kernel refuses the new {name}: {(err or out).strip()}; {back}.")
+
+
+if __name__ == "__main__":
+    main()
