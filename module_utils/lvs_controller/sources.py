@@ -33,7 +33,7 @@ def pack(source: str, make_arguments: list[str]) -> Sources:
 
     Raises AnsibleActionFail, naming the source, when there is nothing that can be built.
     """
-    if source.startswith(_GIT) or source.endswith(".git"):
+    if source.startswith(_GIT) or source.partition("#")[0].endswith(".git"):
         with tempfile.TemporaryDirectory(prefix="lvskit-") as folder:
             _clone(source, folder)
             return _folder(Path(folder), make_arguments)

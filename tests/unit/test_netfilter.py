@@ -1,6 +1,6 @@
 """iptables rules: lvskit's own chains, and nothing of anybody else's."""
 
-from ansible.module_utils.lvs_host.netfilter import Netfilter
+from ansible.module_utils.lvs_host.netfilter import Netfilter, called, parse
 
 CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
 WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
@@ -54,3 +54,10 @@ def test_what_is_no_longer_wanted_goes_with_its_chain_and_jump():
     host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
     resource(host, "", WANTED).remove()
     assert host.restored[0][1] == "*mangle\n-D OUTPUT -j LVSKIT-OUTPUT\n-F LVSKIT-OUTPUT\n-X LVSKIT-OUTPUT\nCOMMIT\n"
+
+
+def test_each_chain_is_called_from_the_built_in_chain_that_it_is_named_after():
+    assert called(parse(WANTED)) == {
+        ("mangle", "LVSKIT-OUTPUT"): [CLAMP],
+        ("mangle", "OUTPUT"): ["-A OUTPUT -j LVSKIT-OUTPUT"],
+    }

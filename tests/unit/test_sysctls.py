@@ -93,3 +93,16 @@ def test_a_setting_that_the_kernel_refuses_is_named(proc):
     proc(all__rp_filter=0)
     with pytest.raises(HostError, match="cannot set net/ipv4/conf/tunl0/rp_filter to 2"):
         resource("net/ipv4/conf/tunl0/rp_filter = 2\n").add()
+
+
+def test_room_that_is_there_already_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysctls, "ROOT", str(tmp_path))
+    monkeypatch.setattr(sysctls.Sysctls, "originals_path", str(tmp_path / "originals.json"))
+    size = tmp_path / "net/netfilter/nf_conntrack_max"
+    size.parent.mkdir(parents=True)
+    size.write_text("1048576\n")
+    wanted = "net/netfilter/nf_conntrack_max = 400000\n"
+    assert resource(wanted).additions() == []
+    size.write_text("262144\n")
+    resource(wanted).add()
+    assert size.read_text() == "400000\n"

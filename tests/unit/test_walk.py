@@ -48,6 +48,52 @@ def test_tun_wraps_the_request_and_the_reply_bypasses_the_director(environment):
     ]
 
 
+RESTORED = {
+    "name": "restored",
+    "vip": "203.0.113.83",
+    "port": 80,
+    "mode": "fullnat",
+    "client_address": "restore",
+    "local_addresses": ["10.20.1.200"],
+    "real_servers": [{"host": "rs3", "port": 8080}],
+}
+
+
+def test_a_restored_address_is_not_yet_there_on_the_wire_to_the_real_server_that_restores_it(environment):
+    env = environment({"services": [RESTORED]})
+    found = walk(
+        env.topology,
+        env.service("restored"),
+        env.host("lb1"),
+        env.service("restored").real_servers[0],
+        env.host("client1"),
+    )
+    arriving = [str(hop.packet) for hop in found.hops if hop.receiver.host == "rs3"]
+    assert arriving == ["10.20.1.200:lport > 10.20.2.13:8080 [client 198.51.100.10:cport]"]
+    assert str(found.seen) == "198.51.100.10:cport"
+
+
+def test_the_host_in_front_restores_and_turns_back(environment):
+    base = environment().topology.hosts
+    hosts = {
+        name: {
+            "lvs_interfaces": {i.name: {"network": i.network.name, "address": str(i.address)} for i in host.interfaces}
+        }
+        for name, host in base.items()
+    }
+    hosts["rs3"]["lvs_restore_on"] = "hv1"
+    places = {"eth1": {"network": "app", "address": "10.20.1.1"}, "eth2": {"network": "farm", "address": "10.20.2.1"}}
+    hosts["hv1"] = {"lvs_interfaces": places}
+    env = environment({"services": [RESTORED], "hosts": hosts})
+    server = env.service("restored").real_servers[0]
+    found = walk(env.topology, env.service("restored"), env.host("lb1"), server, env.host("client1"))
+    assert [str(hop) for hop in found.hops if "hv1" in (hop.sender.host, hop.receiver.host)] == [
+        "hv1 > rs3 on farm: 198.51.100.10:cport > 10.20.2.13:8080 [client 198.51.100.10:cport]",
+        "rs3 > hv1 on farm: 10.20.2.13:8080 > 198.51.100.10:cport",
+        "hv1 > lb1 on app: 10.20.2.13:8080 > 10.20.1.200:lport",
+    ]
+
+
 def test_fullnat_replaces_both_addresses_and_the_reply_goes_to_the_local_address(environment):
     assert lines(environment, "fullnat")[2:] == [
         "request lb1 > gateway 203.0.113.1 on edge: 10.20.1.200:lport > 10.20.2.13:8080",

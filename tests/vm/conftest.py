@@ -42,6 +42,7 @@ TOPOLOGY = read_topology()
 def pytest_configure(config):
     for group in TOPOLOGY.groups:
         config.addinivalue_line("markers", f"{group}: concerns the hosts of this inventory group only")
+    config.addinivalue_line("markers", "sender: concerns services whose client's address a director sends")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -50,6 +51,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
+        if item.get_closest_marker("sender") and not any(service.mode.sender for service in TOPOLOGY.services):
+            left_out.append(item)
+            continue
         wanted = not groups or any(name in TOPOLOGY.groups[group] for group in groups)
         (kept if wanted else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)

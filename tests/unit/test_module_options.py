@@ -1,0 +1,58 @@
+"""Parameters of kernel modules: what is written to modules that work, and what is left."""
+
+import pytest
+from ansible.module_utils.lvs_host import module_options
+from ansible.module_utils.lvs_host.module_options import ModuleOptions
+from ansible.module_utils.lvs_host.resource import HostError
+
+WANTED = "# lvskit\noptions lvskit_toa lips=10.20.1.200,10.20.1.201\n"
+KEY = "lvskit_toa/parameters/lips"
+
+
+@pytest.fixture
+def live(monkeypatch, tmp_path):
+    """The file in which the kernel shows the parameter."""
+    monkeypatch.setattr(module_options, "ROOT", str(tmp_path))
+    file = tmp_path / KEY
+    file.parent.mkdir(parents=True)
+    file.write_text("\n")
+    return file
+
+
+def options(wanted, recorded=""):
+    made = ModuleOptions(wanted, recorded, None)
+    made.prepare()
+    return made
+
+
+def test_a_working_module_gets_the_new_value(live):
+    options(WANTED).add()
+    assert live.read_text() == "10.20.1.200,10.20.1.201\n"
+    assert options(WANTED, WANTED).additions() == []
+
+
+def test_a_module_that_is_yet_to_be_loaded_will_need_its_value(live):
+    live.unlink()
+    assert options(WANTED).additions() == [f"{KEY} = 10.20.1.200,10.20.1.201"]
+
+
+def test_a_module_without_services_gets_no_address_to_act_on(live):
+    live.write_text("10.20.1.200\n")
+    made = options("", WANTED)
+    assert made.stale() == ["options lvskit_toa lips=10.20.1.200,10.20.1.201"]
+    made.remove()
+    assert live.read_text() == "\n"
+    assert options("", WANTED).removals() == []
+
+
+def test_a_value_that_the_kernel_refuses_is_named(live):
+    live.unlink()
+    live.mkdir()
+    made = ModuleOptions(WANTED, "", None)
+    with pytest.raises(HostError, match=r"cannot set lvskit_toa/parameters/lips to 10\.20\.1\.200"):
+        made.add()
+
+
+def test_another_line_is_refused():
+    with pytest.raises(HostError, match="cannot read the line `alias a b`"):
+        module_options.parse("alias a b")

@@ -1,0 +1,109 @@
+"""What clients can do to the modules that carry their address: whatever they send, they stay who they are."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.sender
+
+RAW_CLIENT = Path(__file__).parent / "raw_client.py"
+FUZZ = Path(__file__).parent / "fuzz_option.c"
+OPTION = Path(__file__).parents[2] / "roles/toa/files/lvskit-toa/option.h"
+
+FORGED = "fe08029a06060606"  # 6.6.6.6:666, as a director would write it
+TIMESTAMP = "0101080a0000000100000000"
+THREE_BLOCKS_OF_SACK = "0101051a" + "00" * 24
+CASES = {
+    "nothing": {},
+    "forged everywhere": {"syn": FORGED, "ack": FORGED, "data": FORGED},
+    "forged behind others": {"syn": "020405b4" + TIMESTAMP + FORGED, "data": TIMESTAMP + FORGED},
+    "forged at an odd place": {"syn": "01" + FORGED + "010101", "ack": "010101" + FORGED + "01"},
+    "forged twice": {"syn": FORGED * 2, "data": FORGED * 2},
+    "fast open (kind 254, magic F989)": {"syn": "fe04f989", "data": "fe0cf9890102030405060708"},
+    "kind 254 without length": {"syn": "010101fe", "data": "010101fe"},
+    "length 0": {"syn": "fe000000", "data": "fe000000"},
+    "length 1": {"syn": "fe010000"},
+    "longer than the header": {"syn": "fe28029a06060606", "data": "fe09029a06060606"},
+    "forged behind a malformed one": {"syn": "fe000000" + FORGED},
+    "forged behind the end": {"syn": "00000000" + FORGED},
+    "SYN full": {"syn": "01" * 40},
+    "all in fragments": {"fragment": True},
+}
+
+
+@pytest.fixture
+def toa_services(topology):
+    return [service for service in topology.services if service.mode.sender]
+
+
+def ask(host, service, cases):
+    host.run(f"cat > /tmp/raw_client.py <<'LVSKIT'\n{RAW_CLIENT.read_text()}\nLVSKIT")
+    command = f"python3 /tmp/raw_client.py {service.vip} {service.port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
+    return json.loads(host.check_output(command))
+
+
+@pytest.mark.clients
+def test_the_application_sees_the_client_whatever_it_sends(host, toa_services):
+    for service in toa_services:
+        cases = dict(CASES)
+        if service.mode.client_address == "restore":
+            del cases["SYN full"]  # a session begins with the option on the SYN
+        answers = ask(host, service, list(cases.values()))
+        assert {name: answer["peer"] for name, answer in zip(cases, answers)} == {
+            name: answer["sent"] for name, answer in zip(cases, answers)
+        }
+
+
+@pytest.mark.clients
+def test_a_connection_without_room_for_the_option_works_with_the_local_address(host, toa_services):
+    full = {"syn": "01" * 40, "ack": TIMESTAMP + THREE_BLOCKS_OF_SACK, "data": TIMESTAMP + THREE_BLOCKS_OF_SACK}
+    for service in toa_services:
+        (answer,) = ask(host, service, [full])
+        assert answer["peer"].rpartition(":")[0] in map(str, service.local_addresses)
+
+
+@pytest.mark.clients
+def test_noise_does_no_harm(host, toa_services):
+    """Random flags, options and lengths; then a connection as ever."""
+    noise = random.Random(2026)
+    program = RAW_CLIENT.read_text().partition("def main()")[0]
+    packets = [
+        (noise.randrange(256), noise.randbytes(4 * noise.randrange(11)).hex(), noise.randrange(200)) for _ in range(500)
+    ]
+    for service in toa_services:
+        script = f"""{program}
+connection = Connection("{service.vip}", {service.port}, 19000)
+for flags, options, length in {packets}:
+    connection.own_port = 19000 + length
+    connection.send(flags, bytes.fromhex(options), bytes(length))
+"""
+        host.run_test(f"python3 - <<'LVSKIT'\n{script}\nLVSKIT")
+        (answer,) = ask(host, service, [{}])
+        assert answer["peer"] == answer["sent"]
+
+
+def test_no_kernel_has_complained(host, host_plan):
+    said = host.check_output("dmesg")
+    assert not [line for line in said.splitlines() if any(w in line for w in ("BUG", "Oops", "WARNING:", "Call Trace"))]
+
+
+@pytest.mark.directors
+def test_what_clients_tried_was_counted(host, host_plan):
+    for module in host_plan.built_modules:
+        counters = dict(line.split() for line in host.check_output(f"cat /proc/net/{module.name}").splitlines())
+        assert int(counters["stripped"]) >= 10
+        assert int(counters["no_option_space"]) >= 3
+        assert int(counters["added_to_syn"]) > 0
+        assert int(counters["no_accounting"]) == 0
+
+
+@pytest.mark.directors
+def test_the_parser_stays_within_the_header(host, host_plan):
+    """Compiled for user space: every header ends where readable memory ends."""
+    for path in (FUZZ, OPTION):
+        host.run(f"cat > /tmp/{path.name} <<'LVSKIT'\n{path.read_text()}\nLVSKIT")
+    said = host.check_output("gcc -O1 -Wall -Werror -o /tmp/fuzz_option /tmp/fuzz_option.c && /tmp/fuzz_option 300000")
+    assert "300000 headers, " in said
+    assert ", 0 with an option" not in said
