@@ -83,7 +83,7 @@ test-unit: venv
 	$(BIN)/pytest
 
 # Each scenario starts the lab from its snapshot. SCENARIOS="dr" runs one of them.
-SCENARIOS ?= dr nat tun fullnat slb_fnat
+SCENARIOS ?= dr nat tun fullnat slb_fnat enat
 test-vm: venv packages
 	@set -e; for scenario in $(SCENARIOS); do \
 		echo "== scenario $$scenario"; \

@@ -19,21 +19,18 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "provision"))
+    _VALID_ARGS = frozenset(("networks", "services"))
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        self.validate_argument_spec(
             argument_spec={
                 "networks": {"type": "raw", "required": True},
                 "services": {"type": "raw", "required": True},
-                "provision": {"type": "bool", "default": False},
             }
         )
         given = self._task.args
-        topology, warnings = environment.read(
-            task_vars, given["networks"], given["services"], provision=arguments["provision"]
-        )
+        topology, warnings = environment.read(task_vars, given["networks"], given["services"])
         for warning in warnings:
             self._display.warning(environment.described(warning))
         result["services"] = [str(service) for service in topology.services]

@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         given = self._task.args
-        topology, _ = environment.read(task_vars, given["networks"], given["services"], provision=False)
+        topology, _ = environment.read(task_vars, given["networks"], given["services"])
         try:
             expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
         except LookupError as error:

@@ -54,6 +54,7 @@ PACKAGES = [
     # For kernel modules, which one of the machines builds for all.
     "linux-headers-cloud-amd64",
     "gcc",
+    "libc6-dev",
     "make",
 ]
 

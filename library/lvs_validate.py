@@ -21,10 +21,6 @@ options:
     description: The environment's virtual services, C(lvs_services).
     type: raw
     required: true
-  provision:
-    description: Whether services whose mode the roles cannot provision yet are refused too.
-    type: bool
-    default: false
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}

@@ -55,11 +55,11 @@ class Mode:
     director_modules: tuple[str, ...]  # kernel modules beyond ip_vs and its scheduler
     real_server_modules: tuple[str, ...]
     promise: str  # the mode in one sentence, for messages and the documentation
-    provisioned: bool  # the roles can make hosts so
     client_address: str = "none"  # how the application learns CIP where the packet's source is not it
     local_real_server: bool = False  # the director may be one of its own real servers
     sender: str | None = None  # lvskit's own kernel module on the director, which sends the client's address
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
+    every_packet: bool = False  # each packet has the client's address, not only those that open a connection
 
     @property
     def source_nat(self) -> bool:
@@ -69,7 +69,7 @@ class Mode:
     @property
     def client_in_packets(self) -> bool:
         """Whether the real server's network stack sees the client as the source of packets, not only its applications."""
-        return self.request.source is Address.CLIENT or self.client_address == "restore"
+        return self.seen is Address.CLIENT and self.client_address != "toa"
 
 
 _BOTH = frozenset({"tcp", "udp"})
@@ -96,7 +96,6 @@ def _fullnat(client_address: str, title: str, seen: Address, promise: str, recei
         director_modules=("nf_conntrack", "xt_ipvs"),
         real_server_modules=(),
         promise=promise,
-        provisioned=True,
         client_address=client_address,
         sender="lvskit_toa" if receiver else None,
         receiver=receiver,
@@ -121,7 +120,6 @@ TABLE: tuple[Mode, ...] = (
         director_modules=(),
         real_server_modules=(),
         promise="dr rewrites only the destination MAC, so both must share a layer-2 network",
-        provisioned=True,
     ),
     Mode(
         name="nat",
@@ -141,7 +139,6 @@ TABLE: tuple[Mode, ...] = (
         real_server_modules=(),
         promise="nat rewrites the destination address and must see the reply to put the VIP back as its source, "
         "so the director has to be the real server's next hop",
-        provisioned=True,
     ),
     _fullnat("none", "Full NAT", Address.LOCAL, "fullnat rewrites both addresses, so any routed network carries it"),
     _fullnat(
@@ -175,7 +172,9 @@ TABLE: tuple[Mode, ...] = (
         director_modules=(),
         real_server_modules=(),
         promise="enat sends VIP -> RIP with the client's address in a TCP option; the real server replies from the VIP",
-        provisioned=False,
+        sender="lvskit_enat",
+        receiver="lvskit_ctk",
+        every_packet=True,
     ),
     Mode(
         name="tun",
@@ -194,7 +193,6 @@ TABLE: tuple[Mode, ...] = (
         director_modules=(),
         real_server_modules=("ipip",),
         promise="tun wraps the request in another IP header, so any routed network carries it",
-        provisioned=True,
     ),
 )
 

@@ -94,10 +94,23 @@ class SourceNat:
 
 @dataclass(frozen=True)
 class BuiltModule:
-    """A kernel module of lvskit's own, and the local addresses that it acts on, sorted."""
+    """A kernel module of lvskit's own, and the addresses that it acts on, sorted.
+
+    `parameter` is lips, the local addresses of fullnat, or vips, the virtual ones of enat.
+    """
 
     name: str
-    local_addresses: tuple[str, ...]
+    parameter: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A real server's address and port that must answer nobody by itself, save the hosts at `directors`."""
+
+    address: str
+    port: int
+    directors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,7 @@ class HostPlan:
     source_nats: tuple[SourceNat, ...] = ()
     returning_vips: tuple[str, ...] = ()
     built_modules: tuple[BuiltModule, ...] = ()
+    guards: tuple[Guard, ...] = ()
     services: tuple[VirtualService, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -170,7 +184,8 @@ class _Builder:
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
-    built_modules: dict[str, set[IPv4Address]] = field(default_factory=dict)
+    built_modules: dict[tuple[str, str], set[IPv4Address]] = field(default_factory=dict)
+    guards: dict[Guard, None] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
 
@@ -200,6 +215,7 @@ class _Builder:
                 self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
         if mode.source_nat:
             self.translate_sources(service)
+        self.act_on(mode.sender, service)
         self.services.append(
             VirtualService(
                 name=service.name,
@@ -233,12 +249,17 @@ class _Builder:
         if service.mode.sender:
             why = "the TOA sender tells a connection's first packets by their count"
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
-            self.built_modules.setdefault(service.mode.sender, set()).update(service.local_addresses)
+
+    def act_on(self, module: str | None, service: Service) -> None:
+        """The host needs one of lvskit's own modules, for the addresses by which it knows the service's packets."""
+        if module:
+            parameter = "lips" if service.mode.source_nat else "vips"
+            addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
+            self.built_modules.setdefault((module, parameter), set()).update(addresses)
 
     def receive(self, service: Service) -> None:
         """The host is where the client's address, which the director has sent, is made known."""
-        if service.mode.receiver:
-            self.built_modules.setdefault(service.mode.receiver, set()).update(service.local_addresses)
+        self.act_on(service.mode.receiver, service)
         if service.mode.client_in_packets and all(server.host is not self.host for server in service.real_servers):
             for interface in self.host.interfaces:  # the host in front of a real server: clients' packets pass it
                 self.arrives_by(interface)
@@ -257,6 +278,8 @@ class _Builder:
         if mode.client_in_packets:
             for director in service.directors:
                 self.arrives_by(self.topology.real_interface(service, director, self.host))
+        if mode.every_packet:
+            self.guard(service, server)
         if mode.vip_device:
             for interface in self.host.interfaces:
                 conf = f"net/ipv4/conf/{interface.name}"
@@ -281,6 +304,16 @@ class _Builder:
             gateway = self.topology.gateway(service, director, self.host)
             if real and gateway:
                 self.gateways.append((service, server, str(gateway), real.name))
+
+    def guard(self, service: Service, server: RealServer) -> None:
+        """Without its module the host would answer clients from its own address, and they would reset the connection."""
+        self.programs["iptables"] = None
+        self.chains[Chain("mangle", "POSTROUTING")] = None
+        directors = sorted(address for director in service.directors for address in director.addresses)
+        for director in service.directors:
+            real = self.topology.real_interface(service, director, self.host)
+            if real:
+                self.guards[Guard(str(real.address), server.port, tuple(str(a) for a in directors))] = None
 
     def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
         """The default routes by directors, and the rules that send single services' replies there."""
@@ -318,7 +351,7 @@ class _Builder:
             host=self.host.name,
             interfaces={i.name: str(i) for i in self.host.interfaces},
             programs=tuple(self.programs),
-            modules=(*self.modules, *self.built_modules),
+            modules=(*self.modules, *(name for name, _ in self.built_modules)),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
             addresses=tuple(self.addresses),
@@ -329,9 +362,10 @@ class _Builder:
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
             built_modules=tuple(
-                BuiltModule(name, tuple(str(local) for local in sorted(addresses)))
-                for name, addresses in self.built_modules.items()
+                BuiltModule(name, parameter, tuple(str(address) for address in sorted(addresses)))
+                for (name, parameter), addresses in self.built_modules.items()
             ),
+            guards=tuple(self.guards),
             services=tuple(self.services),
         )
 
@@ -355,11 +389,9 @@ def _ranges(addresses: Iterable[IPv4Address]) -> tuple[AddressRange, ...]:
 
 
 def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, HostPlan]:
-    """The plan of every host, or of `hosts` only. Services whose mode no role can provision are left out."""
+    """The plan of every host, or of `hosts` only."""
     builders = {name: _Builder(topology, topology.hosts[name]) for name in (hosts or topology.hosts)}
     for service in topology.services:
-        if not service.mode.provisioned:
-            continue
         for director in service.directors:
             if director.name in builders:
                 builders[director.name].direct(service)

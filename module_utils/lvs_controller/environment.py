@@ -17,20 +17,15 @@ except ImportError:  # another ansible-core: messages lose their place, nothing 
     Origin = None
 
 
-def read(
-    task_vars: Mapping[str, Any], networks: Any, services: Any, *, provision: bool
-) -> tuple[Topology, list[Violation]]:
+def read(task_vars: Mapping[str, Any], networks: Any, services: Any) -> tuple[Topology, list[Violation]]:
     """The environment's topology and its warnings.
 
-    `provision` also refuses services whose mode no role can provision. Raises AnsibleActionFail with every violation,
-    each with its place in the inventory.
+    Raises AnsibleActionFail with every violation, each with its place in the inventory.
     """
     hostvars = task_vars["hostvars"]
     hosts = {str(name): _lvs_variables(hostvars, name) for name in task_vars["groups"]["all"]}
     topology, violations = inventory.parse(networks, services, hosts, task_vars["groups"])
     violations = [*violations, *rules.check(topology)]
-    if provision:
-        violations += rules.unprovisioned(topology)
     errors = [violation for violation in violations if not violation.warning]
     if errors:
         raise AnsibleActionFail(_refusal(violations, len(errors)))

@@ -48,7 +48,7 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
             },
         )
         for service in topology.services
-        if (not names or service.name in names) and service.mode.provisioned
+        if not names or service.name in names
     ]
 
 

@@ -37,8 +37,8 @@ def test_the_page_of_rules_is_that_of_the_code():
     assert PAGE.read_text() == page()
 
 
-def test_the_readmes_table_names_every_mode_and_says_truly_which_can_be_provisioned():
+def test_the_readmes_table_tells_of_every_mode_whether_replies_pass_the_director():
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for mode in modes.TABLE:
         row = next(line for line in readme.splitlines() if line.startswith(f"| `{mode.name}` |"))
-        assert ("provisioned, proved" in row) == mode.provisioned
+        assert row.split("|")[3].strip() == ("yes" if mode.reply_through_director else "no")

@@ -38,7 +38,7 @@ def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environmen
 
 def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(environment):
     host = of(environment, "rs3")
-    assert host.modules == ("ipip",)
+    assert host.modules == ("ipip", "lvskit_ctk")
     assert host.devices_up == ("tunl0",)
     assert [(vip.address, vip.device) for vip in host.addresses] == [("203.0.113.82", "tunl0")]
     assert settings(host)["net/ipv4/conf/tunl0/rp_filter"] == 2
@@ -93,6 +93,7 @@ def test_director_holds_each_vip_on_the_interface_of_its_network(environment):
         "203.0.113.81": "eth1.20",
         "203.0.113.82": "eth1.20",
         "203.0.113.83": "eth1.20",
+        "203.0.113.84": "eth1.20",
         "10.20.1.200": "eth1.30",  # a local address, which replies come to
     }
 
@@ -111,9 +112,19 @@ def test_a_routed_vip_lies_on_lo(environment):
     ]
 
 
-def test_modes_that_no_role_provisions_are_planned_nowhere(environment):
-    names = [service.name for service in of(environment, "lb1").services]
-    assert names == ["dr", "nat", "tun", "fullnat"]
+def test_every_service_has_its_row_in_the_directors_table(environment):
+    methods = {service.name: service.destinations[0].method for service in of(environment, "lb1").services}
+    assert methods == {"dr": "-g", "nat": "-m", "tun": "-i", "fullnat": "-m", "enat": "-m"}
+
+
+def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environment):
+    host = of(environment, "rs3")
+    directors = ("10.20.1.10", "203.0.113.10")
+    assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
+    assert [(m.name, m.parameter, m.addresses) for m in host.built_modules] == [
+        ("lvskit_ctk", "vips", ("203.0.113.84",))
+    ]
+    assert "203.0.113.84" not in [vip.address for vip in host.addresses]
 
 
 def test_a_host_in_no_service_has_an_empty_plan(environment):
@@ -179,7 +190,7 @@ def test_kernel_modules_for_the_clients_address(environment, client_address, dir
         "lb1": director,
         "rs3": server,
     }
-    assert all(module.local_addresses == ("10.20.1.200",) for modules in built.values() for module in modules)
+    assert all(module.addresses == ("10.20.1.200",) for modules in built.values() for module in modules)
 
 
 def test_the_host_in_front_of_a_real_server_restores_for_it(environment):

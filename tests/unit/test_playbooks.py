@@ -85,21 +85,6 @@ def test_site_with_a_limit_validates_too(broken):
     assert "VIP-COLLISION" in run.stdout + run.stderr
 
 
-ENAT = """\
-lvs_services:
-  - {name: db, vip: 203.0.113.84, port: 80, mode: enat, real_servers: [{group: farm, port: 8080}]}
-"""
-
-
-def test_a_mode_that_cannot_be_provisioned_is_valid_but_site_refuses_it_whole(broken):
-    place = broken(ENAT)
-    assert playbook("validate", "-i", LAB, "-i", place).returncode == 0
-    run = playbook("site", "-i", LAB, "-i", place)
-    assert run.returncode != 0
-    assert "MODE-PROVISIONED: service db (203.0.113.84:80, enat)" in run.stdout + run.stderr
-    assert "Prepare the real servers" not in run.stdout
-
-
 def test_verify_names_a_service_that_does_not_exist():
     run = playbook("verify", "-e", "verify_services=webb")
     assert run.returncode != 0

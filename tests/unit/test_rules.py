@@ -67,8 +67,3 @@ def test_a_violation_points_at_the_inventorys_own_value(environment):
     service = {"name": "a", "vip": vip, "port": 80, "mode": "dr", "real_servers": [{"host": "rs2"}]}
     found = environment({"services": [service]})
     assert [v.at is vip for v in found.violations] == [True]
-
-
-def test_modes_that_no_role_provisions_are_named(environment):
-    named = {violation.message.split()[1] for violation in rules.unprovisioned(environment().topology)}
-    assert named == {"enat"}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import testinfra
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -69,6 +70,12 @@ def topology():
 def plan_of(topology):
     compiled = plans(topology)
     return compiled.__getitem__
+
+
+@pytest.fixture
+def other_host(request):
+    """Another machine of the lab, by name."""
+    return lambda name: testinfra.get_host(f"paramiko://{name}", ssh_config=request.config.getoption("--ssh-config"))
 
 
 @pytest.fixture

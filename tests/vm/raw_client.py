@@ -8,7 +8,6 @@ is, "sent" being this end's own address and port.
 """
 
 import json
-import os
 import random
 import socket
 import struct
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import time
 
-FIRST_PORT = 20000  # below what the kernel takes for its own connections
+PORTS = range(20000, 30000)  # below what the kernel takes for its own connections
 SYN, RST, PSH, ACK = 0x02, 0x04, 0x08, 0x10
 
 
@@ -105,7 +104,7 @@ def main():
         "-p",
         "tcp",
         "--sport",
-        f"{FIRST_PORT}:{FIRST_PORT + 999}",
+        f"{PORTS[0]}:{PORTS[-1]}",
         "--tcp-flags",
         "RST,ACK",
         "RST",
@@ -114,9 +113,9 @@ def main():
     ]
     subprocess.run(["iptables", "-I", *rule], check=True)
     try:
-        start = FIRST_PORT + os.getpid() % 900
-        for number, case in enumerate(json.load(sys.stdin)):
-            connection = Connection(address, port, start + number)
+        cases = json.load(sys.stdin)
+        for own_port, case in zip(random.sample(PORTS, len(cases)), cases):  # a port used just now would be refused
+            connection = Connection(address, port, own_port)
             try:
                 said = connection.ask(case)
             except OSError as error:

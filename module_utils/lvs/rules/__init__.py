@@ -7,23 +7,9 @@ from ..violations import Violation
 from . import addressing, forwarding, replies, vips  # noqa: F401  registers the rules
 from .catalogue import CATALOGUE, Rule
 
-__all__ = ["CATALOGUE", "Rule", "check", "unprovisioned"]
+__all__ = ["CATALOGUE", "Rule", "check"]
 
 
 def check(topology: Topology) -> list[Violation]:
     """Everything that the described network cannot carry, all rules, in the catalogue's order."""
     return [violation for rule in CATALOGUE for violation in rule.violations(topology)]
-
-
-def unprovisioned(topology: Topology) -> list[Violation]:
-    """The services that are valid and planned, but that no role can provision yet."""
-    return [
-        Violation(
-            "MODE-PROVISIONED",
-            f"{service}: lvskit validates {service.mode.title} and predicts its packets, but cannot provision it yet. "
-            "Take the service out of this inventory, or choose a mode that can be provisioned.",
-            service.at("mode"),
-        )
-        for service in topology.services
-        if not service.mode.provisioned
-    ]

@@ -223,6 +223,43 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
 
 
 @service_rule(
+    "ENAT-VIP",
+    "a VIP that an enat service shares with a nat or fullnat service",
+    "The director's kernel module tells by the VIP which translated packets are enat's.",
+    when=lambda mode: mode.every_packet,
+)
+def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
+    for other in topology.services:
+        masquerading = other.mode.ipvs_method == service.mode.ipvs_method and not other.mode.every_packet
+        if masquerading and other.vip == service.vip:
+            yield (
+                f"service {other.name} ({other.mode.name}) has the same VIP. Give one of them another.",
+                service.at("vip"),
+            )
+
+
+@service_rule(
+    "ENAT-REAL-SERVER",
+    "a port of a real server that is in an enat service and in a nat or fullnat service",
+    "What leaves that port without the VIP as its source is stopped, and those modes need it.",
+    when=lambda mode: mode.every_packet,
+)
+def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
+    own = {(server.host.name, server.port): server for server in service.real_servers}
+    for other in topology.services:
+        if other.mode.reply.source is not modes.Address.REAL or other.protocol != service.protocol:
+            continue
+        for server in other.real_servers:
+            mine = own.get((server.host.name, server.port))
+            if mine:
+                yield (
+                    f"port {server.port} of {server.host.name} is also in service {other.name} ({other.mode.name}). Listen on "
+                    "another port for one of them.",
+                    mine.at,
+                )
+
+
+@service_rule(
     "FULLNAT-CAPACITY",
     "more expected connections than the local addresses have ports for",
     "Each connection to one real server and port needs a source port of its own; the next client gets no answer.",

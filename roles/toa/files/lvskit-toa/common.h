@@ -18,6 +18,10 @@
 #include <linux/sort.h>
 #include <linux/tcp.h>
 #include <net/checksum.h>
+#include <net/dst.h>
+#if __has_include(<net/gso.h>)
+#include <net/gso.h>
+#endif
 #include <net/ip.h>
 #include <net/net_namespace.h>
 
@@ -230,6 +234,119 @@ static inline int strip_address_options(struct sk_buff *skb, struct tcphdr *tcp,
 		found++;
 	}
 	return found;
+}
+
+/* Whether the packet may grow by so many bytes and still leave in one piece. */
+static inline bool may_grow(struct sk_buff *skb, unsigned int by)
+{
+	unsigned int mtu = dst_mtu(skb_dst(skb));
+
+	return skb_is_gso(skb) ? skb_gso_validate_network_len(skb, mtu - by) : skb->len + by <= mtu;
+}
+
+static inline void option_write(u8 *at, u8 kind, const struct endpoint *endpoint)
+{
+	at[0] = kind;
+	at[1] = OPTION_ADDRESS_LENGTH;
+	memcpy(at + 2, &endpoint->port, sizeof(endpoint->port));
+	memcpy(at + 4, &endpoint->address, sizeof(endpoint->address));
+}
+
+/*
+ * Puts an option with an endpoint right behind the fixed part of the TCP header of a packet on its way out, whatever the MTU.
+ * Moves the headers: pointers into them are void afterwards. -ENOSPC: the header is full; -ENOMEM. The packet is as it was then.
+ */
+static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp, u8 kind,
+					const struct endpoint *endpoint)
+{
+	static const u8 empty[OPTION_ADDRESS_LENGTH];
+	unsigned int ip_length = ip_hdrlen(skb);
+	__be16 old_length, new_length, flags, new_flags;
+	u8 option[OPTION_ADDRESS_LENGTH];
+	struct iphdr *ip;
+
+	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER)
+		return -ENOSPC;
+	if (skb_cow_head(skb, OPTION_ADDRESS_LENGTH))
+		return -ENOMEM;
+	/* The sum over the whole packet is about to become wrong; the one in its header is kept right. */
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->ip_summed = CHECKSUM_NONE;
+	old_length = htons(skb->len - ip_length);
+	new_length = htons(skb->len - ip_length + OPTION_ADDRESS_LENGTH);
+
+	/* The IP header and the fixed part of the TCP header move towards the front; the option fills the gap. */
+	skb_push(skb, OPTION_ADDRESS_LENGTH);
+	memmove(skb->data, skb->data + OPTION_ADDRESS_LENGTH, ip_length + TCP_FIXED_HEADER);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, ip_length);
+	if (skb->ip_summed == CHECKSUM_PARTIAL)
+		skb->csum_start -= OPTION_ADDRESS_LENGTH;
+
+	ip = ip_hdr(skb);
+	csum_replace2(&ip->check, ip->tot_len, htons(skb->len));
+	ip->tot_len = htons(skb->len);
+
+	tcp = tcp_hdr(skb);
+	memcpy(tcp + 1, empty, OPTION_ADDRESS_LENGTH);
+	option_write(option, kind, endpoint);
+	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, option, OPTION_ADDRESS_LENGTH);
+	memcpy(&flags, (u8 *)tcp + 12, sizeof(flags));
+	tcp->doff += OPTION_ADDRESS_LENGTH / 4;
+	memcpy(&new_flags, (u8 *)tcp + 12, sizeof(new_flags));
+	inet_proto_csum_replace2(&tcp->check, skb, flags, new_flags, false);
+	inet_proto_csum_replace2(&tcp->check, skb, old_length, new_length, true);
+	return 0;
+}
+
+/* The same, but -EMSGSIZE where the packet would no longer leave in one piece. */
+static inline int add_option(struct sk_buff *skb, struct tcphdr *tcp, u8 kind, const struct endpoint *endpoint)
+{
+	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH <= TCP_LARGEST_HEADER && !may_grow(skb, OPTION_ADDRESS_LENGTH))
+		return -EMSGSIZE;
+	return add_option_beyond_mtu(skb, tcp, kind, endpoint);
+}
+
+/*
+ * The sender's segments will grow on their way, so it is told to make them smaller. 1 when it was told, 0 when the segment
+ * names no MSS, -ENOMEM.
+ */
+static inline int lower_mss(struct sk_buff *skb, struct tcphdr *tcp)
+{
+	unsigned int at = option_find((u8 *)tcp, tcp->doff * 4, TCP_FIXED_HEADER, OPTION_MSS, OPTION_MSS_LENGTH);
+	u16 mss;
+	u8 lower[2];
+
+	if (!at)
+		return 0;
+	tcp = tcp_header_writable(skb);
+	if (!tcp)
+		return -ENOMEM;
+	mss = ((u8 *)tcp)[at + 2] << 8 | ((u8 *)tcp)[at + 3];
+	if (mss <= OPTION_ADDRESS_LENGTH)
+		return 0;
+	mss -= OPTION_ADDRESS_LENGTH;
+	lower[0] = mss >> 8;
+	lower[1] = mss & 0xff;
+	tcp_overwrite(skb, tcp, at + 2, lower, sizeof(lower));
+	return 1;
+}
+
+/* The two ends of a connection. It serves as a key whose hash is over all of it, so there must be no gap. */
+struct ends {
+	__be32 peer, real;
+	__be16 peer_port, real_port;
+};
+
+/* Exchanges one endpoint of a packet, which must be writable: its address in the IP header, its port in the TCP header. */
+static inline void translate(struct sk_buff *skb, struct tcphdr *tcp, __be32 *address, __be32 new_address, __be16 *port,
+			     __be16 new_port)
+{
+	csum_replace4(&ip_hdr(skb)->check, *address, new_address);
+	inet_proto_csum_replace4(&tcp->check, skb, *address, new_address, true);
+	inet_proto_csum_replace2(&tcp->check, skb, *port, new_port, false);
+	*address = new_address;
+	*port = new_port;
 }
 
 #endif

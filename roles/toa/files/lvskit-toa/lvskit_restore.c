@@ -16,7 +16,6 @@
 #include <linux/rhashtable.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
-#include <net/dst.h>
 
 #include "common.h"
 
@@ -44,12 +43,6 @@ enum { RESTORED, SYN_WITHOUT_OPTION, NO_SESSION, COLLISION, UNTRUSTED, TABLE_FUL
 
 DEFINE_COUNTERS("restored", "syn_without_option", "no_session", "collision", "untrusted", "table_full", "no_memory",
 		"no_route")
-
-/* The two ends of a connection. The hash is over all of it, so there must be no gap. */
-struct ends {
-	__be32 peer, real;
-	__be16 peer_port, real_port;
-};
 
 struct session {
 	struct rhash_head by_local;
@@ -138,16 +131,6 @@ static void touch(struct session *session, const struct tcphdr *tcp)
 	else
 		until = jiffies + (tcp->syn ? OPENING : idle * HZ);
 	WRITE_ONCE(session->until, until);
-}
-
-static void rewrite(struct sk_buff *skb, struct tcphdr *tcp, __be32 *address, __be32 new_address, __be16 *port,
-		    __be16 new_port)
-{
-	csum_replace4(&ip_hdr(skb)->check, *address, new_address);
-	inet_proto_csum_replace4(&tcp->check, skb, *address, new_address, true);
-	inet_proto_csum_replace2(&tcp->check, skb, *port, new_port, false);
-	*address = new_address;
-	*port = new_port;
 }
 
 /* The session of a packet that opens a connection; an older one on the same ports ends. */
@@ -248,7 +231,7 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 		return NF_DROP;
 	}
 	touch(session, tcp);
-	rewrite(skb, tcp, &ip_hdr(skb)->saddr, session->client.peer, &tcp->source, session->client.peer_port);
+	translate(skb, tcp, &ip_hdr(skb)->saddr, session->client.peer, &tcp->source, session->client.peer_port);
 	return NF_ACCEPT;
 }
 
@@ -278,7 +261,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 		return NF_DROP;
 	}
 	touch(session, tcp);
-	rewrite(skb, tcp, &ip_hdr(skb)->daddr, session->local.peer, &tcp->dest, session->local.peer_port);
+	translate(skb, tcp, &ip_hdr(skb)->daddr, session->local.peer, &tcp->dest, session->local.peer_port);
 	/* The way to the client is not the way to the director. */
 	if (ip_route_me_harder(state->net, skb->sk, skb, RTN_UNSPEC)) {
 		COUNT(NO_ROUTE);

@@ -11,12 +11,8 @@
 
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <net/dst.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_acct.h>
-#if __has_include(<net/gso.h>)
-#include <net/gso.h>
-#endif
 
 #include "common.h"
 
@@ -58,94 +54,29 @@ static bool handshaking(const struct nf_conn *ct)
 	return atomic64_read(&accounts->counter[IP_CT_DIR_REPLY].packets) <= ANSWERS_OF_A_HANDSHAKE;
 }
 
-static bool fits(struct sk_buff *skb)
+static void count_added(bool syn, int error)
 {
-	unsigned int mtu = dst_mtu(skb_dst(skb));
-
-	if (skb_is_gso(skb))
-		return skb_gso_validate_network_len(skb, mtu - OPTION_ADDRESS_LENGTH);
-	return skb->len + OPTION_ADDRESS_LENGTH <= mtu;
-}
-
-static void add_option(struct sk_buff *skb, struct tcphdr *tcp, __be32 address, __be16 port)
-{
-	struct {
-		u8 kind, length;
-		__be16 port;
-		__be32 address;
-	} __packed option = { kind, OPTION_ADDRESS_LENGTH, port, address };
-	static const u8 empty[OPTION_ADDRESS_LENGTH];
-	unsigned int ip_length = ip_hdrlen(skb);
-	__be16 old_length, new_length, flags, new_flags;
-	bool syn = tcp->syn;
-	struct iphdr *ip;
-
-	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER) {
+	switch (error) {
+	case 0:
+		this_cpu_inc(counters.of[syn ? ADDED_TO_SYN : ADDED_LATER]);
+		break;
+	case -ENOSPC:
 		COUNT(NO_OPTION_SPACE);
-		return;
-	}
-	if (!fits(skb)) {
+		break;
+	case -EMSGSIZE:
 		COUNT(NO_ROOM_IN_MTU);
-		return;
-	}
-	if (skb_cow_head(skb, OPTION_ADDRESS_LENGTH)) {
+		break;
+	default:
 		COUNT(NO_MEMORY);
-		return;
 	}
-	/* The sum over the whole packet is about to become wrong; the one in its header is kept right. */
-	if (skb->ip_summed == CHECKSUM_COMPLETE)
-		skb->ip_summed = CHECKSUM_NONE;
-	old_length = htons(skb->len - ip_length);
-	new_length = htons(skb->len - ip_length + OPTION_ADDRESS_LENGTH);
-
-	/* The IP header and the fixed part of the TCP header move towards the front; the option fills the gap. */
-	skb_push(skb, OPTION_ADDRESS_LENGTH);
-	memmove(skb->data, skb->data + OPTION_ADDRESS_LENGTH, ip_length + TCP_FIXED_HEADER);
-	skb_reset_network_header(skb);
-	skb_set_transport_header(skb, ip_length);
-	if (skb->ip_summed == CHECKSUM_PARTIAL)
-		skb->csum_start -= OPTION_ADDRESS_LENGTH;
-
-	ip = ip_hdr(skb);
-	csum_replace2(&ip->check, ip->tot_len, htons(skb->len));
-	ip->tot_len = htons(skb->len);
-
-	tcp = tcp_hdr(skb);
-	memcpy(tcp + 1, empty, OPTION_ADDRESS_LENGTH);
-	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, (const u8 *)&option, OPTION_ADDRESS_LENGTH);
-	memcpy(&flags, (u8 *)tcp + 12, sizeof(flags));
-	tcp->doff += OPTION_ADDRESS_LENGTH / 4;
-	memcpy(&new_flags, (u8 *)tcp + 12, sizeof(new_flags));
-	inet_proto_csum_replace2(&tcp->check, skb, flags, new_flags, false);
-	inet_proto_csum_replace2(&tcp->check, skb, old_length, new_length, true);
-	if (syn)
-		COUNT(ADDED_TO_SYN);
-	else
-		COUNT(ADDED_LATER);
 }
 
-/* The client's segments will grow on their way, so it is told to make them smaller. */
-static void lower_mss(struct sk_buff *skb, struct tcphdr *tcp)
+static void count_mss(int lowered)
 {
-	unsigned int at = option_find((u8 *)tcp, tcp->doff * 4, TCP_FIXED_HEADER, OPTION_MSS, OPTION_MSS_LENGTH);
-	u16 mss;
-	u8 lower[2];
-
-	if (!at)
-		return;
-	tcp = tcp_header_writable(skb);
-	if (!tcp) {
+	if (lowered > 0)
+		COUNT(MSS_LOWERED);
+	else if (lowered < 0)
 		COUNT(NO_MEMORY);
-		return;
-	}
-	mss = ((u8 *)tcp)[at + 2] << 8 | ((u8 *)tcp)[at + 3];
-	if (mss <= OPTION_ADDRESS_LENGTH)
-		return;
-	mss -= OPTION_ADDRESS_LENGTH;
-	lower[0] = mss >> 8;
-	lower[1] = mss & 0xff;
-	tcp_overwrite(skb, tcp, at + 2, lower, sizeof(lower));
-	COUNT(MSS_LOWERED);
 }
 
 static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -153,6 +84,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	const struct nf_conntrack_tuple *original, *reply;
 	enum ip_conntrack_info info;
 	struct nf_conn *ct = nf_ct_get(skb, &info);
+	struct endpoint client;
 	struct tcphdr *tcp;
 
 	if (!ct || nf_ct_protonum(ct) != IPPROTO_TCP)
@@ -166,7 +98,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 		return NF_ACCEPT;
 	if (CTINFO2DIR(info) == IP_CT_DIR_REPLY) {
 		if (tcp->syn)
-			lower_mss(skb, tcp);
+			count_mss(lower_mss(skb, tcp));
 		return NF_ACCEPT;
 	}
 	if (may_carry_address(tcp)) {
@@ -181,8 +113,11 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 			tcp = tcp_header(skb);
 		}
 	}
-	if (!tcp->rst && (tcp->syn || handshaking(ct)))
-		add_option(skb, tcp, original->src.u3.ip, original->src.u.tcp.port);
+	if (!tcp->rst && (tcp->syn || handshaking(ct))) {
+		client.address = original->src.u3.ip;
+		client.port = original->src.u.tcp.port;
+		count_added(tcp->syn, add_option(skb, tcp, kind, &client));
+	}
 	return NF_ACCEPT;
 }
 

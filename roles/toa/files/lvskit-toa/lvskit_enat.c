@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For a director in ENAT (triangle mode): what IPVS has addressed to a real server leaves as VIP:vport -> RIP:rport, with
+ * CIP:cport in a TCP option.
+ *
+ * Every packet carries the option, so each one explains itself: there is no table here, no port is taken, and clients that
+ * use the same source port cannot meet. Where IPVS sends the packet, and for which virtual service, its own connection tells.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <net/ip_vs.h>
+
+#include "common.h"
+
+static struct address_set __rcu *vips;
+module_param_cb(vips, &address_set_ops, &vips, 0644);
+MODULE_PARM_DESC(vips, "virtual addresses whose services are forwarded so");
+
+static u8 kind = 254;
+module_param(kind, byte, 0644);
+MODULE_PARM_DESC(kind, "kind of the TCP option");
+
+enum { FORWARDED, STRIPPED, SACK_SHORTENED, NO_OPTION_SPACE, FRAGMENTED, NO_MEMORY, COUNTERS };
+
+DEFINE_COUNTERS("forwarded", "stripped", "sack_shortened", "no_option_space", "fragmented", "no_memory")
+
+/* The virtual end of the connection to which IPVS has assigned this packet; false when it is no service of ours. */
+static bool virtual_end(struct net *net, const struct iphdr *ip, const struct tcphdr *tcp, struct endpoint *end)
+{
+	union nf_inet_addr client = { .ip = ip->saddr }, real = { .ip = ip->daddr };
+	struct ip_vs_conn_param reply;
+	struct ip_vs_conn *connection;
+	bool ours;
+
+	ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &real, tcp->dest, &client, tcp->source, &reply);
+	connection = ip_vs_conn_out_get(&reply);
+	if (!connection)
+		return false;
+	end->address = connection->vaddr.ip;
+	end->port = connection->vport;
+	ours = IP_VS_FWD_METHOD(connection) == IP_VS_CONN_F_MASQ && address_set_has(rcu_dereference(vips), end->address);
+	__ip_vs_conn_put(connection);
+	return ours;
+}
+
+/*
+ * A header that is full has its last SACK block exchanged for the option: SACK is advisory (RFC 2018, 8), and the block is sent
+ * again. False when there is none to take.
+ */
+static bool exchange_for_sack(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *client)
+{
+	u8 options[TCP_LARGEST_HEADER - TCP_FIXED_HEADER];
+	unsigned int length = tcp->doff * 4 - TCP_FIXED_HEADER, at, its_length, kept;
+	u8 *header = (u8 *)tcp;
+
+	for (its_length = 10; its_length <= 34; its_length += 8) {
+		at = option_find(header, tcp->doff * 4, TCP_FIXED_HEADER, OPTION_SACK, its_length);
+		if (at)
+			break;
+	}
+	if (its_length > 34)
+		return false;
+	/* What came before stays, the SACK option loses its last 8 bytes, what comes behind stays. */
+	kept = at + its_length - OPTION_ADDRESS_LENGTH - TCP_FIXED_HEADER;
+	option_write(options, kind, client);
+	memcpy(options + OPTION_ADDRESS_LENGTH, header + TCP_FIXED_HEADER, kept);
+	memcpy(options + OPTION_ADDRESS_LENGTH + kept, header + at + its_length, length - kept - OPTION_ADDRESS_LENGTH);
+	if (its_length == 10)
+		memset(options + OPTION_ADDRESS_LENGTH + at - TCP_FIXED_HEADER, OPTION_NOP, 2);
+	else
+		options[OPTION_ADDRESS_LENGTH + at - TCP_FIXED_HEADER + 1] = its_length - OPTION_ADDRESS_LENGTH;
+	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, options, length);
+	return true;
+}
+
+/* The client's address into the packet, whatever it takes; false when that is impossible. */
+static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *client)
+{
+	int error = add_option(skb, tcp, kind, client);
+
+	if (error == -ENOSPC) {
+		if (!exchange_for_sack(skb, tcp, client)) {
+			COUNT(NO_OPTION_SPACE);
+			return false;
+		}
+		COUNT(SACK_SHORTENED);
+	} else if (error == -EMSGSIZE) {
+		/* A client that named no MSS, or was not told: its packet goes on in fragments. */
+		skb->ignore_df = 1;
+		csum_replace2(&ip_hdr(skb)->check, ip_hdr(skb)->frag_off, 0);
+		ip_hdr(skb)->frag_off = 0;
+		COUNT(FRAGMENTED);
+		error = add_option_beyond_mtu(skb, tcp, kind, client);
+	}
+	if (error && error != -ENOSPC) {
+		COUNT(NO_MEMORY);
+		return false;
+	}
+	return true;
+}
+
+static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	struct endpoint client, virtual;
+	struct tcphdr *tcp;
+	int stripped;
+
+	if (!skb->ipvs_property || !rcu_access_pointer(vips))
+		return NF_ACCEPT;
+	tcp = tcp_header(skb);
+	if (!tcp || !virtual_end(state->net, ip_hdr(skb), tcp, &virtual))
+		return NF_ACCEPT;
+	tcp = tcp_header_writable(skb);
+	stripped = tcp && may_carry_address(tcp) ? strip_address_options(skb, tcp, kind) : 0;
+	if (!tcp || stripped < 0) {
+		COUNT(NO_MEMORY);
+		return NF_DROP;
+	}
+	if (stripped)
+		COUNT(STRIPPED);
+	tcp = tcp_header(skb);
+	client.address = ip_hdr(skb)->saddr;
+	client.port = tcp->source;
+	translate(skb, tcp, &ip_hdr(skb)->saddr, virtual.address, &tcp->source, virtual.port);
+	if (!explain(skb, tcp, &client))
+		return NF_DROP;
+	COUNT(FORWARDED);
+	return NF_ACCEPT;
+}
+
+static const struct nf_hook_ops hook = {
+	.hook = leaving,
+	.pf = NFPROTO_IPV4,
+	.hooknum = NF_INET_POST_ROUTING,
+	.priority = NF_IP_PRI_LAST,
+};
+
+static int __init lvskit_enat_init(void)
+{
+	int error;
+
+	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, counters_show))
+		return -ENOMEM;
+	error = nf_register_net_hook(&init_net, &hook);
+	if (error)
+		remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	return error;
+}
+
+static void __exit lvskit_enat_exit(void)
+{
+	nf_unregister_net_hook(&init_net, &hook);
+	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	synchronize_rcu();
+	kfree(rcu_dereference_protected(vips, true));
+}
+
+module_init(lvskit_enat_init);
+module_exit(lvskit_enat_exit);
+MODULE_LICENSE("GPL");
+MODULE_VERSION(LVSKIT_VERSION);
+MODULE_DESCRIPTION("LVS director in ENAT (triangle) mode");
