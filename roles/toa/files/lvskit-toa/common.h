@@ -17,12 +17,14 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/tcp.h>
+#include <linux/version.h>
 #include <net/checksum.h>
 #include <net/dst.h>
 #if __has_include(<net/gso.h>)
 #include <net/gso.h>
 #endif
 #include <net/ip.h>
+#include <net/netfilter/ipv4/nf_defrag_ipv4.h>
 #include <net/net_namespace.h>
 
 #include "option.h"
@@ -253,8 +255,48 @@ static inline void option_write(u8 *at, u8 kind, const struct endpoint *endpoint
 }
 
 /*
+ * The option into a header that is full, which takes room from others: padding goes first, and then the last block of a SACK,
+ * which is advisory (RFC 2018, 8) and will be sent again. 1, or -ENOSPC when all of that is not enough.
+ */
+static inline int squeeze_option(struct sk_buff *skb, struct tcphdr *tcp, u8 kind, const struct endpoint *endpoint)
+{
+	u8 options[TCP_LARGEST_HEADER - TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH];
+	unsigned int length = tcp->doff * 4 - TCP_FIXED_HEADER, used = OPTION_ADDRESS_LENGTH, sack = 0, at = 0;
+	const u8 *old = (const u8 *)tcp + TCP_FIXED_HEADER;
+
+	while (at < length && old[at] != OPTION_END) {
+		unsigned int its_length = 1;
+
+		if (old[at] != OPTION_NOP) {
+			if (at + 1 >= length || old[at + 1] < 2 || at + old[at + 1] > length)
+				break; /* nobody can read what follows */
+			its_length = old[at + 1];
+			if (old[at] == OPTION_SACK)
+				sack = used;
+			memcpy(options + used, old + at, its_length);
+			used += its_length;
+		}
+		at += its_length;
+	}
+	if (used > length && sack && options[sack + 1] >= 10) {
+		unsigned int block = options[sack + 1] == 10 ? 10 : 8, end = sack + options[sack + 1];
+
+		options[sack + 1] -= block;
+		memmove(options + end - block, options + end, used - end);
+		used -= block;
+	}
+	if (used > length)
+		return -ENOSPC;
+	option_write(options, kind, endpoint);
+	memset(options + used, OPTION_NOP, length - used);
+	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, options, length);
+	return 1;
+}
+
+/*
  * Puts an option with an endpoint right behind the fixed part of the TCP header of a packet on its way out, whatever the MTU.
- * Moves the headers: pointers into them are void afterwards. -ENOSPC: the header is full; -ENOMEM. The packet is as it was then.
+ * The header must be writable. Moves the headers: pointers into them are void afterwards. 0, or 1 when other options had to make
+ * room; -ENOSPC when that is not enough, -ENOMEM: the packet is as it was then.
  */
 static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp, u8 kind,
 					const struct endpoint *endpoint)
@@ -266,7 +308,7 @@ static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp,
 	struct iphdr *ip;
 
 	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER)
-		return -ENOSPC;
+		return squeeze_option(skb, tcp, kind, endpoint);
 	if (skb_cow_head(skb, OPTION_ADDRESS_LENGTH))
 		return -ENOMEM;
 	/* The sum over the whole packet is about to become wrong; the one in its header is kept right. */
@@ -330,6 +372,19 @@ static inline int lower_mss(struct sk_buff *skb, struct tcphdr *tcp)
 	lower[1] = mss & 0xff;
 	tcp_overwrite(skb, tcp, at + 2, lower, sizeof(lower));
 	return 1;
+}
+
+/* Fragments are put together before the hooks see them: only the first one has the ports. */
+static inline int defragment(void)
+{
+	return nf_defrag_ipv4_enable(&init_net);
+}
+
+static inline void no_longer_defragment(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+	nf_defrag_ipv4_disable(&init_net); /* before that it cannot be taken back */
+#endif
 }
 
 /* The two ends of a connection. It serves as a key whose hash is over all of it, so there must be no gap. */

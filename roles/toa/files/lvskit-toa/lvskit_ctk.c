@@ -248,6 +248,9 @@ static int __init lvskit_ctk_init(void)
 	error = -ENOMEM;
 	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
 		goto no_proc;
+	error = defragment();
+	if (error)
+		goto no_defragmentation;
 	error = nf_register_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
@@ -255,6 +258,8 @@ static int __init lvskit_ctk_init(void)
 	return 0;
 
 no_hooks:
+	no_longer_defragment();
+no_defragmentation:
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 no_proc:
 	rhashtable_destroy(&sessions);
@@ -264,6 +269,7 @@ no_proc:
 static void __exit lvskit_ctk_exit(void)
 {
 	nf_unregister_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	no_longer_defragment();
 	cancel_delayed_work_sync(&sweeper);
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 	synchronize_rcu();

@@ -22,9 +22,9 @@ static u8 kind = 254;
 module_param(kind, byte, 0644);
 MODULE_PARM_DESC(kind, "kind of the TCP option");
 
-enum { FORWARDED, STRIPPED, SACK_SHORTENED, NO_OPTION_SPACE, FRAGMENTED, NO_MEMORY, COUNTERS };
+enum { FORWARDED, STRIPPED, SQUEEZED, NO_OPTION_SPACE, FRAGMENTED, NO_MEMORY, COUNTERS };
 
-DEFINE_COUNTERS("forwarded", "stripped", "sack_shortened", "no_option_space", "fragmented", "no_memory")
+DEFINE_COUNTERS("forwarded", "stripped", "squeezed", "no_option_space", "fragmented", "no_memory")
 
 /* The virtual end of the connection to which IPVS has assigned this packet; false when it is no service of ours. */
 static bool virtual_end(struct net *net, const struct iphdr *ip, const struct tcphdr *tcp, struct endpoint *end)
@@ -45,48 +45,12 @@ static bool virtual_end(struct net *net, const struct iphdr *ip, const struct tc
 	return ours;
 }
 
-/*
- * A header that is full has its last SACK block exchanged for the option: SACK is advisory (RFC 2018, 8), and the block is sent
- * again. False when there is none to take.
- */
-static bool exchange_for_sack(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *client)
-{
-	u8 options[TCP_LARGEST_HEADER - TCP_FIXED_HEADER];
-	unsigned int length = tcp->doff * 4 - TCP_FIXED_HEADER, at, its_length, kept;
-	u8 *header = (u8 *)tcp;
-
-	for (its_length = 10; its_length <= 34; its_length += 8) {
-		at = option_find(header, tcp->doff * 4, TCP_FIXED_HEADER, OPTION_SACK, its_length);
-		if (at)
-			break;
-	}
-	if (its_length > 34)
-		return false;
-	/* What came before stays, the SACK option loses its last 8 bytes, what comes behind stays. */
-	kept = at + its_length - OPTION_ADDRESS_LENGTH - TCP_FIXED_HEADER;
-	option_write(options, kind, client);
-	memcpy(options + OPTION_ADDRESS_LENGTH, header + TCP_FIXED_HEADER, kept);
-	memcpy(options + OPTION_ADDRESS_LENGTH + kept, header + at + its_length, length - kept - OPTION_ADDRESS_LENGTH);
-	if (its_length == 10)
-		memset(options + OPTION_ADDRESS_LENGTH + at - TCP_FIXED_HEADER, OPTION_NOP, 2);
-	else
-		options[OPTION_ADDRESS_LENGTH + at - TCP_FIXED_HEADER + 1] = its_length - OPTION_ADDRESS_LENGTH;
-	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, options, length);
-	return true;
-}
-
 /* The client's address into the packet, whatever it takes; false when that is impossible. */
 static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *client)
 {
 	int error = add_option(skb, tcp, kind, client);
 
-	if (error == -ENOSPC) {
-		if (!exchange_for_sack(skb, tcp, client)) {
-			COUNT(NO_OPTION_SPACE);
-			return false;
-		}
-		COUNT(SACK_SHORTENED);
-	} else if (error == -EMSGSIZE) {
+	if (error == -EMSGSIZE) {
 		/* A client that named no MSS, or was not told: its packet goes on in fragments. */
 		skb->ignore_df = 1;
 		csum_replace2(&ip_hdr(skb)->check, ip_hdr(skb)->frag_off, 0);
@@ -94,11 +58,13 @@ static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoi
 		COUNT(FRAGMENTED);
 		error = add_option_beyond_mtu(skb, tcp, kind, client);
 	}
-	if (error && error != -ENOSPC) {
+	if (error > 0)
+		COUNT(SQUEEZED);
+	else if (error == -ENOSPC)
+		COUNT(NO_OPTION_SPACE);
+	else if (error)
 		COUNT(NO_MEMORY);
-		return false;
-	}
-	return true;
+	return error >= 0;
 }
 
 static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)

@@ -329,6 +329,9 @@ static int __init lvskit_restore_init(void)
 	error = -ENOMEM;
 	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
 		goto no_proc;
+	error = defragment();
+	if (error)
+		goto no_defragmentation;
 	error = nf_register_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
@@ -336,6 +339,8 @@ static int __init lvskit_restore_init(void)
 	return 0;
 
 no_hooks:
+	no_longer_defragment();
+no_defragmentation:
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 no_proc:
 	rhashtable_destroy(&clients);
@@ -347,6 +352,7 @@ no_clients:
 static void __exit lvskit_restore_exit(void)
 {
 	nf_unregister_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	no_longer_defragment();
 	cancel_delayed_work_sync(&sweeper);
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 	synchronize_rcu();

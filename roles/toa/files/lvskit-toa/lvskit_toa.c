@@ -30,6 +30,7 @@ MODULE_PARM_DESC(kind, "kind of the TCP option (RFC 6994: 253 and 254 are for ex
 enum {
 	ADDED_TO_SYN,
 	ADDED_LATER,
+	SQUEEZED,
 	NO_OPTION_SPACE,
 	NO_ROOM_IN_MTU,
 	NO_MEMORY,
@@ -39,7 +40,7 @@ enum {
 	COUNTERS,
 };
 
-DEFINE_COUNTERS("added_to_syn", "added_later", "no_option_space", "no_room_in_mtu", "no_memory", "no_accounting",
+DEFINE_COUNTERS("added_to_syn", "added_later", "squeezed", "no_option_space", "no_room_in_mtu", "no_memory", "no_accounting",
 		"stripped", "mss_lowered")
 
 /* Whether the real server may not have seen the option yet. */
@@ -57,6 +58,9 @@ static bool handshaking(const struct nf_conn *ct)
 static void count_added(bool syn, int error)
 {
 	switch (error) {
+	case 1:
+		COUNT(SQUEEZED);
+		fallthrough;
 	case 0:
 		this_cpu_inc(counters.of[syn ? ADDED_TO_SYN : ADDED_LATER]);
 		break;
@@ -86,6 +90,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	struct nf_conn *ct = nf_ct_get(skb, &info);
 	struct endpoint client;
 	struct tcphdr *tcp;
+	bool syn;
 
 	if (!ct || nf_ct_protonum(ct) != IPPROTO_TCP)
 		return NF_ACCEPT;
@@ -114,9 +119,15 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 		}
 	}
 	if (!tcp->rst && (tcp->syn || handshaking(ct))) {
+		tcp = tcp_header_writable(skb);
+		if (!tcp) {
+			COUNT(NO_MEMORY);
+			return NF_ACCEPT;
+		}
 		client.address = original->src.u3.ip;
 		client.port = original->src.u.tcp.port;
-		count_added(tcp->syn, add_option(skb, tcp, kind, &client));
+		syn = tcp->syn;
+		count_added(syn, add_option(skb, tcp, kind, &client));
 	}
 	return NF_ACCEPT;
 }
