@@ -84,6 +84,7 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
 PACKAGE = "lvskit-toa"
 # Other makers' modules that also hook into the socket's address.
@@ -175,7 +176,7 @@ def loaded_version(name):
 
 
 def install(module, kernel, names):
-    folder = f"/lib/modules/{kernel}/updates/lvskit"
+    folder = FOLDER.format(kernel=kernel)
     staging = f"{folder}/.new"  # modinfo wants a name that ends in .ko
     os.makedirs(staging, exist_ok=True)
     for name in names:
@@ -250,7 +251,7 @@ def exchange(module, names):
         code, out, err = module.run_command(["modprobe", name])
         if not code:
             continue
-        old = f"/lib/modules/{kernel}/updates/lvskit/{name}.ko.old"
+        old = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko.old")
         back = "there was no older one to go back to"
         if os.path.exists(old):
             os.replace(old, old[: -len(".old")])

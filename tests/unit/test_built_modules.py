@@ -1,0 +1,136 @@
+"""When a host cannot have a kernel module of ours, and what dkms is told."""
+
+import base64
+import importlib.util
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[2] / "library"
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(name, LIBRARY / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Refused(Exception):
+    pass
+
+
+class Host:
+    """What a module sees of its host; `answers` maps a command's first word to its return code and output."""
+
+    def __init__(self, answers=None, programs=(), **params):
+        self.params, self.answers, self.programs = params, answers or {}, programs
+        self.commands = []
+        self.check_mode = False
+
+    def run_command(self, command, check_rc=False):
+        self.commands.append(command)
+        code, out = self.answers.get(command[0], (0, ""))
+        return code, out, ""
+
+    def get_bin_path(self, name):
+        return name if name in self.programs else None
+
+    def fail_json(self, msg):
+        raise Refused(msg)
+
+
+@pytest.fixture
+def built_modules(monkeypatch, tmp_path):
+    module = loaded("lvs_built_modules")
+    monkeypatch.setattr(module, "EFI_SECURE_BOOT", str(tmp_path / "SecureBoot"))
+    return module
+
+
+@pytest.mark.parametrize(("value", "refused"), [(b"\x06\x00\x00\x00\x01", True), (b"\x06\x00\x00\x00\x00", False)])
+def test_secure_boot_without_a_key_is_refused(built_modules, value, refused):
+    Path(built_modules.EFI_SECURE_BOOT).write_bytes(value)
+    host = Host(modules=["lvskit_toa"], signed=False)
+    if refused:
+        with pytest.raises(Refused, match=r"Secure Boot is on, so the kernel 6\.1 loads signed modules only"):
+            built_modules.preflight(host, "6.1")
+        host.params["signed"] = True
+    built_modules.preflight(host, "6.1")
+
+
+def test_another_makers_module_is_refused(built_modules, monkeypatch):
+    monkeypatch.setattr(built_modules.os.path, "isdir", lambda path: path == "/sys/module/toa")
+    with pytest.raises(Refused, match="another maker's module is loaded: toa"):
+        built_modules.preflight(Host(modules=["lvskit_toa_peer"], signed=False), "6.1")
+    built_modules.preflight(Host(modules=["toa"], signed=False), "6.1")
+
+
+def test_a_module_of_another_kernel_is_not_installed(built_modules, monkeypatch, tmp_path):
+    monkeypatch.setattr(built_modules, "FOLDER", str(tmp_path / "{kernel}"))
+    binaries = {"lvskit_toa": base64.b64encode(b"new").decode()}
+    there = tmp_path / "6.1/lvskit_toa.ko"
+    there.parent.mkdir()
+    there.write_bytes(b"old")
+    wrong = Host({"modinfo": (0, "5.10 SMP mod_unload")}, binaries=binaries)
+    with pytest.raises(Refused, match=r"was built for 5\.10 SMP mod_unload, this host runs 6\.1"):
+        built_modules.install(wrong, "6.1", ["lvskit_toa"])
+    assert there.read_bytes() == b"old"
+    built_modules.install(Host({"modinfo": (0, "6.1 SMP")}, binaries=binaries), "6.1", ["lvskit_toa"])
+    assert there.read_bytes() == b"new"
+
+
+def test_a_new_module_that_the_kernel_refuses_gives_way_to_the_old_one(built_modules, monkeypatch, tmp_path):
+    monkeypatch.setattr(built_modules, "FOLDER", str(tmp_path))
+    (tmp_path / "lvskit_toa.ko").write_bytes(b"new")
+    (tmp_path / "lvskit_toa.ko.old").write_bytes(b"old")
+    host = Host({"modprobe": (1, "Key was rejected by service")})
+    with pytest.raises(Refused, match="the kernel refuses the new lvskit_toa: Key was rejected by service"):
+        built_modules.exchange(host, ["lvskit_toa"])
+    assert (tmp_path / "lvskit_toa.ko").read_bytes() == b"old"
+    assert [command[0] for command in host.commands] == ["rmmod", "modprobe", "depmod", "modprobe"]
+
+
+def test_dkms_builds_every_module_again_for_a_new_kernel(built_modules):
+    given = {"version": "abc", "make_arguments": ["KIND=200"], "modules": ["a", "b"]}
+    lines = built_modules.dkms_configuration(given).splitlines()
+    assert "AUTOINSTALL=yes" in lines
+    assert [line for line in lines if "BUILT_MODULE_NAME" in line] == [
+        'BUILT_MODULE_NAME[0]="a"',
+        'BUILT_MODULE_NAME[1]="b"',
+    ]
+    assert any("LVSKIT_VERSION=abc KIND=200 modules" in line for line in lines)
+
+
+@pytest.fixture
+def build():
+    return loaded("lvs_build")
+
+
+def archive():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("Makefile"), io.BytesIO())
+    return base64.b64encode(packed.getvalue()).decode()
+
+
+def test_a_builder_without_headers_is_refused(build):
+    host = Host(kernel="0.0-none", signing_key="", signing_certificate="")
+    with pytest.raises(
+        Refused, match=r"no kernel headers for 0\.0-none on the builder .* Install linux-headers-0\.0-none"
+    ):
+        build.check_builder(host)
+
+
+def test_a_source_that_does_not_build_is_refused_with_the_compilers_words(build, tmp_path):
+    given = {"modules": ["a"], "archive": archive(), "version": "abc", "kernel": "6.1", "make_arguments": []}
+    host = Host({"make": (2, "a.c:1: error: unknown type name")}, **given)
+    with pytest.raises(Refused, match=r"make failed.*modules that are loaded stay(.|\n)*unknown type name"):
+        build.build(host, str(tmp_path), "/usr/src/linux")
+
+
+def test_a_source_that_builds_something_else_is_refused(build, tmp_path):
+    given = {"modules": ["a"], "archive": archive(), "version": "abc", "kernel": "6.1", "make_arguments": []}
+    with pytest.raises(Refused, match=r"no a\.ko came of it"):
+        build.build(Host(**given), str(tmp_path), "/usr/src/linux")
