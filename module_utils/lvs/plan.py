@@ -1,15 +1,26 @@
-"""What each host has to carry: the desired state that the roles' templates lay out.
-
-A plan is made of plain values (texts, numbers, lists, mappings), so that Ansible can hand a host its own slice.
-"""
+"""Compiles what each host has to carry from the topology."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import Any
 
+from .host_plan import (
+    AddressRange,
+    BuiltModule,
+    Chain,
+    DefaultRoute,
+    Destination,
+    Guard,
+    HostPlan,
+    MssClamp,
+    PolicyRule,
+    SourceNat,
+    Sysctl,
+    VirtualAddress,
+    VirtualService,
+)
 from .topology import Host, Interface, RealServer, Service, Topology
 
 ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show proto 76`)
@@ -20,152 +31,6 @@ _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
 _CONNTRACK_DEFAULT = 262144  # entries that the kernel has room for by itself on a host with some memory
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
-
-
-@dataclass(frozen=True)
-class Sysctl:
-    """A kernel setting; `key` has slashes, as interface names hold dots (sysctl.d(5))."""
-
-    key: str
-    value: int
-    why: str
-
-
-@dataclass(frozen=True)
-class VirtualAddress:
-    """A VIP on a device, always /32."""
-
-    address: str
-    device: str
-
-
-@dataclass(frozen=True)
-class DefaultRoute:
-    """A default route by a director, in a table of lvskit's own: the host's own default route stays as it is."""
-
-    gateway: str
-    device: str
-    table: int
-
-
-@dataclass(frozen=True)
-class PolicyRule:
-    """Which packets use which routing table, as ip-rule(8) has it.
-
-    With `suppress_default` the table's default route does not count.
-    """
-
-    selector: str
-    lookup: str
-    priority: int
-    suppress_default: bool = False
-
-
-@dataclass(frozen=True)
-class MssClamp:
-    """The largest TCP segment, in bytes, that a real server may announce for a VIP."""
-
-    vip: str
-    mss: int
-
-
-@dataclass(frozen=True)
-class AddressRange:
-    """Consecutive local addresses, as `--to-source` has them, and the probability that a connection which no earlier
-    range took takes this one (None: certain).
-
-    The kernel keeps a probability as a 31-bit fraction; it is rounded in the same way here, so that iptables-save gives
-    the same text.
-    """
-
-    addresses: str
-    probability: str | None
-
-
-@dataclass(frozen=True)
-class SourceNat:
-    """The connections of a virtual service leave from these local addresses."""
-
-    protocol: str
-    vip: str
-    port: int
-    ranges: tuple[AddressRange, ...]
-
-
-@dataclass(frozen=True)
-class BuiltModule:
-    """A kernel module of lvskit's own, and the addresses that it acts on, sorted.
-
-    `parameter` is lips, the local addresses of fullnat, or vips, the virtual ones of enat.
-    """
-
-    name: str
-    parameter: str
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Guard:
-    """A real server's address and port that must answer nobody by itself, save the hosts at `directors`."""
-
-    address: str
-    port: int
-    directors: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A chain of iptables rules that lvskit keeps: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
-
-    table: str
-    hook: str
-
-
-@dataclass(frozen=True)
-class Destination:
-    address: str
-    port: int
-    method: str
-    weight: int
-
-
-@dataclass(frozen=True)
-class VirtualService:
-    """One virtual service as ipvsadm(8) has it."""
-
-    name: str
-    protocol: str
-    address: str
-    port: int
-    scheduler: str
-    persistence_timeout: int
-    destinations: tuple[Destination, ...]
-
-
-@dataclass(frozen=True)
-class HostPlan:
-    """Everything lvskit keeps on one host. `interfaces` are those that must exist with their addresses beforehand."""
-
-    host: str
-    interfaces: dict[str, str] = field(default_factory=dict)
-    programs: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-    sysctls: tuple[Sysctl, ...] = ()
-    devices_up: tuple[str, ...] = ()
-    addresses: tuple[VirtualAddress, ...] = ()
-    routes: tuple[DefaultRoute, ...] = ()
-    rules: tuple[PolicyRule, ...] = ()
-    chains: tuple[Chain, ...] = ()
-    mss_clamps: tuple[MssClamp, ...] = ()
-    source_nats: tuple[SourceNat, ...] = ()
-    returning_vips: tuple[str, ...] = ()
-    built_modules: tuple[BuiltModule, ...] = ()
-    guards: tuple[Guard, ...] = ()
-    services: tuple[VirtualService, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The plan as mappings and lists; equal plans give equal texts."""
-        return asdict(self)
 
 
 @dataclass
@@ -184,7 +49,7 @@ class _Builder:
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
-    built_modules: dict[tuple[str, str], set[IPv4Address]] = field(default_factory=dict)
+    built_modules: dict[str, dict[str, set[IPv4Address]]] = field(default_factory=dict)
     guards: dict[Guard, None] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
@@ -253,14 +118,21 @@ class _Builder:
     def act_on(self, module: str | None, service: Service) -> None:
         """The host needs one of lvskit's own modules, for the addresses by which it knows the service's packets."""
         if module:
-            parameter = "lips" if service.mode.source_nat else "vips"
-            addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
-            self.built_modules.setdefault((module, parameter), set()).update(addresses)
+            known_by = self.built_modules.setdefault(module, {})
+            if service.mode.source_nat:
+                known_by.setdefault("lips", set()).update(service.local_addresses)
+            else:
+                known_by.setdefault("vips", set()).add(service.vip)
 
-    def receive(self, service: Service) -> None:
-        """The host is where the client's address, which the director has sent, is made known."""
-        self.act_on(service.mode.receiver, service)
-        if service.mode.client_in_packets and all(server.host is not self.host for server in service.real_servers):
+    def receive(self, service: Service, server: RealServer) -> None:
+        """The host is where the client's address, which the director has sent, is made known for `server`."""
+        mode = service.mode
+        self.act_on(mode.receiver, service)
+        if mode.receiver and mode.client_address == "restore":
+            found = (self.topology.real_interface(service, director, server.host) for director in service.directors)
+            addresses = {interface.address for interface in found if interface}
+            self.built_modules[mode.receiver].setdefault("rips", set()).update(addresses)
+        if server.host is not self.host:
             for interface in self.host.interfaces:  # the host in front of a real server: clients' packets pass it
                 self.arrives_by(interface)
 
@@ -351,7 +223,7 @@ class _Builder:
             host=self.host.name,
             interfaces={i.name: str(i) for i in self.host.interfaces},
             programs=tuple(self.programs),
-            modules=(*self.modules, *(name for name, _ in self.built_modules)),
+            modules=(*self.modules, *self.built_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
             addresses=tuple(self.addresses),
@@ -362,8 +234,8 @@ class _Builder:
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
             built_modules=tuple(
-                BuiltModule(name, parameter, tuple(str(address) for address in sorted(addresses)))
-                for (name, parameter), addresses in self.built_modules.items()
+                BuiltModule(name, {parameter: tuple(map(str, sorted(found))) for parameter, found in known_by.items()})
+                for name, known_by in self.built_modules.items()
             ),
             guards=tuple(self.guards),
             services=tuple(self.services),
@@ -400,7 +272,7 @@ def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, H
                 builders[server.host.name].serve(service, server)
             place = topology.restorer(service, server.host) or server.host
             if place.name in builders:
-                builders[place.name].receive(service)
+                builders[place.name].receive(service, server)
     return {name: builder.build() for name, builder in builders.items()}
 
 

@@ -121,9 +121,7 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
     assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
-    assert [(m.name, m.parameter, m.addresses) for m in host.built_modules] == [
-        ("lvskit_ctk", "vips", ("203.0.113.84",))
-    ]
+    assert [(m.name, m.addresses) for m in host.built_modules] == [("lvskit_ctk", {"vips": ("203.0.113.84",)})]
     assert "203.0.113.84" not in [vip.address for vip in host.addresses]
 
 
@@ -190,10 +188,18 @@ def test_kernel_modules_for_the_clients_address(environment, client_address, dir
         "lb1": director,
         "rs3": server,
     }
-    assert all(module.addresses == ("10.20.1.200",) for modules in built.values() for module in modules)
+    assert all(module.addresses["lips"] == ("10.20.1.200",) for modules in built.values() for module in modules)
 
 
 def test_the_host_in_front_of_a_real_server_restores_for_it(environment):
     changes = {**fullnat(client_address="restore"), **IN_FRONT}
     names = {name: [m.name for m in of(environment, name, changes).built_modules] for name in ("hv1", "rs3")}
     assert names == {"hv1": ["lvskit_restore"], "rs3": []}
+
+
+def test_a_host_in_front_restores_for_no_other_real_server_that_it_routes(environment):
+    hosts = {**IN_FRONT["hosts"], "rs4": {"lvs_interfaces": {"eth1": {"network": "farm", "address": "10.20.2.14"}}}}
+    servers = [{"host": "rs3", "port": 8080}, {"host": "rs4", "port": 8080}]
+    changes = {**fullnat(client_address="restore", real_servers=servers), **IN_FRONT, "hosts": hosts}
+    rips = {name: of(environment, name, changes).built_modules[0].addresses["rips"] for name in ("hv1", "rs4")}
+    assert rips == {"hv1": ("10.20.2.13",), "rs4": ("10.20.2.14",)}

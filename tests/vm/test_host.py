@@ -49,8 +49,9 @@ def test_iptables_has_the_rules_of_record_each_called_once(host, host_plan):
 
 def test_lvskits_own_modules_have_their_addresses(host, host_plan):
     for module in host_plan.built_modules:
-        addresses = host.check_output(f"cat /sys/module/{module.name}/parameters/{module.parameter}")
-        assert addresses == ",".join(module.addresses)
+        for parameter, addresses in module.addresses.items():
+            live = host.check_output(f"cat /sys/module/{module.name}/parameters/{parameter}")
+            assert live == ",".join(addresses)
 
 
 def test_the_table_is_the_planned_one(host, host_plan):

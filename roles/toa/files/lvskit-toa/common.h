@@ -1,33 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What lvskit's modules share: sets of addresses given as a parameter, counters, and changes of a TCP header. */
+/* What every module has: sets of addresses given as a parameter, and counters. */
 #ifndef LVSKIT_COMMON_H
 #define LVSKIT_COMMON_H
 
 #include <linux/bsearch.h>
 #include <linux/inet.h>
-#include <linux/ip.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/netfilter.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
-#include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
-#include <linux/tcp.h>
-#include <linux/version.h>
-#include <net/checksum.h>
-#include <net/dst.h>
-#if __has_include(<net/gso.h>)
-#include <net/gso.h>
-#endif
-#include <net/ip.h>
-#include <net/netfilter/ipv4/nf_defrag_ipv4.h>
 #include <net/net_namespace.h>
-
-#include "option.h"
 
 /* Addresses, sorted; replaced as a whole, read under RCU. */
 struct address_set {
@@ -143,265 +131,25 @@ static const struct kernel_param_ops address_set_ops = {
 
 #define COUNT(what) this_cpu_inc(counters.of[what])
 
-/* The TCP header of a whole IPv4 packet, options included, linear and safe to read; NULL when it is not one. */
-static inline struct tcphdr *tcp_header(struct sk_buff *skb)
+/* Shows the counters and hangs up the hooks; all of it or nothing. */
+static inline int attach(int (*show)(struct seq_file *, void *), const struct nf_hook_ops *hooks, unsigned int count)
 {
-	const struct iphdr *ip;
-	unsigned int offset;
-	struct tcphdr *tcp;
+	int error;
 
-	if (!pskb_may_pull(skb, sizeof(*ip)))
-		return NULL;
-	ip = ip_hdr(skb);
-	if (ip->protocol != IPPROTO_TCP || ip_is_fragment(ip))
-		return NULL;
-	offset = ip->ihl * 4;
-	if (!pskb_may_pull(skb, offset + sizeof(*tcp)))
-		return NULL;
-	tcp = (struct tcphdr *)(skb_network_header(skb) + offset);
-	if (tcp->doff * 4 < sizeof(*tcp) || !pskb_may_pull(skb, offset + tcp->doff * 4))
-		return NULL;
-	return (struct tcphdr *)(skb_network_header(skb) + offset);
-}
-
-/* Makes the headers of a packet writable; the TCP header, which may have moved, or NULL when memory is short. */
-static inline struct tcphdr *tcp_header_writable(struct sk_buff *skb)
-{
-	unsigned int offset = ip_hdr(skb)->ihl * 4;
-	const struct tcphdr *tcp = (struct tcphdr *)(skb_network_header(skb) + offset);
-
-	if (skb_ensure_writable(skb, offset + tcp->doff * 4))
-		return NULL;
-	return (struct tcphdr *)(skb_network_header(skb) + offset);
-}
-
-/* Whether the fixed part of a TCP header says that there is room for an option with an address. */
-static inline bool may_carry_address(const struct tcphdr *tcp)
-{
-	return tcp->doff * 4 >= TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH;
-}
-
-struct endpoint {
-	__be32 address;
-	__be16 port;
-};
-
-/* The endpoint that an option of this kind names. */
-static inline bool option_endpoint(const struct tcphdr *tcp, u8 kind, struct endpoint *found)
-{
-	const u8 *header = (const u8 *)tcp;
-	unsigned int at;
-
-	if (!may_carry_address(tcp))
-		return false;
-	at = option_find(header, tcp->doff * 4, TCP_FIXED_HEADER, kind, OPTION_ADDRESS_LENGTH);
-	if (!at)
-		return false;
-	memcpy(&found->port, header + at + 2, sizeof(found->port));
-	memcpy(&found->address, header + at + 4, sizeof(found->address));
-	return true;
-}
-
-/* Overwrites part of a TCP header and mends the checksum, word by word: an option may begin at an odd place. */
-static inline void tcp_overwrite(struct sk_buff *skb, struct tcphdr *tcp, unsigned int offset, const u8 *with,
-				 unsigned int length)
-{
-	u8 *header = (u8 *)tcp;
-	unsigned int word;
-
-	for (word = offset & ~1u; word < offset + length; word += 2) {
-		__be16 before, after;
-		unsigned int i;
-
-		memcpy(&before, header + word, 2);
-		for (i = max(word, offset); i < min(word + 2, offset + length); i++)
-			header[i] = with[i - offset];
-		memcpy(&after, header + word, 2);
-		inet_proto_csum_replace2(&tcp->check, skb, before, after, false);
-	}
-}
-
-/* Takes options with an address out of a packet that must not have them; how many there were, negative on no memory. */
-static inline int strip_address_options(struct sk_buff *skb, struct tcphdr *tcp, u8 kind)
-{
-	static const u8 nothing[OPTION_ADDRESS_LENGTH] = { [0 ... OPTION_ADDRESS_LENGTH - 1] = OPTION_NOP };
-	unsigned int at = TCP_FIXED_HEADER;
-	int found = 0;
-
-	while ((at = option_find((u8 *)tcp, tcp->doff * 4, at, kind, OPTION_ADDRESS_LENGTH))) {
-		tcp = tcp_header_writable(skb);
-		if (!tcp)
-			return -ENOMEM;
-		tcp_overwrite(skb, tcp, at, nothing, OPTION_ADDRESS_LENGTH);
-		found++;
-	}
-	return found;
-}
-
-/* Whether the packet may grow by so many bytes and still leave in one piece. */
-static inline bool may_grow(struct sk_buff *skb, unsigned int by)
-{
-	unsigned int mtu = dst_mtu(skb_dst(skb));
-
-	return skb_is_gso(skb) ? skb_gso_validate_network_len(skb, mtu - by) : skb->len + by <= mtu;
-}
-
-static inline void option_write(u8 *at, u8 kind, const struct endpoint *endpoint)
-{
-	at[0] = kind;
-	at[1] = OPTION_ADDRESS_LENGTH;
-	memcpy(at + 2, &endpoint->port, sizeof(endpoint->port));
-	memcpy(at + 4, &endpoint->address, sizeof(endpoint->address));
-}
-
-/*
- * The option into a header that is full, which takes room from others: padding goes first, and then the last block of a SACK,
- * which is advisory (RFC 2018, 8) and will be sent again. 1, or -ENOSPC when all of that is not enough.
- */
-static inline int squeeze_option(struct sk_buff *skb, struct tcphdr *tcp, u8 kind, const struct endpoint *endpoint)
-{
-	u8 options[TCP_LARGEST_HEADER - TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH];
-	unsigned int length = tcp->doff * 4 - TCP_FIXED_HEADER, used = OPTION_ADDRESS_LENGTH, sack = 0, at = 0;
-	const u8 *old = (const u8 *)tcp + TCP_FIXED_HEADER;
-
-	while (at < length && old[at] != OPTION_END) {
-		unsigned int its_length = 1;
-
-		if (old[at] != OPTION_NOP) {
-			if (at + 1 >= length || old[at + 1] < 2 || at + old[at + 1] > length)
-				break; /* nobody can read what follows */
-			its_length = old[at + 1];
-			if (old[at] == OPTION_SACK)
-				sack = used;
-			memcpy(options + used, old + at, its_length);
-			used += its_length;
-		}
-		at += its_length;
-	}
-	if (used > length && sack && options[sack + 1] >= 10) {
-		unsigned int block = options[sack + 1] == 10 ? 10 : 8, end = sack + options[sack + 1];
-
-		options[sack + 1] -= block;
-		memmove(options + end - block, options + end, used - end);
-		used -= block;
-	}
-	if (used > length)
-		return -ENOSPC;
-	option_write(options, kind, endpoint);
-	memset(options + used, OPTION_NOP, length - used);
-	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, options, length);
-	return 1;
-}
-
-/*
- * Puts an option with an endpoint right behind the fixed part of the TCP header of a packet on its way out, whatever the MTU.
- * The header must be writable. Moves the headers: pointers into them are void afterwards. 0, or 1 when other options had to make
- * room; -ENOSPC when that is not enough, -ENOMEM: the packet is as it was then.
- */
-static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp, u8 kind,
-					const struct endpoint *endpoint)
-{
-	static const u8 empty[OPTION_ADDRESS_LENGTH];
-	unsigned int ip_length = ip_hdrlen(skb);
-	__be16 old_length, new_length, flags, new_flags;
-	u8 option[OPTION_ADDRESS_LENGTH];
-	struct iphdr *ip;
-
-	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER)
-		return squeeze_option(skb, tcp, kind, endpoint);
-	if (skb_cow_head(skb, OPTION_ADDRESS_LENGTH))
+	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
 		return -ENOMEM;
-	/* The sum over the whole packet is about to become wrong; the one in its header is kept right. */
-	if (skb->ip_summed == CHECKSUM_COMPLETE)
-		skb->ip_summed = CHECKSUM_NONE;
-	old_length = htons(skb->len - ip_length);
-	new_length = htons(skb->len - ip_length + OPTION_ADDRESS_LENGTH);
-
-	/* The IP header and the fixed part of the TCP header move towards the front; the option fills the gap. */
-	skb_push(skb, OPTION_ADDRESS_LENGTH);
-	memmove(skb->data, skb->data + OPTION_ADDRESS_LENGTH, ip_length + TCP_FIXED_HEADER);
-	skb_reset_network_header(skb);
-	skb_set_transport_header(skb, ip_length);
-	if (skb->ip_summed == CHECKSUM_PARTIAL)
-		skb->csum_start -= OPTION_ADDRESS_LENGTH;
-
-	ip = ip_hdr(skb);
-	csum_replace2(&ip->check, ip->tot_len, htons(skb->len));
-	ip->tot_len = htons(skb->len);
-
-	tcp = tcp_hdr(skb);
-	memcpy(tcp + 1, empty, OPTION_ADDRESS_LENGTH);
-	option_write(option, kind, endpoint);
-	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, option, OPTION_ADDRESS_LENGTH);
-	memcpy(&flags, (u8 *)tcp + 12, sizeof(flags));
-	tcp->doff += OPTION_ADDRESS_LENGTH / 4;
-	memcpy(&new_flags, (u8 *)tcp + 12, sizeof(new_flags));
-	inet_proto_csum_replace2(&tcp->check, skb, flags, new_flags, false);
-	inet_proto_csum_replace2(&tcp->check, skb, old_length, new_length, true);
-	return 0;
+	error = nf_register_net_hooks(&init_net, hooks, count);
+	if (error)
+		remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	return error;
 }
 
-/* The same, but -EMSGSIZE where the packet would no longer leave in one piece. */
-static inline int add_option(struct sk_buff *skb, struct tcphdr *tcp, u8 kind, const struct endpoint *endpoint)
+/* Takes them away again, and returns when no packet is in a hook any more. */
+static inline void detach(const struct nf_hook_ops *hooks, unsigned int count)
 {
-	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH <= TCP_LARGEST_HEADER && !may_grow(skb, OPTION_ADDRESS_LENGTH))
-		return -EMSGSIZE;
-	return add_option_beyond_mtu(skb, tcp, kind, endpoint);
-}
-
-/*
- * The sender's segments will grow on their way, so it is told to make them smaller. 1 when it was told, 0 when the segment
- * names no MSS, -ENOMEM.
- */
-static inline int lower_mss(struct sk_buff *skb, struct tcphdr *tcp)
-{
-	unsigned int at = option_find((u8 *)tcp, tcp->doff * 4, TCP_FIXED_HEADER, OPTION_MSS, OPTION_MSS_LENGTH);
-	u16 mss;
-	u8 lower[2];
-
-	if (!at)
-		return 0;
-	tcp = tcp_header_writable(skb);
-	if (!tcp)
-		return -ENOMEM;
-	mss = ((u8 *)tcp)[at + 2] << 8 | ((u8 *)tcp)[at + 3];
-	if (mss <= OPTION_ADDRESS_LENGTH)
-		return 0;
-	mss -= OPTION_ADDRESS_LENGTH;
-	lower[0] = mss >> 8;
-	lower[1] = mss & 0xff;
-	tcp_overwrite(skb, tcp, at + 2, lower, sizeof(lower));
-	return 1;
-}
-
-/* Fragments are put together before the hooks see them: only the first one has the ports. */
-static inline int defragment(void)
-{
-	return nf_defrag_ipv4_enable(&init_net);
-}
-
-static inline void no_longer_defragment(void)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
-	nf_defrag_ipv4_disable(&init_net); /* before that it cannot be taken back */
-#endif
-}
-
-/* The two ends of a connection. It serves as a key whose hash is over all of it, so there must be no gap. */
-struct ends {
-	__be32 peer, real;
-	__be16 peer_port, real_port;
-};
-
-/* Exchanges one endpoint of a packet, which must be writable: its address in the IP header, its port in the TCP header. */
-static inline void translate(struct sk_buff *skb, struct tcphdr *tcp, __be32 *address, __be32 new_address, __be16 *port,
-			     __be16 new_port)
-{
-	csum_replace4(&ip_hdr(skb)->check, *address, new_address);
-	inet_proto_csum_replace4(&tcp->check, skb, *address, new_address, true);
-	inet_proto_csum_replace2(&tcp->check, skb, *port, new_port, false);
-	*address = new_address;
-	*port = new_port;
+	nf_unregister_net_hooks(&init_net, hooks, count);
+	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	synchronize_rcu();
 }
 
 #endif

@@ -16,6 +16,7 @@
 #include <linux/workqueue.h>
 
 #include "common.h"
+#include "packet.h"
 
 #define OPENING (60 * HZ)
 #define CLOSING (120 * HZ)
@@ -245,13 +246,10 @@ static int __init lvskit_ctk_init(void)
 
 	if (error)
 		return error;
-	error = -ENOMEM;
-	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
-		goto no_proc;
 	error = defragment();
 	if (error)
 		goto no_defragmentation;
-	error = nf_register_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	error = attach(show, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
 	schedule_delayed_work(&sweeper, SWEEP);
@@ -260,19 +258,15 @@ static int __init lvskit_ctk_init(void)
 no_hooks:
 	no_longer_defragment();
 no_defragmentation:
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-no_proc:
 	rhashtable_destroy(&sessions);
 	return error;
 }
 
 static void __exit lvskit_ctk_exit(void)
 {
-	nf_unregister_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	detach(hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
 	cancel_delayed_work_sync(&sweeper);
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	synchronize_rcu();
 	rhashtable_free_and_destroy(&sessions, free_session, NULL);
 	kfree(rcu_dereference_protected(vips, true));
 }

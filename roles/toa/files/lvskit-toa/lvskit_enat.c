@@ -13,6 +13,7 @@
 #include <net/ip_vs.h>
 
 #include "common.h"
+#include "packet.h"
 
 static struct address_set __rcu *vips;
 module_param_cb(vips, &address_set_ops, &vips, 0644);
@@ -105,21 +106,12 @@ static const struct nf_hook_ops hook = {
 
 static int __init lvskit_enat_init(void)
 {
-	int error;
-
-	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, counters_show))
-		return -ENOMEM;
-	error = nf_register_net_hook(&init_net, &hook);
-	if (error)
-		remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	return error;
+	return attach(counters_show, &hook, 1);
 }
 
 static void __exit lvskit_enat_exit(void)
 {
-	nf_unregister_net_hook(&init_net, &hook);
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	synchronize_rcu();
+	detach(&hook, 1);
 	kfree(rcu_dereference_protected(vips, true));
 }
 

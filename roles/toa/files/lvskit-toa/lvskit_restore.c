@@ -18,6 +18,7 @@
 #include <linux/workqueue.h>
 
 #include "common.h"
+#include "packet.h"
 
 #define OPENING (60 * HZ)
 #define CLOSING (120 * HZ)
@@ -26,6 +27,10 @@
 static struct address_set __rcu *lips;
 module_param_cb(lips, &address_set_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the directors: an option from any other source is not believed");
+
+static struct address_set __rcu *rips;
+module_param_cb(rips, &address_set_ops, &rips, 0644);
+MODULE_PARM_DESC(rips, "addresses of the real servers it restores for: a host in front of them may route others too");
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -212,6 +217,8 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 			COUNT(UNTRUSTED);
 		return NF_ACCEPT;
 	}
+	if (!address_set_has(rcu_dereference(rips), ip_hdr(skb)->daddr))
+		return NF_ACCEPT;
 	ends = (struct ends){
 		.peer = ip_hdr(skb)->saddr,
 		.real = ip_hdr(skb)->daddr,
@@ -326,13 +333,10 @@ static int __init lvskit_restore_init(void)
 	error = rhashtable_init(&clients, &client_shape);
 	if (error)
 		goto no_clients;
-	error = -ENOMEM;
-	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
-		goto no_proc;
 	error = defragment();
 	if (error)
 		goto no_defragmentation;
-	error = nf_register_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	error = attach(show, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
 	schedule_delayed_work(&sweeper, SWEEP);
@@ -341,8 +345,6 @@ static int __init lvskit_restore_init(void)
 no_hooks:
 	no_longer_defragment();
 no_defragmentation:
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-no_proc:
 	rhashtable_destroy(&clients);
 no_clients:
 	rhashtable_destroy(&locals);
@@ -351,14 +353,13 @@ no_clients:
 
 static void __exit lvskit_restore_exit(void)
 {
-	nf_unregister_net_hooks(&init_net, hooks, ARRAY_SIZE(hooks));
+	detach(hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
 	cancel_delayed_work_sync(&sweeper);
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	synchronize_rcu();
 	rhashtable_destroy(&clients);
 	rhashtable_free_and_destroy(&locals, free_session, NULL);
 	kfree(rcu_dereference_protected(lips, true));
+	kfree(rcu_dereference_protected(rips, true));
 }
 
 module_init(lvskit_restore_init);

@@ -15,6 +15,7 @@
 #include <net/netfilter/nf_conntrack_acct.h>
 
 #include "common.h"
+#include "packet.h"
 
 /* The real server's SYN-ACK may have to be sent again; until then its answers do not mean that it has the option. */
 #define ANSWERS_OF_A_HANDSHAKE 3
@@ -141,21 +142,12 @@ static const struct nf_hook_ops hook = {
 
 static int __init lvskit_toa_init(void)
 {
-	int error;
-
-	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, counters_show))
-		return -ENOMEM;
-	error = nf_register_net_hook(&init_net, &hook);
-	if (error)
-		remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	return error;
+	return attach(counters_show, &hook, 1);
 }
 
 static void __exit lvskit_toa_exit(void)
 {
-	nf_unregister_net_hook(&init_net, &hook);
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
-	synchronize_rcu();
+	detach(&hook, 1);
 	kfree(rcu_dereference_protected(lips, true));
 }
 

@@ -19,6 +19,7 @@
 #include <net/tcp_states.h>
 
 #include "common.h"
+#include "packet.h"
 
 #define UNCLAIMED (60 * HZ) /* how long a note waits for its socket */
 #define SWEEP (20 * HZ)
