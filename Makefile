@@ -47,7 +47,7 @@ lab: venv packages
 	@$(BIN)/python -m lab up
 
 lab-down: venv
-	@$(BIN)/python -m lab down
+	@$(BIN)/python -m lab down --all
 
 lab-status: venv
 	@$(BIN)/python -m lab status
@@ -82,14 +82,17 @@ lint: venv
 test-unit: venv
 	$(BIN)/pytest
 
-# Each scenario starts the lab from its snapshot. SCENARIOS="dr" runs one of them.
-SCENARIOS ?= dr nat tun fullnat slb_fnat enat
+# Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
+# fullnat builds the kernel modules for those behind it.
+SCENARIOS ?= fullnat dr slb_fnat nat enat tun
+LANES     ?= 2
 test-vm: venv packages
-	@set -e; for scenario in $(SCENARIOS); do \
-		echo "== scenario $$scenario"; \
-		$(BIN)/molecule test --scenario-name $$scenario; \
-	done
-	@$(BIN)/python -m lab down
+	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS))
+
+scenario-%: SHELL := /bin/bash
+scenario-%: venv packages
+	@set -o pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | sed -u 's/^/$*: /'
+	@LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down
 
 test: lint test-unit test-vm
 

@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("image", parents=[common], help="build image and snapshot of the inventory's releases")
     start = commands.add_parser("up", parents=[common], help="start the machines, or check that they are up")
     start.add_argument("--fresh", action="store_true", help="discard running machines and start from the snapshot")
-    commands.add_parser("down", help="stop everything this lab started")
+    stop = commands.add_parser("down", help="stop everything this lab started")
+    stop.add_argument("--all", action="store_true", help="and the labs of scenarios, too")
     commands.add_parser("status", parents=[common], help="machines, addresses, and whether they answer")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
     ssh.add_argument("host")
@@ -38,10 +39,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the command line says. Raises LabError for a person to read."""
-    state = paths.State()
+    state = paths.State(paths.this_lab())
     progress = Progress()
     if options.command == "down":
-        stopped = lifecycle.down(state)
+        stopped = sum(map(lifecycle.down, [state, *state.scenarios()] if options.all else [state]))
         progress(f"{stopped} machines stopped" if stopped else "nothing was running")
     elif options.command == "ssh":
         if not state.ssh_config.exists():

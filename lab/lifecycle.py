@@ -20,8 +20,8 @@ from lab.progress import Progress
 from lab.snapshot import Snapshot
 from lab.spec import PORTS, Host, Lab
 
-AGENT_SECONDS = 60  # for a restored machine's guest agent
-SSH_SECONDS = 60
+AGENT_SECONDS = 120  # for a restored machine's guest agent
+SSH_SECONDS = 120
 
 
 @dataclass(frozen=True)

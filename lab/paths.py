@@ -1,4 +1,7 @@
-"""Where the lab keeps things: caches for the user, the state of one run in the repository's .lab/."""
+"""Where a lab keeps things: caches for the user, the state of one run in the repository's .lab/, or where $LVSKIT_LAB says.
+
+Several labs run beside each other, each with its own folder: the scenarios have theirs in .lab/scenarios/.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,24 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "lvskit"
 
 
+def this_lab() -> Path:
+    """`$LVSKIT_LAB`, else `.lab` in the repository."""
+    return Path(os.environ.get("LVSKIT_LAB") or ROOT / ".lab").absolute()
+
+
 class State:
     """The folder of a running lab."""
 
-    def __init__(self, folder: Path = ROOT / ".lab") -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ssh_config = folder / "ssh_config"
         self.known_hosts = folder / "known_hosts"
         self.record = folder / "lab.json"
+
+    def scenarios(self) -> list[State]:
+        """The labs of the scenarios that have one."""
+        folder = self.folder / "scenarios"
+        return [State(own) for own in sorted(folder.iterdir())] if folder.is_dir() else []
 
     def host(self, name: str) -> Path:
         """A machine's disk, console log and pid."""

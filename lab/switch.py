@@ -2,7 +2,7 @@
 
 `commands` is pure. `counters` tells from outside what passed each host's link:
 
-    counters(State(), lab)["lb1"]["eth1"].bytes_in      octets the switch received from lb1's eth1
+    counters(state, lab)["lb1"]["eth1"].bytes_in      octets the switch received from lb1's eth1
 """
 
 from __future__ import annotations
