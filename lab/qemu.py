@@ -29,8 +29,12 @@ KERNEL_OPTIONS = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=false "
     # Emulation has no speculation to mitigate, and page-table isolation alone doubles the price of a system call in it.
     # Nor has it a use for a security module; without AppArmor alone the kernel would take SELinux, which has no policy here.
-    "mitigations=off audit=0 security=none"
+    "mitigations=off audit=0 security=none cryptomgr.notests"
 )
+# An emulated `rep stos` goes step by step, and at a second boot, on pages that had code on them, QEMU checks each step against
+# it. Without these features, and REP_GOOD (word 3, bit 16), the kernel clears and copies pages by plain instructions.
+EMULATED_PROCESSOR = "max,-erms,-fsrm"
+EMULATED_KERNEL_OPTIONS = " clearcpuid=112"
 
 
 def accelerator(cpuinfo: str, kvm_usable: bool) -> str:
@@ -81,11 +85,14 @@ class Machine:
     def command(self) -> list[str]:
         """The words of QEMU's command line."""
         memory = f"memory-backend-file,id=ram,size={self.memory}M,mem-path={_value(self.memory_file)}"
+        emulated = this_accelerator() != "kvm"
+        processor = EMULATED_PROCESSOR if emulated else "max"
+        options = KERNEL_OPTIONS + (EMULATED_KERNEL_OPTIONS if emulated else "")
         words = [
             "qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "pc,memory-backend=ram", "-accel", this_accelerator(), "-cpu", "max", "-smp", "1",
+            "-machine", "pc,memory-backend=ram", "-accel", this_accelerator(), "-cpu", processor, "-smp", "1",
             "-m", str(self.memory), "-object", f"{memory},share={'on' if self.memory_shared else 'off'}",
-            "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", KERNEL_OPTIONS,
+            "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", options,
             # The disk of a lab may be lost with the host's power: no flush is waited for.
             "-drive", f"file={_value(self.disk)},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
             "-device", "virtio-blk-pci,drive=disk",

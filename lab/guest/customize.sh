@@ -8,7 +8,10 @@ done
 # None of these helps a lab machine, and each delays its boot or wakes it at a bad moment.
 systemctl mask systemd-networkd-wait-online.service systemd-timesyncd.service systemd-firstboot.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-    e2scrub_reap.service serial-getty@ttyS0.service getty@tty1.service
+    e2scrub_reap.service serial-getty@ttyS0.service getty@tty1.service \
+    dev-hugepages.mount dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-config.mount \
+    modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modprobe@efi_pstore.service \
+    modprobe@fuse.service modprobe@loop.service
 systemctl set-default multi-user.target
 
 echo '/dev/vda / ext4 noatime 0 1' >/etc/fstab
@@ -18,6 +21,7 @@ echo '127.0.0.1 localhost template' >/etc/hosts
 # Not empty: systemd takes an empty one for a first boot and presets every unit again.
 echo 00000000000000000000000000000001 >/etc/machine-id
 
-python3 -m compileall -q /usr/local/lib/lvskit-lab
+mkdir /var/cache/lvskit-lab-bytecode
+python3 -m compileall -q /usr/local/lib/lvskit-lab /usr/lib/python3/dist-packages/lvskit_lab_bytecode.py
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
