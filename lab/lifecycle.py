@@ -122,7 +122,8 @@ def _bring_up(state: State, lab: Lab, frozen: dict[str, Snapshot], fresh: bool, 
 
     def greets(host: Host) -> None:
         until = time.monotonic() + SSH_SECONDS
-        while not banner(ports[host.name]):
+        # Patiently: sshd starts a process for every attempt, and too many of them at once are what keeps a machine from answering.
+        while not banner(ports[host.name], SSH_SECONDS / 4):
             if time.monotonic() > until:
                 raise LabError(f"ssh does not answer on port {ports[host.name]}")
 

@@ -13,6 +13,8 @@ description:
     it names the kernel to build for.
   - A module that works in an older version is exchanged for the new one; when the kernel refuses the new one, the old one
     comes back.
+  - Which sources a file was built of is noted beside it; whether a loaded module is that file, its build id tells. So other
+    makers' modules need no version.
   - Refuses, and changes nothing, where a module cannot work.
 options:
   source:
@@ -77,7 +79,10 @@ installed:
 """
 
 import base64
+import glob
+import gzip
 import io
+import lzma
 import os
 import shutil
 import tarfile
@@ -86,7 +91,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
-PACKAGE = "lvskit-toa"
+DKMS = "/var/lib/dkms"
+LOADED = "/sys/module"
 # Other makers' modules that also hook into the socket's address.
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -109,12 +115,8 @@ def main():
     given = module.params
     kernel = os.uname().release
     preflight(module, kernel)
-    missing = [name for name in given["modules"] if version_on_disk(module, name) != given["version"]]
-    old = [
-        name
-        for name in given["modules"]
-        if name not in missing and loaded_version(name) not in (None, given["version"])
-    ]
+    missing = [name for name in given["modules"] if not installed(given, kernel, name)]
+    old = [name for name in given["modules"] if name not in missing and outdated(module, name)]
     result = {"changed": bool(missing or old), "kernel": kernel, "installed": missing + old}
     if module.check_mode or not result["changed"]:
         module.exit_json(build_needed=bool(missing) and given["method"] == "builder", **result)
@@ -124,7 +126,7 @@ def main():
         install_with_dkms(module, kernel)
     elif missing:
         install(module, kernel, missing)
-    exchange(module, [name for name in given["modules"] if loaded_version(name) not in (None, given["version"])])
+    exchange(module, [name for name in given["modules"] if outdated(module, name)])
     module.exit_json(build_needed=False, **result)
 
 
@@ -159,20 +161,43 @@ def signature_needed():
     return ""
 
 
-def version_on_disk(module, name):
-    code, out, _ = module.run_command(["modinfo", "-F", "version", name])
-    return out.strip() if code == 0 else None
+def installed(given, kernel, name):
+    """Whether the module is there, built of the wanted sources for this kernel."""
+    if given["method"] == "dkms":
+        return bool(glob.glob(f"{DKMS}/{package(given)}/{given['version']}/{kernel}/*/module/{name}.ko*"))
+    file = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko")
+    return os.path.exists(file) and note_of(file) == given["version"]
 
 
-def loaded_version(name):
-    """The version of a loaded module, empty for one that tells none; None when it is not loaded."""
-    if not os.path.isdir(f"/sys/module/{name}"):
-        return None
+def note_of(file):
+    """The version of the sources that a file was built of; empty where it is not noted."""
     try:
-        with open(f"/sys/module/{name}/version", encoding="ascii") as file:
-            return file.read().strip()
+        with open(f"{file}.version", encoding="ascii") as note:
+            return note.read().strip()
     except OSError:
         return ""
+
+
+def outdated(module, name):
+    """Whether the module is loaded, and is not the one that modprobe would load now."""
+    try:
+        with open(f"{LOADED}/{name}/notes/.note.gnu.build-id", "rb") as file:
+            build_id = file.read()
+    except OSError:
+        return False
+    code, path, _ = module.run_command(["modinfo", "-n", name])
+    return code == 0 and build_id not in content(path.strip())
+
+
+def content(path):
+    opener = {".xz": lzma.open, ".gz": gzip.open}.get(os.path.splitext(path)[1], open)
+    with opener(path, "rb") as file:
+        return file.read()
+
+
+def package(given):
+    """The name by which dkms knows the sources."""
+    return f"lvskit-{given['modules'][0].replace('_', '-')}"
 
 
 def install(module, kernel, names):
@@ -193,13 +218,16 @@ def install(module, kernel, names):
             )
         keep(path)
         os.replace(staged, path)
+        with open(f"{path}.version", "w", encoding="ascii") as note:
+            note.write(f"{module.params['version']}\n")
     module.run_command(["depmod", kernel], check_rc=True)
 
 
 def keep(path):
     """A module that may have to come back."""
-    if os.path.exists(path):
-        shutil.copy(path, f"{path}.old")
+    for file in (path, f"{path}.version"):
+        if os.path.exists(file):
+            shutil.copy(file, f"{file}.old")
 
 
 def install_with_dkms(module, kernel):
@@ -213,7 +241,8 @@ def install_with_dkms(module, kernel):
             msg=f"no kernel headers for {kernel} here, which dkms builds with. Install linux-headers-{kernel}, or build on another "
             "host (toa_builder). Nothing was changed."
         )
-    folder = f"{SOURCES}/{PACKAGE}-{given['version']}"
+    name = package(given)
+    folder = f"{SOURCES}/{name}-{given['version']}"
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
@@ -221,19 +250,35 @@ def install_with_dkms(module, kernel):
     with open(os.path.join(folder, "dkms.conf"), "w", encoding="ascii") as file:
         file.write(dkms_configuration(given))
     for step in ("add", "build", "install"):
-        command = ["dkms", step, f"{PACKAGE}/{given['version']}", *([] if step == "add" else ["-k", kernel])]
+        command = ["dkms", step, f"{name}/{given['version']}", *([] if step == "add" else ["-k", kernel])]
         code, out, err = module.run_command([*command, *(["--force"] if step == "install" else [])])
         if code and not (step == "add" and "already" in f"{out}{err}"):
+            reason = said(name, given, out, err)
+            module.run_command(["dkms", "remove", f"{name}/{given['version']}", "--all"])
+            shutil.rmtree(folder, ignore_errors=True)
             module.fail_json(
-                msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {(err or out).strip()}"
+                msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}"
             )
+    for other in sorted(os.listdir(f"{DKMS}/{name}")):
+        if other != given["version"] and os.path.isdir(f"{DKMS}/{name}/{other}/source"):
+            module.run_command(["dkms", "remove", f"{name}/{other}", "--all"])
+            shutil.rmtree(f"{SOURCES}/{name}-{other}", ignore_errors=True)
+
+
+def said(name, given, out, err):
+    """The end of what the compiler said, or what dkms itself did."""
+    try:
+        with open(f"{DKMS}/{name}/{given['version']}/build/make.log", encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-25:])
+    except OSError:
+        return (err or out).strip()
 
 
 def dkms_configuration(given):
     make = " ".join([f"LVSKIT_VERSION={given['version']}", *given["make_arguments"]])
     lines = [
         "# Managed by lvskit.",
-        f'PACKAGE_NAME="{PACKAGE}"',
+        f'PACKAGE_NAME="{package(given)}"',
         f'PACKAGE_VERSION="{given["version"]}"',
         "AUTOINSTALL=yes",
         f'MAKE[0]="make -C ${{kernel_source_dir}} M=${{dkms_tree}}/${{PACKAGE_NAME}}/${{PACKAGE_VERSION}}/build {make} modules"',
@@ -251,14 +296,22 @@ def exchange(module, names):
         code, out, err = module.run_command(["modprobe", name])
         if not code:
             continue
-        old = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko.old")
+        file = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko")
         back = "there was no older one to go back to"
-        if os.path.exists(old):
-            os.replace(old, old[: -len(".old")])
+        if os.path.exists(f"{file}.old"):
+            os.replace(f"{file}.old", file)
+            restore_note(file)
             module.run_command(["depmod", kernel])
             back_code, _, _ = module.run_command(["modprobe", name])
             back = "the older one is back" if not back_code else "and the older one could not be loaded again"
         module.fail_json(msg=f"the kernel refuses the new {name}: {(err or out).strip()}; {back}.")
+
+
+def restore_note(file):
+    if os.path.exists(f"{file}.version.old"):
+        os.replace(f"{file}.version.old", f"{file}.version")
+    elif os.path.exists(f"{file}.version"):
+        os.unlink(f"{file}.version")
 
 
 if __name__ == "__main__":

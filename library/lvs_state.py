@@ -22,7 +22,7 @@ options:
     type: str
     default: ""
   module_options:
-    description: Parameters of lvskit's own kernel modules, as modprobe.d(5) has them; set on the running modules too.
+    description: Parameters of the kernel modules that were built for the host, as modprobe.d(5) has them; set on the running modules too.
     type: str
     default: ""
   sysctls:
@@ -197,9 +197,10 @@ def wire(module, run):
     def unit(name, text, **options):
         return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
 
-    coming = module_options.modules(wanted["module_options"]) if module.check_mode else ()
+    options = module_options.by_module(wanted["module_options"])
+    coming = list(options) if module.check_mode else []
     return [
-        KernelModules(wanted["modules"], recorded(KernelModules.path), run, coming=coming),
+        KernelModules(wanted["modules"], recorded(KernelModules.path), run, options=options, coming=coming),
         module_options.ModuleOptions(wanted["module_options"], recorded(module_options.ModuleOptions.path), run),
         Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
         Netfilter(wanted["netfilter"], recorded(Netfilter.path), run, installed=installed("iptables-restore")),

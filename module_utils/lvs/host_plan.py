@@ -78,13 +78,17 @@ class SourceNat:
 
 @dataclass(frozen=True)
 class BuiltModule:
-    """A kernel module of lvskit's own, and the addresses that it acts on, sorted, by the name of the parameter.
+    """A kernel module that is built for the host, and its parameters.
 
-    lips are the local addresses of fullnat, vips the virtual ones of enat, rips the real servers that it restores for.
+    Those of lvskit's own modules are the addresses that they act on, sorted and separated by commas: lips are the local
+    addresses of fullnat, vips the virtual ones of enat, rips the real servers that it restores for. `source` and
+    `make_arguments` are another maker's, empty for lvskit's own.
     """
 
     name: str
-    addresses: dict[str, tuple[str, ...]]
+    parameters: dict[str, str]
+    source: str = ""
+    make_arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

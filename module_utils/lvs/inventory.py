@@ -13,13 +13,15 @@ from typing import Any
 
 from . import modes
 from .reader import Fault, Reader, address, choice, cidr, described, flag, listing, nearest, number, text
-from .topology import Host, Interface, Network, RealServer, Service, Topology
+from .topology import Host, Interface, Network, RealServer, Receiver, Service, Topology
 from .violations import Violation
 
 # ipvsadm(8), --scheduler. The first ones give every real server of some weight its share of new connections.
 SPREADING_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq")
 SCHEDULERS = (*SPREADING_SCHEDULERS, "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
-HOST_VARIABLES = ("lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on")
+HOST_VARIABLES = (
+    "lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on", "lvs_toa_receiver"
+)  # fmt: skip
 
 _port = number("PORT-RANGE", 1, 65535)
 _weight = number("WEIGHT-RANGE", 0, 65535)
@@ -78,10 +80,11 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         if variable not in HOST_VARIABLES:
             hint = nearest(variable, HOST_VARIABLES)
             report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
-    own = ("lvs_default_route", "lvs_restore_on")
+    own = ("lvs_default_route", "lvs_restore_on", "lvs_toa_receiver")
     reader = Reader({key: variables[key] for key in own if key in variables}, f"host {name}", report)
     default_route = reader.get("lvs_default_route", choice("VALUE-CHOICE", ("managed", "keep")), "managed")
     restore_on = reader.get("lvs_restore_on", text, None)
+    receiver = reader.get("lvs_toa_receiver", partial(_receiver, reader), None)
     raw = variables.get("lvs_interfaces", {})
     interfaces = []
     if not isinstance(raw, Mapping):
@@ -91,7 +94,36 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         read = _interface(str(interface), Reader(value, f"host {name}: interface {interface}", report), networks)
         if read:
             interfaces.append(read)
-    return Host(name, tuple(interfaces), default_route == "keep", restore_on, at=next(iter(raw), None))
+    keep = default_route == "keep"
+    return Host(name, tuple(interfaces), keep, restore_on, receiver, at=next(iter(raw), None))
+
+
+def _receiver(host: Reader, raw: Any) -> Receiver | None:
+    reader = Reader(raw, f"{host.place}: lvs_toa_receiver", host.report)
+
+    def module(value: Any) -> str:
+        name = text(value)
+        if not name.replace("_", "a").isalnum():
+            raise Fault("VALUE-TYPE", "is not the name of a kernel module (letters, digits and underscores)")
+        return name
+
+    def words(value: Any) -> tuple[str, ...]:
+        return tuple(text(item) for item in listing(value))
+
+    def parameters(value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping):
+            raise Fault(
+                "VALUE-TYPE", f"is {described(value)}, it must be a mapping of the module's parameters to values"
+            )
+        return {str(name): str(said) for name, said in value.items()}
+
+    read = Receiver(
+        module=reader.get("module", module),
+        source=reader.get("source", text),
+        make_arguments=reader.get("make_arguments", words, ()),
+        parameters=reader.get("parameters", parameters, {}),
+    )
+    return read if reader.finish() else None
 
 
 def _interface(name: str, reader: Reader, networks: Mapping[str, Network]) -> Interface | None:

@@ -71,6 +71,11 @@ class Mode:
         """Whether the real server's network stack sees the client as the source of packets, not only its applications."""
         return self.seen is Address.CLIENT and self.client_address != "toa"
 
+    @property
+    def receiver_exchangeable(self) -> bool:
+        """Whether other makers' receivers do, too: they only tell applications, and leave the packets as they are."""
+        return self.receiver is not None and not self.client_in_packets
+
 
 _BOTH = frozenset({"tcp", "udp"})
 _TCP = frozenset({"tcp"})

@@ -50,6 +50,7 @@ class _Builder:
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
     built_modules: dict[str, dict[str, set[IPv4Address]]] = field(default_factory=dict)
+    foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     guards: dict[Guard, None] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
@@ -127,7 +128,13 @@ class _Builder:
     def receive(self, service: Service, server: RealServer) -> None:
         """The host is where the client's address, which the director has sent, is made known for `server`."""
         mode = service.mode
-        self.act_on(mode.receiver, service)
+        other = self.host.toa_receiver
+        if mode.receiver_exchangeable and other:
+            self.foreign_modules[other.module] = BuiltModule(
+                other.module, dict(other.parameters), other.source, other.make_arguments
+            )
+        else:
+            self.act_on(mode.receiver, service)
         if mode.receiver and mode.client_address == "restore":
             found = (self.topology.real_interface(service, director, server.host) for director in service.directors)
             addresses = {interface.address for interface in found if interface}
@@ -223,7 +230,7 @@ class _Builder:
             host=self.host.name,
             interfaces={i.name: str(i) for i in self.host.interfaces},
             programs=tuple(self.programs),
-            modules=(*self.modules, *self.built_modules),
+            modules=(*self.modules, *self.built_modules, *self.foreign_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
             addresses=tuple(self.addresses),
@@ -233,9 +240,14 @@ class _Builder:
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
-            built_modules=tuple(
-                BuiltModule(name, {parameter: tuple(map(str, sorted(found))) for parameter, found in known_by.items()})
-                for name, known_by in self.built_modules.items()
+            built_modules=(
+                *(
+                    BuiltModule(
+                        name, {parameter: ",".join(map(str, sorted(found))) for parameter, found in known_by.items()}
+                    )
+                    for name, known_by in self.built_modules.items()
+                ),
+                *self.foreign_modules.values(),
             ),
             guards=tuple(self.guards),
             services=tuple(self.services),

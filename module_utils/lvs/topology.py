@@ -52,16 +52,31 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Receiver:
+    """Another maker's kernel module, which gives applications the client's address in place of lvskit's own.
+
+    `source` is a folder, a tar archive or a git URL on the controller, `parameters` are those of the module.
+    """
+
+    module: str
+    source: str
+    make_arguments: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Host:
     """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director.
 
-    `restore_on` names the host in front of this one that puts clients' addresses back into its packets.
+    `restore_on` names the host in front of this one that puts clients' addresses back into its packets, `toa_receiver` is
+    what reads them out of TCP options for its applications, where that is not lvskit's own module.
     """
 
     name: str
     interfaces: tuple[Interface, ...] = ()
     keep_default_route: bool = False
     restore_on: str | None = None
+    toa_receiver: Receiver | None = None
     at: Any = field(default=None, compare=False, repr=False)
 
     @cached_property

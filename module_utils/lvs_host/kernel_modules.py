@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .resource import CommandRunner, HostError, Resource, statements
 
@@ -12,9 +12,20 @@ class KernelModules(Resource):
     title = "kernel modules"
     path = "/etc/modules-load.d/lvskit.conf"
 
-    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, coming: Sequence[str] = ()) -> None:
-        """`coming` names modules that are about to be installed: a check run comes before that."""
+    def __init__(
+        self,
+        wanted: str,
+        recorded: str,
+        run: CommandRunner,
+        *,
+        options: Mapping[str, Sequence[str]] | None = None,
+        coming: Sequence[str] = (),
+    ) -> None:
+        """`options` are what modules are loaded with. `coming` names modules that are about to be installed: a check run
+        comes before that.
+        """
         super().__init__(wanted, recorded, run)
+        self.options = options or {}
         self.coming = coming
         self.missing: list[str] = []
 
@@ -33,7 +44,7 @@ class KernelModules(Resource):
         return [name for name in statements(self.wanted) if name not in self.missing]
 
     def additions(self) -> list[str]:
-        return [f"modprobe {name}" for name in self.missing]
+        return [" ".join(["modprobe", name, *self.options.get(name, ())]) for name in self.missing]
 
     def removals(self) -> list[str]:
         return []

@@ -1,4 +1,7 @@
-"""Parameters of lvskit's own kernel modules, recorded in modprobe.d(5). They can be changed while a module works."""
+"""Parameters of the kernel modules that were built for the host, recorded in modprobe.d(5).
+
+Those of lvskit's own can be changed while a module works.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,13 @@ def parse(text: str) -> dict[str, str]:
     return values
 
 
-def modules(text: str) -> list[str]:
-    """The modules that the text has parameters for."""
-    return list(dict.fromkeys(key.split("/")[0] for key in parse(text)))
+def by_module(text: str) -> dict[str, list[str]]:
+    """The settings of each module, as modprobe(8) takes them."""
+    settings: dict[str, list[str]] = {}
+    for line in statements(text):
+        _, module, *own = line.split()
+        settings.setdefault(module, []).extend(own)
+    return settings
 
 
 class ModuleOptions(Resource):
@@ -38,7 +45,7 @@ class ModuleOptions(Resource):
         self.live: dict[str, str | None] = {}
 
     def prepare(self) -> None:
-        self.live = {key: _read(key) for key in {**self.values, **parse(self.recorded)}}
+        self.live = {key: _read(key) for key in {**self.values, **parse(self.recorded)} if not _hidden(key)}
 
     def before(self) -> list[str]:
         return [f"{key} = {value}" for key, value in self.live.items() if value]
@@ -47,7 +54,9 @@ class ModuleOptions(Resource):
         return [f"{key} = {value}" for key, value in self.values.items()]
 
     def additions(self) -> list[str]:
-        return [f"{key} = {value}" for key, value in self.values.items() if self.live.get(key) != value]
+        return [
+            f"{key} = {value}" for key, value in self.values.items() if key in self.live and self.live[key] != value
+        ]
 
     def removals(self) -> list[str]:
         """A module whose services are gone stays loaded, without an address to act on."""
@@ -62,10 +71,20 @@ class ModuleOptions(Resource):
         for command in commands:
             key, _, value = command.partition(" =")
             try:
+                if _hidden(key) or _read(key) == value.strip():
+                    continue  # it was loaded with its parameters just now
                 with open(os.path.join(ROOT, key), "w", encoding="ascii") as file:
                     file.write(f"{value.strip()}\n")
             except OSError as error:
-                raise HostError(f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}") from error
+                raise HostError(
+                    f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}. If the module takes it at its "
+                    f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
+                ) from error
+
+
+def _hidden(key: str) -> bool:
+    """Whether the module is loaded and does not show the parameter: then it has what it was loaded with."""
+    return os.path.isdir(os.path.join(ROOT, key.split("/")[0])) and not os.path.exists(os.path.join(ROOT, key))
 
 
 def _read(key: str) -> str | None:

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -73,12 +74,32 @@ def test_a_module_of_another_kernel_is_not_installed(built_modules, monkeypatch,
     there = tmp_path / "6.1/lvskit_toa.ko"
     there.parent.mkdir()
     there.write_bytes(b"old")
-    wrong = Host({"modinfo": (0, "5.10 SMP mod_unload")}, binaries=binaries)
+    given = {"binaries": binaries, "version": "abc", "method": "builder"}
+    wrong = Host({"modinfo": (0, "5.10 SMP mod_unload")}, **given)
     with pytest.raises(Refused, match=r"was built for 5\.10 SMP mod_unload, this host runs 6\.1"):
         built_modules.install(wrong, "6.1", ["lvskit_toa"])
     assert there.read_bytes() == b"old"
-    built_modules.install(Host({"modinfo": (0, "6.1 SMP")}, binaries=binaries), "6.1", ["lvskit_toa"])
+    assert not built_modules.installed(given, "6.1", "lvskit_toa")
+    built_modules.install(Host({"modinfo": (0, "6.1 SMP")}, **given), "6.1", ["lvskit_toa"])
     assert there.read_bytes() == b"new"
+    assert built_modules.installed(given, "6.1", "lvskit_toa")
+    assert not built_modules.installed({**given, "version": "abd"}, "6.1", "lvskit_toa")
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [("", open), (".xz", lzma.open)])
+def test_a_loaded_module_is_told_from_the_file_by_its_build_id(built_modules, monkeypatch, tmp_path, suffix, opener):
+    monkeypatch.setattr(built_modules, "LOADED", str(tmp_path))
+    file = tmp_path / f"toa.ko{suffix}"
+    with opener(file, "wb") as made:
+        made.write(b"\x7fELF ... GNU\0 first ...")
+    host = Host({"modinfo": (0, f"{file}\n")})
+    assert not built_modules.outdated(host, "toa"), "not loaded"
+    note = tmp_path / "toa/notes/.note.gnu.build-id"
+    note.parent.mkdir(parents=True)
+    note.write_bytes(b"GNU\0 first")
+    assert not built_modules.outdated(host, "toa")
+    note.write_bytes(b"GNU\0 other")
+    assert built_modules.outdated(host, "toa")
 
 
 def test_a_new_module_that_the_kernel_refuses_gives_way_to_the_old_one(built_modules, monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Parameters of kernel modules: what is written to modules that work, and what is left."""
 
+import shutil
+
 import pytest
 from ansible.module_utils.lvs_host import module_options
 from ansible.module_utils.lvs_host.module_options import ModuleOptions
@@ -31,9 +33,22 @@ def test_a_working_module_gets_the_new_value(live):
     assert options(WANTED, WANTED).additions() == []
 
 
-def test_a_module_that_is_yet_to_be_loaded_will_need_its_value(live):
+def test_a_module_that_is_yet_to_be_loaded_is_loaded_with_its_value(live):
+    shutil.rmtree(live.parents[1])
+    made = options(WANTED)
+    assert made.additions() == [f"{KEY} = 10.20.1.200,10.20.1.201"]
+    live.parent.mkdir(parents=True)
+    live.write_text("10.20.1.200,10.20.1.201\n")
+    live.chmod(0o444)
+    changed = live.stat().st_mtime_ns
+    made.add()
+    assert live.stat().st_mtime_ns == changed
+    assert module_options.by_module(WANTED) == {"lvskit_toa": ["lips=10.20.1.200,10.20.1.201"]}
+
+
+def test_a_parameter_that_a_working_module_does_not_show_is_left_alone(live):
     live.unlink()
-    assert options(WANTED).additions() == [f"{KEY} = 10.20.1.200,10.20.1.201"]
+    assert options(WANTED).additions() == []
 
 
 def test_a_module_without_services_gets_no_address_to_act_on(live):
@@ -46,9 +61,9 @@ def test_a_module_without_services_gets_no_address_to_act_on(live):
 
 
 def test_a_value_that_the_kernel_refuses_is_named(live):
+    made = options(WANTED)
     live.unlink()
     live.mkdir()
-    made = ModuleOptions(WANTED, "", None)
     with pytest.raises(HostError, match=r"cannot set lvskit_toa/parameters/lips to 10\.20\.1\.200"):
         made.add()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.lvs.host_plan import BuiltModule
 from ansible.module_utils.lvs.plan import plan, plans
 
 BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
@@ -121,7 +122,7 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
     assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
-    assert [(m.name, m.addresses) for m in host.built_modules] == [("lvskit_ctk", {"vips": ("203.0.113.84",)})]
+    assert [(m.name, m.parameters) for m in host.built_modules] == [("lvskit_ctk", {"vips": "203.0.113.84"})]
     assert "203.0.113.84" not in [vip.address for vip in host.addresses]
 
 
@@ -188,7 +189,7 @@ def test_kernel_modules_for_the_clients_address(environment, client_address, dir
         "lb1": director,
         "rs3": server,
     }
-    assert all(module.addresses["lips"] == ("10.20.1.200",) for modules in built.values() for module in modules)
+    assert all(module.parameters["lips"] == "10.20.1.200" for modules in built.values() for module in modules)
 
 
 def test_the_host_in_front_of_a_real_server_restores_for_it(environment):
@@ -201,5 +202,15 @@ def test_a_host_in_front_restores_for_no_other_real_server_that_it_routes(enviro
     hosts = {**IN_FRONT["hosts"], "rs4": {"lvs_interfaces": {"eth1": {"network": "farm", "address": "10.20.2.14"}}}}
     servers = [{"host": "rs3", "port": 8080}, {"host": "rs4", "port": 8080}]
     changes = {**fullnat(client_address="restore", real_servers=servers), **IN_FRONT, "hosts": hosts}
-    rips = {name: of(environment, name, changes).built_modules[0].addresses["rips"] for name in ("hv1", "rs4")}
-    assert rips == {"hv1": ("10.20.2.13",), "rs4": ("10.20.2.14",)}
+    rips = {name: of(environment, name, changes).built_modules[0].parameters["rips"] for name in ("hv1", "rs4")}
+    assert rips == {"hv1": "10.20.2.13", "rs4": "10.20.2.14"}
+
+
+def test_another_makers_receiver_takes_the_place_of_lvskits_own(environment):
+    receiver = {"module": "toa", "source": "toa.tar.gz", "make_arguments": ["A=1"], "parameters": {"ro": 1}}
+    hosts = {**BASE["hosts"], "rs3": {**BASE["hosts"]["rs3"], "lvs_toa_receiver": receiver}}
+    host = of(environment, "rs3", {**fullnat(client_address="toa"), "hosts": hosts})
+    assert host.built_modules == (BuiltModule("toa", {"ro": "1"}, "toa.tar.gz", ("A=1",)),)
+    assert host.modules == ("toa",)
+    restoring = of(environment, "rs3", {**fullnat(client_address="restore"), "hosts": hosts})
+    assert [module.name for module in restoring.built_modules] == ["lvskit_restore"]

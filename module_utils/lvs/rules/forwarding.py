@@ -311,6 +311,25 @@ def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> 
 
 
 @service_rule(
+    "TOA-RECEIVER-TRUST",
+    "another maker's receiver, which does not ask who has sent the client's address",
+    "Whoever reaches the real server past the director can send the option, and the application believes it.",
+    when=lambda mode: mode.receiver_exchangeable,
+    warning=True,
+)
+def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
+    locals_ = listed([str(address) for address in service.local_addresses])
+    for server in service.real_servers:
+        receiver = server.host.toa_receiver
+        if receiver:
+            yield (
+                f"{server.host.name} has the receiver {receiver.module}. Unless it can be told whom to believe, let nobody but "
+                f"{locals_} reach {server.host.name} on port {server.port}.",
+                server.at,
+            )
+
+
+@service_rule(
     "{carrier}-TCP",
     "a client address in a TCP option for a UDP service",
     "A UDP datagram has no options to carry it.",
