@@ -56,6 +56,8 @@ PACKAGES = [
     "gcc",
     "libc6-dev",
     "make",
+    "dkms",
+    "openssl",
 ]
 
 # Bullseye's security suite lists files the archive no longer has, so only its main archive is of use.

@@ -95,6 +95,7 @@ DKMS = "/var/lib/dkms"
 LOADED = "/sys/module"
 # Other makers' modules that also hook into the socket's address.
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
+KEYS = "/proc/keys"
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
@@ -139,10 +140,12 @@ def preflight(module, kernel):
             f"Unload it (rmmod {found[0]}) and take it from /etc/modules-load.d, or build it by toa_source and toa_modules."
         )
     reason = signature_needed()
-    if reason and not module.params["signed"]:
+    by_dkms = module.params["method"] == "dkms" and os.path.exists(f"{DKMS}/mok.pub")
+    if reason and not module.params["signed"] and not by_dkms:
         module.fail_json(
             msg=f"{reason}, so the kernel {kernel} loads signed modules only. Name a key that this host trusts "
-            "(mokutil --import) in toa_signing_key and toa_signing_certificate. Nothing was changed."
+            f"(mokutil --import) in toa_signing_key and toa_signing_certificate; with dkms, its own is {DKMS}/mok.pub. "
+            "Nothing was changed."
         )
 
 
@@ -159,6 +162,23 @@ def signature_needed():
         except OSError:
             continue
     return ""
+
+
+def check_signature(module, file):
+    """Fails where the kernel would refuse the file: a working module is not given up for one that cannot be loaded."""
+    reason = signature_needed()
+    if not reason:
+        return
+    _, out, _ = module.run_command(["modinfo", "-F", "signer", file])
+    signer = out.strip()
+    with open(KEYS, encoding="utf-8", errors="replace") as keys:
+        trusted = signer and any("asymmetri" in line and f" {signer}: " in line for line in keys)
+    if not trusted:
+        module.fail_json(
+            msg=f"{reason}, and this host trusts no key of {signer or 'nobody (there is no signature)'}, by which {file} is signed. "
+            "Import its certificate (mokutil --import) and reboot, or name another in toa_signing_certificate. The modules that "
+            "are loaded stay."
+        )
 
 
 def installed(given, kernel, name):
@@ -216,6 +236,7 @@ def install(module, kernel, names):
             module.fail_json(
                 msg=f"{name} was built for {magic.strip() or 'no kernel'}, this host runs {kernel}. It was not installed."
             )
+        check_signature(module, staged)
         keep(path)
         os.replace(staged, path)
         with open(f"{path}.version", "w", encoding="ascii") as note:
@@ -256,9 +277,7 @@ def install_with_dkms(module, kernel):
             reason = said(name, given, out, err)
             module.run_command(["dkms", "remove", f"{name}/{given['version']}", "--all"])
             shutil.rmtree(folder, ignore_errors=True)
-            module.fail_json(
-                msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}"
-            )
+            module.fail_json(msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}")
     for other in sorted(os.listdir(f"{DKMS}/{name}")):
         if other != given["version"] and os.path.isdir(f"{DKMS}/{name}/{other}/source"):
             module.run_command(["dkms", "remove", f"{name}/{other}", "--all"])
@@ -275,7 +294,8 @@ def said(name, given, out, err):
 
 
 def dkms_configuration(given):
-    make = " ".join([f"LVSKIT_VERSION={given['version']}", *given["make_arguments"]])
+    wanted = f"LVSKIT_MODULES='{' '.join(given['modules'])}'"
+    make = " ".join([f"LVSKIT_VERSION={given['version']}", wanted, *given["make_arguments"]])
     lines = [
         "# Managed by lvskit.",
         f'PACKAGE_NAME="{package(given)}"',
@@ -292,6 +312,9 @@ def exchange(module, names):
     """The new version for the old one, or the old one again when the kernel refuses the new."""
     kernel = os.uname().release
     for name in names:
+        if signature_needed():
+            _, path, _ = module.run_command(["modinfo", "-n", name], check_rc=True)
+            check_signature(module, path.strip())
         module.run_command(["rmmod", name], check_rc=True)
         code, out, err = module.run_command(["modprobe", name])
         if not code:

@@ -53,7 +53,7 @@ def built_modules(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("value", "refused"), [(b"\x06\x00\x00\x00\x01", True), (b"\x06\x00\x00\x00\x00", False)])
 def test_secure_boot_without_a_key_is_refused(built_modules, value, refused):
     Path(built_modules.EFI_SECURE_BOOT).write_bytes(value)
-    host = Host(modules=["lvskit_toa"], signed=False)
+    host = Host(modules=["lvskit_toa"], signed=False, method="builder")
     if refused:
         with pytest.raises(Refused, match=r"Secure Boot is on, so the kernel 6\.1 loads signed modules only"):
             built_modules.preflight(host, "6.1")
@@ -65,7 +65,7 @@ def test_another_makers_module_is_refused(built_modules, monkeypatch):
     monkeypatch.setattr(built_modules.os.path, "isdir", lambda path: path == "/sys/module/toa")
     with pytest.raises(Refused, match="another maker's module is loaded: toa"):
         built_modules.preflight(Host(modules=["lvskit_toa_peer"], signed=False), "6.1")
-    built_modules.preflight(Host(modules=["toa"], signed=False), "6.1")
+    built_modules.preflight(Host(modules=["toa"], signed=False, method="builder"), "6.1")
 
 
 def test_a_module_of_another_kernel_is_not_installed(built_modules, monkeypatch, tmp_path):
@@ -113,6 +113,21 @@ def test_a_new_module_that_the_kernel_refuses_gives_way_to_the_old_one(built_mod
     assert [command[0] for command in host.commands] == ["rmmod", "modprobe", "depmod", "modprobe"]
 
 
+@pytest.mark.parametrize(("signer", "trusted"), [("Build key", True), ("Somebody", False), ("", False)])
+def test_a_signature_that_the_kernel_does_not_know_is_refused_beforehand(
+    built_modules, monkeypatch, tmp_path, signer, trusted
+):
+    (tmp_path / "keys").write_text("1f6 I--Q--- 1 perm 1f030000 0 0 asymmetri Build key: 5b2b: X509.rsa 61df []\n")
+    monkeypatch.setattr(built_modules, "KEYS", str(tmp_path / "keys"))
+    monkeypatch.setattr(built_modules, "signature_needed", lambda: "Secure Boot is on")
+    host = Host({"modinfo": (0, f"{signer}\n")})
+    if trusted:
+        built_modules.check_signature(host, "toa.ko")
+    else:
+        with pytest.raises(Refused, match="this host trusts no key of"):
+            built_modules.check_signature(host, "toa.ko")
+
+
 def test_dkms_builds_every_module_again_for_a_new_kernel(built_modules):
     given = {"version": "abc", "make_arguments": ["KIND=200"], "modules": ["a", "b"]}
     lines = built_modules.dkms_configuration(given).splitlines()
@@ -121,7 +136,7 @@ def test_dkms_builds_every_module_again_for_a_new_kernel(built_modules):
         'BUILT_MODULE_NAME[0]="a"',
         'BUILT_MODULE_NAME[1]="b"',
     ]
-    assert any("LVSKIT_VERSION=abc KIND=200 modules" in line for line in lines)
+    assert any("LVSKIT_VERSION=abc LVSKIT_MODULES='a b' KIND=200 modules" in line for line in lines)
 
 
 @pytest.fixture
