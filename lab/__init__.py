@@ -2,11 +2,19 @@
 
 `python -m lab` is the command line; the modules below it each have one subject:
 
-    spec       what the inventory says: machines, links, VLANs, ports of the demo application
-    image      the disk image of a Debian release, built once and cached
-    snapshot   a booted machine frozen to files, of which every lab machine is a copy-on-write clone
-    identity   the script that makes a clone be the host of that name
-    switch     the vde_switch: VLANs, and what passed each port
-    qemu       command line, processes, QMP and guest agent
-    lifecycle  up, down, status
+    environment  what the inventory says, read by the model
+    spec         the machines for it: ports, default routes, ports of the demo application
+    image        the disk image of a Debian release, built once and cached
+    snapshot     a booted machine frozen to files, of which every lab machine is a copy-on-write clone
+    identity     the script that makes a clone be the host of that name
+    switch       the vde_switch: VLANs, and what passed each port
+    qemu         command line, processes, QMP and guest agent
+    lifecycle    up, down, status
 """
+
+from pathlib import Path
+
+import ansible.module_utils
+
+# The model, under the name that it has in modules and plugins.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from lab import lifecycle, paths, programs, snapshot, spec
+from lab import environment, lifecycle, paths, programs, snapshot, spec
 from lab.errors import LabError
 from lab.progress import Progress
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.command == "console":
         print(snapshot.console_tail(state.host(options.host), options.lines))
     else:
-        lab = spec.parse(spec.read_inventory([str(Path(given).absolute()) for given in options.inventory], paths.ROOT))
+        lab = spec.parse(environment.read([str(Path(given).absolute()) for given in options.inventory]))
         if options.command == "up":
             lifecycle.up(state, lab, options.fresh, progress)
         elif options.command == "status":

@@ -10,8 +10,12 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lab.spec import PORTS, Host, Lab, Link
+from lab.spec import PORTS, Host, Lab, tagged
+
+if TYPE_CHECKING:
+    from lvs.topology import Interface
 
 NETWORKD = "/etc/systemd/network"
 APP = "/etc/lvskit-lab/app.json"
@@ -56,7 +60,7 @@ def identity(lab: Lab, host: Host) -> Identity:
 def hosts_file(lab: Lab, host: Host) -> str:
     """/etc/hosts: every machine by the address of its first interface."""
     lines = [f"127.0.0.1 localhost\n127.0.1.1 {host.name}"]
-    lines += [f"{other.links[0].address.ip} {other.name}" for other in lab.hosts if other is not host]
+    lines += [f"{other.interfaces[0].address} {other.name}" for other in lab.hosts if other is not host]
     return "\n".join(lines) + "\n"
 
 
@@ -64,30 +68,30 @@ def network_files(host: Host) -> dict[str, str]:
     """systemd-networkd's files for the host's ports, VLANs and addresses."""
     files = {}
     for port in PORTS:
-        links = [link for link in host.links if link.port == port]
-        if not links:
+        interfaces = host.on(port)
+        if not interfaces:
             continue
-        plain = next((link for link in links if not link.tagged), None)
-        vlans = [link for link in links if link.tagged]
-        mtu = max(link.network.mtu for link in links)
+        plain = next((interface for interface in interfaces if not tagged(interface)), None)
+        vlans = [interface for interface in interfaces if tagged(interface)]
+        mtu = max(interface.network.mtu for interface in interfaces)
         files[f"{NETWORKD}/20-{port}.network"] = (
             f"[Match]\nName={port}\n\n[Link]\nMTUBytes={mtu}\n\n[Network]\n{QUIET}"
-            + "".join(f"VLAN={link.name}\n" for link in vlans)
+            + "".join(f"VLAN={vlan.name}\n" for vlan in vlans)
             + (_addressing(host, plain) if plain else "")
         )
-        for link in vlans:
-            files[f"{NETWORKD}/21-{link.name}.netdev"] = (
-                f"[NetDev]\nName={link.name}\nKind=vlan\nMTUBytes={link.network.mtu}\n\n[VLAN]\nId={link.network.vlan}\n"
+        for vlan in vlans:
+            files[f"{NETWORKD}/21-{vlan.name}.netdev"] = (
+                f"[NetDev]\nName={vlan.name}\nKind=vlan\nMTUBytes={vlan.network.mtu}\n\n[VLAN]\nId={vlan.network.vlan}\n"
             )
-            files[f"{NETWORKD}/22-{link.name}.network"] = (
-                f"[Match]\nName={link.name}\n\n[Network]\n{QUIET}{_addressing(host, link)}"
+            files[f"{NETWORKD}/22-{vlan.name}.network"] = (
+                f"[Match]\nName={vlan.name}\n\n[Network]\n{QUIET}{_addressing(host, vlan)}"
             )
     return files
 
 
-def _addressing(host: Host, link: Link) -> str:
-    gateway = f"Gateway={host.gateway}\n" if host.gateway and host.gateway in link.network.cidr else ""
-    return f"Address={link.address}\n{gateway}"
+def _addressing(host: Host, interface: Interface) -> str:
+    gateway = f"Gateway={host.gateway}\n" if host.gateway and host.gateway in interface.network.cidr else ""
+    return f"Address={interface}\n{gateway}"
 
 
 def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
@@ -135,10 +139,10 @@ def check_script(lab: Lab, host: Host) -> str:
     )
     lines = []
     for gateway in lab.gateways_to_try(host):
-        mtu = next(link.network.mtu for link in host.links if gateway in link.network.cidr)
+        mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network.cidr)
         # 28 octets of IP and ICMP headers; more than one segment's worth would be fragmented, and says so with -M do.
         lines.append(f"until_done ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}")
-    lines += [f"until_done holds {link.address}" for link in host.links]
+    lines += [f"until_done holds {interface}" for interface in host.interfaces]
     # A listening socket in the kernel's table: port in hexadecimal, no peer, state LISTEN or, for UDP, unconnected.
     lines += [f"until_done grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp" for port in host.tcp]
     lines += [f"until_done grep -q ':{port:04X} 00000000:0000 07' /proc/net/udp" for port in host.udp]

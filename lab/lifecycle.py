@@ -18,7 +18,7 @@ from lab.image import digest_of
 from lab.paths import State
 from lab.progress import Progress
 from lab.snapshot import Snapshot
-from lab.spec import PORTS, Host, Lab
+from lab.spec import PORTS, Host, Lab, port_of, tagged
 
 AGENT_SECONDS = 120  # for a restored machine's guest agent
 SSH_SECONDS = 120
@@ -255,9 +255,10 @@ def status(state: State, lab: Lab) -> str:
         if record and pid and not banner(record.ssh_port):
             port += " no answer"
         first = (host.name, str(pid or "down"), port, host.release)
-        for link in host.links:
-            vlan = f"{link.network.vlan}{' tagged' if link.tagged else ''}"
-            rows.append((*first, link.name, str(link.address), link.network.name, vlan, host.mac(link.port)))
+        for interface in host.interfaces:
+            network, mac = interface.network, host.mac(port_of(interface))
+            vlan = f"{network.vlan}{' tagged' if tagged(interface) else ''}"
+            rows.append((*first, interface.name, str(interface), network.name, vlan, mac))
             first = ("", "", "", "")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(

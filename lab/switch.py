@@ -12,11 +12,15 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab import programs, qemu
 from lab.errors import LabError
 from lab.paths import State
-from lab.spec import PORTS, Host, Lab, Link
+from lab.spec import PORTS, Host, Lab, tagged
+
+if TYPE_CHECKING:
+    from lvs.topology import Interface
 
 NO_UNTAGGED = 4095  # vde's NOVLAN: untagged frames are dropped, as on a trunk without a native VLAN
 
@@ -32,23 +36,23 @@ class Counters:
 
 
 def commands(lab: Lab) -> list[str]:
-    """What makes an empty switch carry the lab's VLANs. A port without a dot in its links' names is an access port."""
+    """What makes an empty switch carry the lab's VLANs. A port without a dot in its interfaces' names is an access port."""
     lines = [f"vlan/create {vlan}" for vlan in sorted({network.vlan for network in lab.networks})]
     for host in lab.hosts:
         for port in PORTS:
             number = host.switch_port(port)
             if number is not None:
-                lines += _port(number, [link for link in host.links if link.port == port])
+                lines += _port(number, host.on(port))
     return lines
 
 
-def _port(number: int, links: list[Link]) -> list[str]:
-    untagged = [link.network.vlan for link in links if not link.tagged] or [NO_UNTAGGED]
-    tagged = [link.network.vlan for link in links if link.tagged]
+def _port(number: int, interfaces: list[Interface]) -> list[str]:
+    untagged = [interface.network.vlan for interface in interfaces if not tagged(interface)] or [NO_UNTAGGED]
+    trunked = [interface.network.vlan for interface in interfaces if tagged(interface)]
     return [
         f"port/create {number}",
         f"port/setvlan {number} {untagged[0]}",
-        *(f"vlan/addport {vlan} {number}" for vlan in tagged),
+        *(f"vlan/addport {vlan} {number}" for vlan in trunked),
     ]
 
 

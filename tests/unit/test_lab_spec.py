@@ -21,10 +21,11 @@ NETWORKS = {
     "app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"},
     "island": {"cidr": "10.20.9.0/24", "vlan": 90},
 }
+NAT = {"vip": "203.0.113.80", "mode": "nat"}
 SERVICES = [
-    {"name": "web", "port": 80, "protocol": "tcp", "real_servers": [{"group": "web"}]},
-    {"name": "api", "port": 80, "protocol": "tcp", "real_servers": [{"group": "web", "port": 8080}]},
-    {"name": "dns", "port": 53, "protocol": "udp", "real_servers": [{"host": "rs1", "port": 5353}]},
+    {**NAT, "name": "web", "port": 80, "protocol": "tcp", "real_servers": [{"group": "web"}]},
+    {**NAT, "name": "api", "port": 81, "protocol": "tcp", "real_servers": [{"group": "web", "port": 8080}]},
+    {**NAT, "name": "dns", "port": 53, "protocol": "udp", "real_servers": [{"host": "rs1", "port": 5353}]},
 ]
 INTERFACES: dict[str, dict[str, Any]] = {
     "router1": {
@@ -49,6 +50,7 @@ def inventory(interfaces: dict[str, dict[str, Any]] | None = None, **variables: 
         {
             "_meta": {"hostvars": {name: {**common, "lvs_interfaces": own} for name, own in hosts.items()}},
             "all": {"children": ["ungrouped", "routers", "directors", "real_servers"]},
+            "ungrouped": {"hosts": [name for name in hosts if name not in INTERFACES]},
             "routers": {"hosts": ["router1"]},
             "directors": {"hosts": ["lb1"]},
             "real_servers": {"children": ["web"]},
@@ -67,13 +69,16 @@ def test_every_host_with_interfaces_gets_a_machine_and_no_other() -> None:
 
 
 def test_a_dotted_interface_is_tagged_on_its_port_and_a_plain_one_is_not() -> None:
-    assert [(link.port, link.tagged) for link in host("lb1").links] == [("eth1", True), ("eth1", True)]
-    assert [(link.port, link.tagged) for link in host("rs1").links] == [("eth1", False)]
+    def wired(name: str) -> list[tuple[str, bool]]:
+        return [(spec.port_of(interface), spec.tagged(interface)) for interface in host(name).interfaces]
+
+    assert wired("lb1") == [("eth1", True), ("eth1", True)]
+    assert wired("rs1") == [("eth1", False)]
 
 
 def test_the_vlan_is_the_network_s_whatever_the_interface_is_called() -> None:
     own = {"rs2": {"eth1.7": {"network": "app", "address": "10.20.1.12"}}}
-    assert host("rs2", own).links[0].network.vlan == 30
+    assert host("rs2", own).interfaces[0].network.vlan == 30
 
 
 def test_interfaces_are_in_the_order_of_their_numbers() -> None:
@@ -83,7 +88,7 @@ def test_interfaces_are_in_the_order_of_their_numbers() -> None:
             "eth1.20": {"network": "app", "address": "10.20.1.10"},
         }
     }
-    assert [link.name for link in host("lb1", own).links] == ["eth1.20", "eth1.100"]
+    assert [interface.name for interface in host("lb1", own).interfaces] == ["eth1.20", "eth1.100"]
 
 
 def test_the_default_route_takes_the_first_network_with_a_gateway() -> None:
@@ -150,11 +155,18 @@ def test_a_host_tries_the_gateways_that_other_machines_hold() -> None:
             {"eth0": {"network": "app", "address": "10.20.1.11"}}, {}, "rs1.*eth0 is the lab's own", id="eth0"
         ),
         pytest.param(
-            {"eth1": {"network": "apps", "address": "10.20.1.11"}}, {}, "rs1.*'apps' is none of", id="network"
+            {"eth1": {"network": "apps", "address": "10.20.1.11"}}, {}, "rs1.*apps is not in lvs_networks", id="network"
         ),
-        pytest.param({"eth1": {"network": "app", "address": "10.20.2.11"}}, {}, "rs1.*outside app", id="outside"),
-        pytest.param({"eth1": {"network": "app", "address": "10.20.1.12"}}, {}, "already has 10.20.1.12", id="twice"),
-        pytest.param({"eth1": {"network": "app"}}, {}, "rs1.*needs an address inside 10.20.1.0/24", id="no address"),
+        pytest.param(
+            {"eth1": {"network": "app", "address": "10.20.2.11"}}, {}, "rs1.*outside its network app", id="outside"
+        ),
+        pytest.param(
+            {"eth1.100000000000": {"network": "app", "address": "10.20.1.11"}}, {}, "rs1.*15 characters", id="long name"
+        ),
+        pytest.param(
+            {"eth1": {"network": "app", "address": "10.20.1.12"}}, {}, "10.20.1.12 .* of rs1 .* of rs2", id="twice"
+        ),
+        pytest.param({"eth1": {"network": "app"}}, {}, "rs1: interface eth1: has no address", id="no address"),
         pytest.param(None, {"lab_release": "buster"}, "lab_release is 'buster'; the lab knows bullseye", id="release"),
         pytest.param(None, {"lab_memory": 64}, "lab_memory: 64 is not a number from 256", id="memory"),
     ],
@@ -170,9 +182,9 @@ def test_what_the_lab_cannot_build_is_refused_with_host_and_reason(
     ("network", "message"),
     [
         pytest.param({"cidr": "10.0.2.128/25", "vlan": 5}, "overlaps 10.0.2.0/24", id="management network"),
-        pytest.param({"cidr": "10.9.0.0/24"}, "extra.vlan: None is not a number from 1 to 4094", id="no VLAN"),
-        pytest.param({"cidr": "10.9.0.0/24", "vlan": 5, "mtu": 9000}, "mtu: 9000 .* to 1500", id="jumbo frames"),
-        pytest.param({"vlan": 5}, "extra: needs a cidr", id="no cidr"),
+        pytest.param({"cidr": "10.9.0.0/24"}, "network extra: has no vlan", id="no VLAN"),
+        pytest.param({"cidr": "10.9.0.0/24", "vlan": 5, "mtu": 9000}, "extra: mtu: 9000 .* 1500", id="jumbo frames"),
+        pytest.param({"vlan": 5}, "network extra: has no cidr", id="no cidr"),
     ],
 )
 def test_a_segment_the_lab_cannot_carry_is_refused(network: dict[str, Any], message: str) -> None:
@@ -182,4 +194,13 @@ def test_a_segment_the_lab_cannot_carry_is_refused(network: dict[str, Any], mess
 
 def test_an_inventory_without_interfaces_is_refused() -> None:
     with pytest.raises(LabError, match="nothing to start"):
-        spec.parse({"_meta": {"hostvars": {"web": {}}}})
+        spec.parse({"_meta": {"hostvars": {"web": {"lvs_networks": NETWORKS}}}, "all": {"hosts": ["web"]}})
+
+
+@pytest.mark.parametrize("own", [{"eth0": {"network": "app", "address": "10.20.1.11"}}, {"eth1": {"network": "apps"}}])
+def test_every_fault_is_named_on_a_line_of_its_own(own: dict[str, Any]) -> None:
+    with pytest.raises(LabError) as refusal:
+        spec.parse(inventory({"rs1": own, "rs2": own}))
+    lines = str(refusal.value).splitlines()
+    assert all(any(name in line for line in lines) for name in ("rs1", "rs2")), lines
+    assert len(lines) == len(set(lines)) > 1

@@ -1,8 +1,6 @@
 """What the tests on virtual machines share: the plan of the host at hand, from the scenario's inventories."""
 
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,33 +9,11 @@ import testinfra
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ansible.module_utils.lvs import inventory
 from ansible.module_utils.lvs.plan import plans
 
+from lab import environment
 
-def read_topology():
-    """The topology that the scenario's inventories describe."""
-    command = [str(Path(sys.executable).parent / "ansible-inventory"), "--list"]
-    for path in os.environ["LVSKIT_INVENTORIES"].split(":"):
-        command += ["--inventory", path]
-    listing = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    variables = listing.pop("_meta")["hostvars"]
-
-    def members(group):
-        found = dict.fromkeys(listing.get(group, {}).get("hosts", []))
-        for child in listing.get(group, {}).get("children", []):
-            found.update(dict.fromkeys(members(child)))
-        return list(found)
-
-    first = next(iter(variables.values()))
-    hosts = {name: {k: v for k, v in own.items() if k.startswith("lvs_")} for name, own in variables.items()}
-    groups = {group: members(group) for group in listing}
-    read, faults = inventory.parse(first["lvs_networks"], first["lvs_services"], hosts, groups)
-    assert not [fault for fault in faults if not fault.warning]
-    return read
-
-
-TOPOLOGY = read_topology()
+TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
 
 
 def pytest_configure(config):
