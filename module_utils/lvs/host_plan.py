@@ -80,7 +80,8 @@ class SourceNat:
 class BuiltModule:
     """A kernel module of lvskit's own, and the addresses that it acts on, sorted, by the name of the parameter.
 
-    lips are the local addresses of fullnat, vips the virtual ones of enat, rips the real servers that it restores for.
+    lips are the local addresses of fullnat, vips the virtual ones of enat, cip_src_vips those of enat with cip_src, rips the
+    real servers that it restores for.
     """
 
     name: str
