@@ -81,8 +81,8 @@ class BuiltModule:
     """A kernel module that is built for the host, and its parameters.
 
     Those of lvskit's own modules are the addresses that they act on, sorted and separated by commas: lips are the local
-    addresses of fullnat, vips the virtual ones of enat, rips the real servers that it restores for. `source` and
-    `make_arguments` are another maker's, empty for lvskit's own.
+    addresses of fullnat, vips the virtual ones of enat, cip_src_vips those of enat with cip_src, rips the real servers that
+    it restores for. `source` and `make_arguments` are another maker's, empty for lvskit's own.
     """
 
     name: str

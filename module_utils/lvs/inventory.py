@@ -199,19 +199,20 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
 
 def _mode(reader: Reader) -> Any:
     name = reader.get("mode", choice("MODE-UNKNOWN", modes.NAMES))
-    client_address = reader.get("client_address", choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES), "none")
-    if name is None or client_address is None:
+    form: dict[str, Any] = {
+        "client_address": reader.get("client_address", choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES), "none"),
+        "cip_src": reader.get("cip_src", flag, False),
+    }
+    if name is None:
         return None
-    try:
-        return modes.row(name, client_address)
-    except KeyError:
-        at = reader.raw["client_address"]
-        ways = {row.name for row in modes.TABLE if row.client_address == client_address}
-        others = " and ".join(sorted(ways))
-        reader.fault(
-            "KEY-MODE", f"client_address: {client_address} is for {others} only. Leave it out with {name}.", at
-        )
-        return None
+    refused = False
+    for key, value in form.items():
+        users = dict.fromkeys(row.name for row in modes.TABLE if getattr(row, key) == value)
+        if name not in users:
+            said, others = str(value).lower(), " and ".join(users)
+            reader.fault("KEY-MODE", f"{key}: {said} is for {others} only. Leave it out with {name}.", reader.raw[key])
+            refused = True
+    return None if refused else modes.row(name, **form)
 
 
 def _health_check(reader: Reader, report: Any) -> None:

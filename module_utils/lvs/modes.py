@@ -28,7 +28,7 @@ class Leg:
     source: Address
     destination: Address
     encapsulated: bool = False  # inside another IPv4 header, DIP -> RIP, protocol 4 (RFC 2003)
-    option: Address | None = None  # carried in a TCP option
+    option: Address | None = None  # what a TCP option carries besides
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ class Mode:
     promise: str  # the mode in one sentence, for messages and the documentation
     client_address: str = "none"  # how the application learns CIP where the packet's source is not it
     local_real_server: bool = False  # the director may be one of its own real servers
-    sender: str | None = None  # lvskit's own kernel module on the director, which sends the client's address
+    sender: str | None = None  # lvskit's own kernel module on the director: sends the option, takes out forged ones
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
-    every_packet: bool = False  # each packet has the client's address, not only those that open a connection
+    every_packet: bool = False  # each packet has the option, not only those that open a connection
 
     @property
     def source_nat(self) -> bool:
         """Whether the director sends requests from a local address."""
         return self.request.source is Address.LOCAL
+
+    @property
+    def cip_src(self) -> bool:
+        """Whether requests keep the client as their source and carry the virtual end in the option."""
+        return self.request.option is Address.VIRTUAL
 
     @property
     def client_in_packets(self) -> bool:
@@ -80,6 +85,8 @@ class Mode:
 _BOTH = frozenset({"tcp", "udp"})
 _TCP = frozenset({"tcp"})
 _FULLNAT_REPLY = Leg(Address.REAL, Address.LOCAL)
+_ENAT_VIP_SOURCE = Leg(Address.VIRTUAL, Address.REAL, option=Address.CLIENT)
+_ENAT_CIP_SOURCE = Leg(Address.CLIENT, Address.REAL, option=Address.VIRTUAL)
 
 
 def _fullnat(client_address: str, title: str, seen: Address, promise: str, receiver: str | None = None) -> Mode:
@@ -104,6 +111,30 @@ def _fullnat(client_address: str, title: str, seen: Address, promise: str, recei
         client_address=client_address,
         sender="lvskit_toa" if receiver else None,
         receiver=receiver,
+    )
+
+
+def _enat(request: Leg, title: str, promise: str) -> Mode:
+    return Mode(
+        name="enat",
+        title=title,
+        ipvs_method="masq",
+        request=request,
+        reply=Leg(Address.VIRTUAL, Address.CLIENT),
+        seen=Address.CLIENT,
+        reply_through_director=False,
+        shared_segment=False,
+        director_is_gateway=False,
+        port_mapping=True,
+        protocols=_TCP,
+        vip_device=None,
+        overhead=8,
+        director_modules=(),
+        real_server_modules=(),
+        promise=promise,
+        sender="lvskit_enat",
+        receiver="lvskit_ctk",
+        every_packet=True,
     )
 
 
@@ -160,26 +191,15 @@ TABLE: tuple[Mode, ...] = (
         "fullnat rewrites both addresses; the client's is put back in front of the real server's stack",
         "lvskit_restore",
     ),
-    Mode(
-        name="enat",
-        title="Enhanced NAT (triangle mode)",
-        ipvs_method="masq",
-        request=Leg(Address.VIRTUAL, Address.REAL, option=Address.CLIENT),
-        reply=Leg(Address.VIRTUAL, Address.CLIENT),
-        seen=Address.CLIENT,
-        reply_through_director=False,
-        shared_segment=False,
-        director_is_gateway=False,
-        port_mapping=True,
-        protocols=_TCP,
-        vip_device=None,
-        overhead=8,
-        director_modules=(),
-        real_server_modules=(),
-        promise="enat sends VIP -> RIP with the client's address in a TCP option; the real server replies from the VIP",
-        sender="lvskit_enat",
-        receiver="lvskit_ctk",
-        every_packet=True,
+    _enat(
+        _ENAT_VIP_SOURCE,
+        "Enhanced NAT (triangle mode)",
+        "enat sends VIP -> RIP with the client's address in a TCP option; the real server replies from the VIP",
+    ),
+    _enat(
+        _ENAT_CIP_SOURCE,
+        "Enhanced NAT (triangle mode), client as source",
+        "enat with cip_src sends CIP -> RIP with the VIP in a TCP option; the real server replies from the VIP",
     ),
     Mode(
         name="tun",
@@ -203,12 +223,16 @@ TABLE: tuple[Mode, ...] = (
 
 NAMES: tuple[str, ...] = tuple(dict.fromkeys(row.name for row in TABLE))
 CLIENT_ADDRESSES: tuple[str, ...] = tuple(dict.fromkeys(row.client_address for row in TABLE))
-_ROWS = {(row.name, row.client_address): row for row in TABLE}
+_ROWS = {(row.name, row.client_address, row.cip_src): row for row in TABLE}
 
 
-def row(name: str, client_address: str = "none") -> Mode:
-    """The table's row for a mode, and for fullnat for the way its client address travels. KeyError when there is none."""
-    return _ROWS[name, client_address]
+def row(name: str, client_address: str = "none", cip_src: bool = False) -> Mode:
+    """The table's row for a mode; of fullnat's that for the way its client address travels, of enat's that for its source.
+
+    `cip_src` is no column of the table: it is read off the request, so the two cannot disagree. KeyError when there is no
+    such row.
+    """
+    return _ROWS[name, client_address, cip_src]
 
 
 def alternatives(*, port_mapping: bool, shared_segment: bool, protocol: str) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def compare(
     unexplained = list(frames)
     for hop in walks[server].hops:
         packet = bind(hop.packet, ends)
-        difference, explained = _hop(hop, packet, frames, vantages)
+        difference, explained = _hop(hop, packet, frames, vantages, service.mode.every_packet)
         unexplained = [frame for frame in unexplained if frame not in explained]
         if difference:
             connection.differences.append(difference)
@@ -126,7 +126,7 @@ def compare(
 
 
 def _hop(
-    hop: Hop, packet: Packet, frames: Sequence[Frame], vantages: Mapping[str, Vantage]
+    hop: Hop, packet: Packet, frames: Sequence[Frame], vantages: Mapping[str, Vantage], every_packet: bool
 ) -> tuple[str | None, list[Frame]]:
     """What differs at this hop, if anything, and the frames that the hop explains."""
     explained: list[Frame] = []
@@ -140,7 +140,7 @@ def _hop(
         where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
         if not same:
             return f"{where}: {packet} was not seen {place}", explained
-        wrong = next((frame for frame in same if not _option_fits(frame, packet)), None)
+        wrong = next((frame for frame in same if not _option_fits(frame, packet, every_packet)), None)
         if wrong:
             return f"{where}: {wrong.packet} seen {place}, expected {packet}", explained + same
         sender, receiver = _mac(hop.sender, vantage, vantages), _mac(hop.receiver, vantage, vantages)
@@ -153,9 +153,9 @@ def _hop(
     return None, explained
 
 
-def _option_fits(frame: Frame, packet: Packet) -> bool:
-    """Only the packets that open a connection have to carry a client's address in an option; none may carry another."""
-    if frame.mark is not None or packet.option is None:
+def _option_fits(frame: Frame, packet: Packet, every_packet: bool) -> bool:
+    """The packets that open a connection have to carry the option, with `every_packet` all of them; none may carry another."""
+    if every_packet or frame.mark is not None or packet.option is None:
         return frame.packet.option == packet.option
     return frame.packet.option in (None, packet.option)
 

@@ -21,6 +21,7 @@ from .host_plan import (
     VirtualAddress,
     VirtualService,
 )
+from .modes import Address
 from .topology import Host, Interface, RealServer, Service, Topology
 
 ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show proto 76`)
@@ -31,6 +32,8 @@ _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
 _CONNTRACK_DEFAULT = 262144  # entries that the kernel has room for by itself on a host with some memory
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
+# The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
+_PARAMETERS = {Address.LOCAL: "lips", Address.VIRTUAL: "vips", Address.CLIENT: "cip_src_vips"}
 
 
 @dataclass
@@ -119,11 +122,9 @@ class _Builder:
     def act_on(self, module: str | None, service: Service) -> None:
         """The host needs one of lvskit's own modules, for the addresses by which it knows the service's packets."""
         if module:
-            known_by = self.built_modules.setdefault(module, {})
-            if service.mode.source_nat:
-                known_by.setdefault("lips", set()).update(service.local_addresses)
-            else:
-                known_by.setdefault("vips", set()).add(service.vip)
+            addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
+            parameter = _PARAMETERS[service.mode.request.source]
+            self.built_modules.setdefault(module, {}).setdefault(parameter, set()).update(addresses)
 
     def receive(self, service: Service, server: RealServer) -> None:
         """The host is where the client's address, which the director has sent, is made known for `server`."""

@@ -28,7 +28,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Packet:
-    """`outer` is the source and destination of an enclosing IPv4 header, `option` an address in a TCP option."""
+    """`outer` is the source and destination of an enclosing IPv4 header, `option` the endpoint in a TCP option."""
 
     protocol: str
     source: Endpoint
@@ -39,7 +39,7 @@ class Packet:
     def __str__(self) -> str:
         inner = f"{self.source} > {self.destination}"
         if self.option:
-            inner += f" [client {self.option}]"
+            inner += f" [option {self.option}]"
         return f"{self.outer[0]} > {self.outer[1]} ({inner})" if self.outer else inner
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils.lvs.observation import Frame, Vantage
 from ansible.module_utils.lvs.walk import Endpoint, Packet
 
-CLIENT_ADDRESS_OPTION = 254  # TCP option kind, length 8: port and address in network byte order
+ADDRESS_OPTION = 254  # TCP option kind, length 8: port and address in network byte order
 
 
 def vantage(report: Mapping[str, Any]) -> Vantage:
@@ -53,7 +53,7 @@ def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
         ip = ip.payload
     transport = ip.payload if ip is not None else None
     if isinstance(transport, TCP):
-        protocol, option = "tcp", _client_address(transport.options)
+        protocol, option = "tcp", _endpoint(transport.options)
         mark: int | bytes | None = transport.seq if transport.flags.S and not transport.flags.A else None
     elif isinstance(transport, UDP):
         protocol, option = "udp", None
@@ -65,8 +65,8 @@ def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
     return frame.src, frame.dst, Packet(protocol, source, destination, outer, option), mark
 
 
-def _client_address(options: Any) -> Endpoint | None:
+def _endpoint(options: Any) -> Endpoint | None:
     for kind, value in options or ():
-        if kind == CLIENT_ADDRESS_OPTION and isinstance(value, bytes) and len(value) == 6:
+        if kind == ADDRESS_OPTION and isinstance(value, bytes) and len(value) == 6:
             return Endpoint(IPv4Address(value[2:]), int.from_bytes(value[:2], "big"))
     return None

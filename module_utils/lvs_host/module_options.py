@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from .resource import CommandRunner, HostError, Resource, statements
 
 ROOT = "/sys/module"
+OWN = "lvskit_"  # modules whose parameters are lists of addresses that may be written at any time
 
 
 def parse(text: str) -> dict[str, str]:
@@ -54,18 +55,28 @@ class ModuleOptions(Resource):
         return [f"{key} = {value}" for key, value in self.values.items()]
 
     def additions(self) -> list[str]:
-        return [
-            f"{key} = {value}" for key, value in self.values.items() if key in self.live and self.live[key] != value
-        ]
+        """Addresses are added to those that a module of lvskit's own acts on already: packets for them may still come."""
+        return [f"{key} = {value}" for key in self.values if (value := self.widened(key)) != self.live.get(key, value)]
+
+    def widened(self, key: str) -> str:
+        wanted, live = self.values[key], self.live.get(key)
+        if not live or not key.startswith(OWN):
+            return wanted
+        return _joined(wanted, live) if _lacks(live, wanted) else live
 
     def removals(self) -> list[str]:
         """A module whose services are gone stays loaded, without an address to act on."""
-        return [f"{key} = " for key, value in self.live.items() if value and key not in self.values]
+        kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and key.startswith(OWN)}
+        return [f"{key} = {value}" for key, value in kept.items() if _lacks(value, self.live[key] or "")]
 
     def stale(self) -> list[str]:
-        recorded = parse(self.recorded)
-        gone = [key for key, value in self.live.items() if value and key not in self.values and key in recorded]
-        return [f"options {key.split('/')[0]} {key.split('/')[2]}={recorded[key]}" for key in gone]
+        lines = []
+        for key, value in parse(self.recorded).items():
+            wanted = self.values.get(key, "")
+            if self.live.get(key) and key.startswith(OWN) and _lacks(wanted, value):
+                module, _, name = key.split("/")
+                lines.append(f"options {module} {name}={_joined(wanted, value)}")
+        return lines
 
     def batch(self, commands: Sequence[str]) -> None:
         for command in commands:
@@ -80,6 +91,15 @@ class ModuleOptions(Resource):
                     f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}. If the module takes it at its "
                     f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
                 ) from error
+
+
+def _lacks(have: str, wanted: str) -> bool:
+    """Whether an address of `wanted` is not among those of `have`."""
+    return not set(filter(None, wanted.split(","))) <= set(have.split(","))
+
+
+def _joined(first: str, second: str) -> str:
+    return ",".join(dict.fromkeys(filter(None, [*first.split(","), *second.split(",")])))
 
 
 def _hidden(key: str) -> bool:

@@ -7,6 +7,7 @@ names the commands that lead from one to the other; nothing changes before `add`
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Optional
 
@@ -18,8 +19,8 @@ class HostError(Exception):
     """Something on the host prevents its plan; the message says what, and the remedy."""
 
 
-class Resource:
-    """One kind of state. Subclasses set `title` and `path`, and implement what is not implemented here."""
+class Resource(ABC):
+    """One kind of state. Subclasses set `title` and `path`."""
 
     title = ""
     path = ""
@@ -29,21 +30,21 @@ class Resource:
         self.recorded = recorded
         self.run = run
 
+    @abstractmethod
     def prepare(self) -> None:
         """Reads the live state; raises HostError where the plan cannot be had. Changes nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def additions(self) -> list[str]:
         """What has to be added or altered, as commands a person would type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def removals(self) -> list[str]:
         """What lvskit once added and the plan no longer has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def before(self) -> list[str]:
         """The part of the live state that concerns the plan, as lines of the file of record."""
-        raise NotImplementedError
 
     def after(self) -> list[str]:
         """The same part once the plan is carried out."""
@@ -77,9 +78,9 @@ class Resource:
     def close(self) -> None:
         self.batch(self.closing())
 
+    @abstractmethod
     def batch(self, commands: Sequence[str]) -> None:
         """Runs what `additions` or `removals` named; raises HostError when the kernel refuses one."""
-        raise NotImplementedError
 
     def output(self, argv: Sequence[str], stdin: str | None = None) -> str:
         """The standard output of a command; HostError with its words when it fails."""

@@ -28,6 +28,9 @@ class Fake(Resource):
         if recorded:
             Path(self.path).write_text(recorded)
 
+    def prepare(self):
+        pass
+
     def before(self):
         return self.recorded.splitlines()
 

@@ -60,6 +60,23 @@ def test_a_module_without_services_gets_no_address_to_act_on(live):
     assert options("", WANTED).removals() == []
 
 
+def test_addresses_that_are_no_longer_planned_stay_until_they_are_removed(live):
+    """While a director still sends from an address, its packets have to be believed, also after a reboot."""
+    before = WANTED.replace("201", "209")
+    live.write_text("10.20.1.200,10.20.1.209\n")
+    made = options(WANTED, before)
+    made.add()
+    both = "10.20.1.200,10.20.1.201,10.20.1.209"
+    assert live.read_text() == f"{both}\n"
+    recorded = made.record(keep_stale=True)
+    assert module_options.parse(recorded) == {KEY: both}
+    last = options(WANTED, recorded)
+    assert last.additions() == []
+    last.remove()
+    assert live.read_text() == "10.20.1.200,10.20.1.201\n"
+    assert last.record(keep_stale=False) == WANTED
+
+
 def test_a_value_that_the_kernel_refuses_is_named(live):
     made = options(WANTED)
     live.unlink()

@@ -58,7 +58,17 @@ class Scene:
         return self.compared().differences
 
 
-@pytest.fixture(params=[("dr", {}), ("nat", {}), ("fullnat", {}), ("fullnat", {"client_address": "toa"})], ids=str)
+SCENES = [
+    ("dr", {}),
+    ("nat", {}),
+    ("fullnat", {}),
+    ("fullnat", {"client_address": "toa"}),
+    ("enat", {}),
+    ("enat-cip-src", {}),
+]
+
+
+@pytest.fixture(params=SCENES, ids=str)
 def scene(request, environment):
     name, service = request.param
     return Scene(environment, name, **service)
@@ -171,7 +181,7 @@ def with_option(scene, option, **changes):
 
 
 def test_an_opening_packet_without_the_option_is_named(toa):
-    assert any("expected 10.20.1.200:61234 > 10.20.2.13:8080 [client" in text for text in with_option(toa, None))
+    assert any("expected 10.20.1.200:61234 > 10.20.2.13:8080 [option" in text for text in with_option(toa, None))
 
 
 def test_a_later_packet_needs_no_option(toa):
@@ -180,7 +190,23 @@ def test_a_later_packet_needs_no_option(toa):
     assert toa.differences() == []
 
 
+@pytest.mark.parametrize("name", ["enat", "enat-cip-src"])
+def test_in_enat_every_packet_needs_the_option(environment, name):
+    scene = Scene(environment, name)
+    later = [replace(f, mark=None) for f in scene.frames if f.packet.option]
+    scene.frames += later
+    assert scene.differences() == []
+    scene.frames.append(replace(later[0], packet=replace(later[0].packet, option=None)))
+    assert f"expected {later[0].packet}" in scene.differences()[0]
+
+
+def test_an_option_that_names_another_virtual_end_is_named(environment):
+    scene = Scene(environment, "enat-cip-src")
+    other = Endpoint(scene.service.vip, 443)
+    assert "[option 203.0.113.85:443] seen leaving lb1" in with_option(scene, other)[0]
+
+
 def test_a_forged_option_is_named(toa):
     forged = Endpoint(IPv4Address("192.0.2.66"), 6666)
-    assert any("[client 192.0.2.66:6666]" in text for text in with_option(toa, forged))
-    assert any("[client 192.0.2.66:6666]" in text for text in with_option(toa, forged, mark=None))
+    assert any("[option 192.0.2.66:6666]" in text for text in with_option(toa, forged))
+    assert any("[option 192.0.2.66:6666]" in text for text in with_option(toa, forged, mark=None))

@@ -95,6 +95,7 @@ def test_director_holds_each_vip_on_the_interface_of_its_network(environment):
         "203.0.113.82": "eth1.20",
         "203.0.113.83": "eth1.20",
         "203.0.113.84": "eth1.20",
+        "203.0.113.85": "eth1.20",
         "10.20.1.200": "eth1.30",  # a local address, which replies come to
     }
 
@@ -115,7 +116,7 @@ def test_a_routed_vip_lies_on_lo(environment):
 
 def test_every_service_has_its_row_in_the_directors_table(environment):
     methods = {service.name: service.destinations[0].method for service in of(environment, "lb1").services}
-    assert methods == {"dr": "-g", "nat": "-m", "tun": "-i", "fullnat": "-m", "enat": "-m"}
+    assert methods == {"dr": "-g", "nat": "-m", "tun": "-i", "fullnat": "-m", "enat": "-m", "enat-cip-src": "-m"}
 
 
 def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environment):
@@ -124,6 +125,42 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
     assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
     assert [(m.name, m.parameters) for m in host.built_modules] == [("lvskit_ctk", {"vips": "203.0.113.84"})]
     assert "203.0.113.84" not in [vip.address for vip in host.addresses]
+
+
+def test_an_enat_real_server_with_cip_src_is_guarded_too(environment):
+    host = of(environment, "rs2")
+    assert [(g.address, g.port) for g in host.guards] == [("10.20.1.12", 8082)]
+    assert [(m.name, m.parameters) for m in host.built_modules] == [("lvskit_ctk", {"cip_src_vips": "203.0.113.85"})]
+
+
+def test_both_forms_of_enat_on_one_host_are_parameters_of_one_module(environment):
+    servers = [{"host": "rs2", "port": 8081}]
+    services = [
+        {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "real_servers": servers},
+        {"name": "s", "vip": "203.0.113.85", "port": 80, "mode": "enat", "cip_src": True, "real_servers": servers},
+        {"name": "t", "vip": "203.0.113.86", "port": 80, "mode": "enat", "cip_src": False, "real_servers": servers},
+    ]
+    built = {name: of(environment, name, {"services": services}).built_modules for name in ("lb1", "rs2")}
+    addresses = {"vips": "203.0.113.84,203.0.113.86", "cip_src_vips": "203.0.113.85"}
+    assert {name: [(m.name, m.parameters) for m in modules] for name, modules in built.items()} == {
+        "lb1": [("lvskit_enat", addresses)],
+        "rs2": [("lvskit_ctk", addresses)],
+    }
+
+
+@pytest.mark.parametrize("cip_src", [False, True])
+def test_an_enat_real_server_accepts_clients_from_the_directors_side(environment, cip_src):
+    """The director is on eth1 and the way to clients is eth2: a strict reverse path filter would drop each request."""
+    interfaces = {
+        "eth1": {"network": "app", "address": "10.20.1.12"},
+        "eth2": {"network": "farm", "address": "10.20.2.12", "default_route": True},
+    }
+    service = {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "cip_src": cip_src}
+    changes = {
+        "hosts": {**BASE["hosts"], "rs2": {"lvs_interfaces": interfaces}},
+        "services": [{**service, "real_servers": [{"host": "rs2", "port": 8081}]}],
+    }
+    assert settings(of(environment, "rs2", changes)) == {"net/ipv4/conf/eth1/rp_filter": 2}
 
 
 def test_a_host_in_no_service_has_an_empty_plan(environment):

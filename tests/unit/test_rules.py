@@ -1,10 +1,11 @@
 """Each broken inventory of `broken/` gives the message beside it, and nothing else that stops a run."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.lvs import rules
+from ansible.module_utils.lvs import modes, rules
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yml"))
 
@@ -37,6 +38,36 @@ def test_every_rule_has_a_broken_inventory():
     for rule in rules.CATALOGUE:
         head, _, tail = rule.id.rpartition("}")
         assert any(name.endswith(tail) if head else name == rule.id for name in refused), rule.id
+
+
+SETTINGS = list(product(modes.NAMES, modes.CLIENT_ADDRESSES, (False, True)))
+
+
+@pytest.mark.parametrize(("mode", "client_address", "cip_src"), SETTINGS)
+def test_a_mode_with_its_settings_is_a_row_of_the_table_or_refused(environment, mode, client_address, cip_src):
+    service = {"name": "s", "vip": "203.0.113.80", "port": 80, "mode": mode, "real_servers": [{"host": "rs1"}]}
+    env = environment({"services": [{**service, "client_address": client_address, "cip_src": cip_src}]})
+    if any((row.name, row.client_address, row.cip_src) == (mode, client_address, cip_src) for row in modes.TABLE):
+        assert env.service("s").mode is modes.row(mode, client_address, cip_src)
+    else:
+        assert {fault.rule for fault in env.faults} == {"KEY-MODE"}
+
+
+def test_routers_between_director_and_real_server_are_warned_of_and_do_not_stop_a_run(environment):
+    service = {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "cip_src": True}
+    found = environment({"services": [{**service, "real_servers": [{"group": "real_servers", "port": 8081}]}]})
+    assert [(v.rule, v.warning) for v in found.violations] == [("ENAT-FOREIGN-SOURCE", True)]
+
+
+def test_a_fullnat_service_whose_director_takes_forged_options_out_may_be_beside_cip_src(environment):
+    services = [
+        {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "cip_src": True},
+        {"name": "f", "vip": "203.0.113.85", "port": 80, "mode": "fullnat", "client_address": "toa"},
+    ]
+    services[1]["local_addresses"] = ["10.20.1.200"]
+    servers = [[{"host": "rs1", "port": port}] for port in (8081, 8080)]
+    changes = [{**service, "real_servers": server} for service, server in zip(services, servers)]
+    assert environment({"services": changes}).messages == []
 
 
 def test_the_base_environment_is_in_order(environment):

@@ -69,7 +69,7 @@ def test_a_restored_address_is_not_yet_there_on_the_wire_to_the_real_server_that
         env.host("client1"),
     )
     arriving = [str(hop.packet) for hop in found.hops if hop.receiver.host == "rs3"]
-    assert arriving == ["10.20.1.200:lport > 10.20.2.13:8080 [client 198.51.100.10:cport]"]
+    assert arriving == ["10.20.1.200:lport > 10.20.2.13:8080 [option 198.51.100.10:cport]"]
     assert str(found.seen) == "198.51.100.10:cport"
 
 
@@ -88,7 +88,7 @@ def test_the_host_in_front_restores_and_turns_back(environment):
     server = env.service("restored").real_servers[0]
     found = walk(env.topology, env.service("restored"), env.host("lb1"), server, env.host("client1"))
     assert [str(hop) for hop in found.hops if "hv1" in (hop.sender.host, hop.receiver.host)] == [
-        "hv1 > rs3 on farm: 198.51.100.10:cport > 10.20.2.13:8080 [client 198.51.100.10:cport]",
+        "hv1 > rs3 on farm: 198.51.100.10:cport > 10.20.2.13:8080 [option 198.51.100.10:cport]",
         "rs3 > hv1 on farm: 10.20.2.13:8080 > 198.51.100.10:cport",
         "hv1 > lb1 on app: 10.20.2.13:8080 > 10.20.1.200:lport",
     ]
@@ -107,27 +107,39 @@ def test_fullnat_replaces_both_addresses_and_the_reply_goes_to_the_local_address
 
 def test_enat_sends_from_the_vip_with_the_client_in_an_option_and_the_reply_bypasses_the_director(environment):
     assert lines(environment, "enat")[2:] == [
-        "request lb1 > gateway 203.0.113.1 on edge: 203.0.113.84:80 > 10.20.2.13:8081 [client 198.51.100.10:cport]",
-        "request gateway 10.20.2.1 > rs3 on farm: 203.0.113.84:80 > 10.20.2.13:8081 [client 198.51.100.10:cport]",
+        "request lb1 > gateway 203.0.113.1 on edge: 203.0.113.84:80 > 10.20.2.13:8081 [option 198.51.100.10:cport]",
+        "request gateway 10.20.2.1 > rs3 on farm: 203.0.113.84:80 > 10.20.2.13:8081 [option 198.51.100.10:cport]",
         "reply rs3 > gateway 10.20.2.1 on farm: 203.0.113.84:80 > 198.51.100.10:cport",
         "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.84:80 > 198.51.100.10:cport",
     ]
 
 
-@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+def test_enat_with_cip_src_leaves_the_client_as_source_and_has_the_virtual_end_in_the_option(environment):
+    assert lines(environment, "enat-cip-src")[2:] == [
+        "request lb1 > rs2 on app: 198.51.100.10:cport > 10.20.1.12:8082 [option 203.0.113.85:80]",
+        "reply rs2 > gateway 10.20.1.1 on app: 203.0.113.85:80 > 198.51.100.10:cport",
+        "reply gateway 198.51.100.1 > client1 on clients: 203.0.113.85:80 > 198.51.100.10:cport",
+    ]
+    assert str(hops(environment, "enat-cip-src").seen) == CLIENT
+
+
+MODES = ["dr", "nat", "tun", "fullnat", "enat", "enat-cip-src"]
+
+
+@pytest.mark.parametrize("name", MODES)
 def test_the_reply_passes_the_director_exactly_where_the_mode_says_so(environment, name):
     replies = [hop for hop in hops(environment, name).hops if hop.leg == "reply"]
     through = any("lb1" in (hop.sender.host, hop.receiver.host) for hop in replies)
     assert through == environment().service(name).mode.reply_through_director
 
 
-@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+@pytest.mark.parametrize("name", MODES)
 def test_the_client_only_ever_sees_the_vip(environment, name):
     first, *_, last = hops(environment, name).hops
     assert (first.packet.source, first.packet.destination) == (last.packet.destination, last.packet.source)
 
 
-@pytest.mark.parametrize("name", ["dr", "nat", "tun", "fullnat", "enat"])
+@pytest.mark.parametrize("name", MODES)
 def test_hops_join_up(environment, name):
     """What arrives at a host leaves it again, until the real server and then the client."""
     path = hops(environment, name).hops

@@ -17,8 +17,8 @@ ServiceCheck = Callable[[Topology, Service], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A constraint. `id` may hold {mode}, the name of the service's mode, or {carrier}, that of what carries the
-    client's address. `reason` speaks of packets.
+    """A constraint. `id` may hold {mode}, the name of the service's mode, or {carrier}, that of what carries an
+    address in an option. `reason` speaks of packets.
     """
 
     id: str

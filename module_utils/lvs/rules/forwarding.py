@@ -224,14 +224,21 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
 
 @service_rule(
     "ENAT-VIP",
-    "a VIP that an enat service shares with a nat or fullnat service",
-    "The director's kernel module tells by the VIP which translated packets are enat's.",
+    "a VIP that an enat service shares with a nat or fullnat service, or with an enat service of another cip_src",
+    "The director's kernel module tells by the VIP which translated packets are enat's, and which end is their source.",
     when=lambda mode: mode.every_packet,
 )
 def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
     for other in topology.services:
-        masquerading = other.mode.ipvs_method == service.mode.ipvs_method and not other.mode.every_packet
-        if masquerading and other.vip == service.vip:
+        if other.mode is service.mode or other.mode.ipvs_method != service.mode.ipvs_method or other.vip != service.vip:
+            continue
+        if other.mode.every_packet:
+            yield (
+                f"service {other.name} has the same VIP and another cip_src. Give one of them another VIP, or both the "
+                "same cip_src.",
+                service.at("vip"),
+            )
+        else:
             yield (
                 f"service {other.name} ({other.mode.name}) has the same VIP. Give one of them another.",
                 service.at("vip"),
@@ -257,6 +264,49 @@ def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iter
                     "another port for one of them.",
                     mine.at,
                 )
+
+
+@service_rule(
+    "ENAT-FOREIGN-SOURCE",
+    "requests with the client as their source that routers see between director and real server",
+    "Routers that check sources (uRPF, source guard) know the client to be elsewhere, and drop what comes from the director's "
+    "network in its name.",
+    when=lambda mode: mode.cip_src,
+    warning=True,
+)
+def source_is_foreign_to_routers(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director in service.directors:
+        own = [(host, at) for other, host, at in pairs(service) if other is director]
+        routed = {host.name: at for host, at in own if not topology.shared(service, director, host)}
+        if routed:
+            names = listed(list(routed), "and")
+            yield (
+                f"director {director.name} shares no network with {names}, and routers on the way that check sources would "
+                f"drop clients' addresses that come from {director.name}. Have them let these pass, put the hosts into one "
+                "network, or leave cip_src out.",
+                next(iter(routed.values())),
+            )
+
+
+@service_rule(
+    "ENAT-FORGED-OPTION",
+    "a real server in an enat service with cip_src and in a fullnat service without a client address",
+    "The real server believes the option from any source, and nobody takes it out where a client of the fullnat service "
+    "forges it: replies to the local port that it came by would leave from the VIP, and the next client with that port "
+    "gets none.",
+    when=lambda mode: mode.cip_src,
+)
+def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterator[Finding]:
+    own = {server.host.name: server for server in service.real_servers}
+    for other in topology.services:
+        if not other.mode.source_nat or other.mode.sender or other.protocol != service.protocol:
+            continue
+        for name in dict.fromkeys(server.host.name for server in other.real_servers if server.host.name in own):
+            yield (
+                f"{name} is also in service {other.name} ({other.mode.name}), whose clients could forge the option. Give "
+                f"{other.name} a client_address, use other real servers for one of them, or leave cip_src out.",
+                own[name].at,
+            )
 
 
 @service_rule(
@@ -331,15 +381,14 @@ def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "{carrier}-TCP",
-    "a client address in a TCP option for a UDP service",
+    "an address in a TCP option for a UDP service",
     "A UDP datagram has no options to carry it.",
     when=lambda mode: mode.request.option is not None,
 )
 def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
     if service.protocol not in service.mode.protocols:
         yield (
-            f"{service.protocol} has no options to carry the client's address. Use tcp, or {others(service)}"
-            " without a client_address.",
+            f"{service.protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
             service.at("protocol"),
         )
 

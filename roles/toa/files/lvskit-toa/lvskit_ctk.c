@@ -3,6 +3,7 @@
  * For a real server in ENAT (triangle mode), the half that is called ctk:
  *
  *	arriving	VIP:vport -> RIP:rport, CIP:cport in an option	becomes	CIP:cport -> RIP:rport
+ *	or		CIP:cport -> RIP:rport, VIP:vport in an option	stays as it is
  *	leaving		RIP:rport -> CIP:cport				becomes	VIP:vport -> CIP:cport
  *
  * Every arriving packet carries the option and explains itself. The table only remembers by which virtual service a client
@@ -24,7 +25,11 @@
 
 static struct address_set __rcu *vips;
 module_param_cb(vips, &address_set_ops, &vips, 0644);
-MODULE_PARM_DESC(vips, "virtual addresses: an option from any other source is not believed");
+MODULE_PARM_DESC(vips, "virtual addresses: an option from one of them names the client");
+
+static struct address_set __rcu *cip_src_vips;
+module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
+MODULE_PARM_DESC(cip_src_vips, "virtual addresses that an option from any other source may name");
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -122,40 +127,50 @@ static struct session *session_of(const struct ends *ends, const struct endpoint
 
 static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	struct endpoint client, virtual;
+	const struct endpoint *client, *virtual;
+	struct endpoint source, option;
 	struct session *session;
 	struct tcphdr *tcp = tcp_header(skb);
+	bool from_vip, explained;
 	struct ends ends;
 
 	if (!tcp)
 		return NF_ACCEPT;
-	if (!address_set_has(rcu_dereference(vips), ip_hdr(skb)->saddr)) {
-		if (tcp->syn && option_endpoint(tcp, kind, &client))
-			COUNT(UNTRUSTED);
-		return NF_ACCEPT;
-	}
-	if (!option_endpoint(tcp, kind, &client)) {
+	source.address = ip_hdr(skb)->saddr;
+	source.port = tcp->source;
+	from_vip = address_set_has(rcu_dereference(vips), source.address);
+	explained = option_endpoint(tcp, kind, &option);
+	if (from_vip && !explained) {
 		COUNT(NO_OPTION);
 		return NF_DROP; /* the stack would answer the VIP, which is nobody it knows */
 	}
-	virtual.address = ip_hdr(skb)->saddr;
-	virtual.port = tcp->source;
+	if (!explained)
+		return NF_ACCEPT;
+	if (!from_vip && !address_set_has(rcu_dereference(cip_src_vips), option.address)) {
+		if (tcp->syn)
+			COUNT(UNTRUSTED);
+		return NF_ACCEPT;
+	}
+	client = from_vip ? &option : &source;
+	virtual = from_vip ? &source : &option;
 	ends = (struct ends){
-		.peer = client.address,
+		.peer = client->address,
 		.real = ip_hdr(skb)->daddr,
-		.peer_port = client.port,
+		.peer_port = client->port,
 		.real_port = tcp->dest,
 	};
-	session = session_of(&ends, &virtual, tcp);
+	session = session_of(&ends, virtual, tcp);
 	if (!session)
 		return NF_DROP;
-	tcp = tcp_header_writable(skb);
-	if (!tcp) {
-		COUNT(NO_MEMORY);
-		return NF_DROP;
+	if (from_vip) {
+		tcp = tcp_header_writable(skb);
+		if (!tcp) {
+			COUNT(NO_MEMORY);
+			return NF_DROP;
+		}
+		translate(skb, tcp, &ip_hdr(skb)->saddr, client->address, &tcp->source, client->port);
 	}
 	touch(session, tcp);
-	translate(skb, tcp, &ip_hdr(skb)->saddr, client.address, &tcp->source, client.port);
 	return NF_ACCEPT;
 }
 
@@ -269,6 +284,7 @@ static void __exit lvskit_ctk_exit(void)
 	cancel_delayed_work_sync(&sweeper);
 	rhashtable_free_and_destroy(&sessions, free_session, NULL);
 	kfree(rcu_dereference_protected(vips, true));
+	kfree(rcu_dereference_protected(cip_src_vips, true));
 }
 
 module_init(lvskit_ctk_init);

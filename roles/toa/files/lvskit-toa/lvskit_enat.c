@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For a director in ENAT (triangle mode): what IPVS has addressed to a real server leaves as VIP:vport -> RIP:rport, with
- * CIP:cport in a TCP option.
+ * For a director in ENAT (triangle mode): what IPVS has addressed to a real server leaves as
+ *
+ *	VIP:vport -> RIP:rport, with CIP:cport in a TCP option, or
+ *	CIP:cport -> RIP:rport, with VIP:vport in it, for services whose network lets foreign sources pass.
  *
  * Every packet carries the option, so each one explains itself: there is no table here, no port is taken, and clients that
  * use the same source port cannot meet. Where IPVS sends the packet, and for which virtual service, its own connection tells.
@@ -17,7 +19,11 @@
 
 static struct address_set __rcu *vips;
 module_param_cb(vips, &address_set_ops, &vips, 0644);
-MODULE_PARM_DESC(vips, "virtual addresses whose services are forwarded so");
+MODULE_PARM_DESC(vips, "virtual addresses whose services are forwarded with the VIP as their source");
+
+static struct address_set __rcu *cip_src_vips;
+module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
+MODULE_PARM_DESC(cip_src_vips, "virtual addresses whose services are forwarded with the client as their source");
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -27,29 +33,40 @@ enum { FORWARDED, STRIPPED, SQUEEZED, NO_OPTION_SPACE, FRAGMENTED, NO_MEMORY, CO
 
 DEFINE_COUNTERS("forwarded", "stripped", "squeezed", "no_option_space", "fragmented", "no_memory")
 
-/* The virtual end of the connection to which IPVS has assigned this packet; false when it is no service of ours. */
-static bool virtual_end(struct net *net, const struct iphdr *ip, const struct tcphdr *tcp, struct endpoint *end)
+/* Which end of a connection is the source of its packets; the other one is in the option. */
+enum form { NOT_OURS, VIP_IS_SOURCE, CIP_IS_SOURCE };
+
+static enum form form_of_vip(__be32 vip)
+{
+	if (address_set_has(rcu_dereference(cip_src_vips), vip))
+		return CIP_IS_SOURCE;
+	return address_set_has(rcu_dereference(vips), vip) ? VIP_IS_SOURCE : NOT_OURS;
+}
+
+/* How the connection to which IPVS has assigned this packet is forwarded, and its virtual end. */
+static enum form form_of_packet(struct net *net, const struct iphdr *ip, const struct tcphdr *tcp, struct endpoint *virtual)
 {
 	union nf_inet_addr client = { .ip = ip->saddr }, real = { .ip = ip->daddr };
 	struct ip_vs_conn_param reply;
 	struct ip_vs_conn *connection;
-	bool ours;
+	enum form form = NOT_OURS;
 
 	ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &real, tcp->dest, &client, tcp->source, &reply);
 	connection = ip_vs_conn_out_get(&reply);
 	if (!connection)
-		return false;
-	end->address = connection->vaddr.ip;
-	end->port = connection->vport;
-	ours = IP_VS_FWD_METHOD(connection) == IP_VS_CONN_F_MASQ && address_set_has(rcu_dereference(vips), end->address);
+		return NOT_OURS;
+	virtual->address = connection->vaddr.ip;
+	virtual->port = connection->vport;
+	if (IP_VS_FWD_METHOD(connection) == IP_VS_CONN_F_MASQ)
+		form = form_of_vip(virtual->address);
 	__ip_vs_conn_put(connection);
-	return ours;
+	return form;
 }
 
-/* The client's address into the packet, whatever it takes; false when that is impossible. */
-static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *client)
+/* The end that is not the source into the packet, whatever it takes; false when that is impossible. */
+static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *other)
 {
-	int error = add_option(skb, tcp, kind, client);
+	int error = add_option(skb, tcp, kind, other);
 
 	if (error == -EMSGSIZE) {
 		/* A client that named no MSS, or was not told: its packet goes on in fragments. */
@@ -57,7 +74,7 @@ static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoi
 		csum_replace2(&ip_hdr(skb)->check, ip_hdr(skb)->frag_off, 0);
 		ip_hdr(skb)->frag_off = 0;
 		COUNT(FRAGMENTED);
-		error = add_option_beyond_mtu(skb, tcp, kind, client);
+		error = add_option_beyond_mtu(skb, tcp, kind, other);
 	}
 	if (error > 0)
 		COUNT(SQUEEZED);
@@ -72,12 +89,14 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 {
 	struct endpoint client, virtual;
 	struct tcphdr *tcp;
+	enum form form;
 	int stripped;
 
-	if (!skb->ipvs_property || !rcu_access_pointer(vips))
+	if (!skb->ipvs_property || !(rcu_access_pointer(vips) || rcu_access_pointer(cip_src_vips)))
 		return NF_ACCEPT;
 	tcp = tcp_header(skb);
-	if (!tcp || !virtual_end(state->net, ip_hdr(skb), tcp, &virtual))
+	form = tcp ? form_of_packet(state->net, ip_hdr(skb), tcp, &virtual) : NOT_OURS;
+	if (form == NOT_OURS)
 		return NF_ACCEPT;
 	tcp = tcp_header_writable(skb);
 	stripped = tcp && may_carry_address(tcp) ? strip_address_options(skb, tcp, kind) : 0;
@@ -90,8 +109,9 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	tcp = tcp_header(skb);
 	client.address = ip_hdr(skb)->saddr;
 	client.port = tcp->source;
-	translate(skb, tcp, &ip_hdr(skb)->saddr, virtual.address, &tcp->source, virtual.port);
-	if (!explain(skb, tcp, &client))
+	if (form == VIP_IS_SOURCE)
+		translate(skb, tcp, &ip_hdr(skb)->saddr, virtual.address, &tcp->source, virtual.port);
+	if (!explain(skb, tcp, form == VIP_IS_SOURCE ? &client : &virtual))
 		return NF_DROP;
 	COUNT(FORWARDED);
 	return NF_ACCEPT;
@@ -113,6 +133,7 @@ static void __exit lvskit_enat_exit(void)
 {
 	detach(&hook, 1);
 	kfree(rcu_dereference_protected(vips, true));
+	kfree(rcu_dereference_protected(cip_src_vips, true));
 }
 
 module_init(lvskit_enat_init);
