@@ -2,7 +2,7 @@
 """The demo application of the lab's real servers: it says who it is and whom it talks to.
 
     GET /                JSON: host, peer, local
-    GET /bytes/N         N octets
+    GET /bytes/N         N octets, no two neighbouring segments of which are alike (`octets`)
     GET /slow/SECONDS    the same JSON, after a while
     POST or PUT          the JSON, with length and sha256 of the body it read
     any UDP datagram     the JSON, from the address the datagram was sent to
@@ -23,7 +23,7 @@ import socket
 import struct
 import sys
 from asyncio import AbstractEventLoop, StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Tuple
@@ -38,6 +38,17 @@ Request = Tuple[str, str, str, Mapping[str, str]]  # method, path, version, head
 
 class BadRequest(Exception):
     """What the client sent is no HTTP request this server understands."""
+
+
+# A prime number of octets, so that it does not repeat with any size of segments.
+PATTERN = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(2048))[:65521]
+
+
+def octets(number: int) -> Iterator[bytes]:
+    """That many octets, in pieces; always the same ones, so that what arrives out of place is noticed."""
+    for _ in range(number // len(PATTERN)):
+        yield PATTERN
+    yield PATTERN[: number % len(PATTERN)]
 
 
 def endpoint(address: tuple[str, int]) -> str:
@@ -126,10 +137,10 @@ async def serve_request(reader: StreamReader, writer: StreamWriter, request: Req
     elif path.startswith("/bytes/"):
         left = int(path[len("/bytes/") :])
         respond(writer, "200 OK", left, "application/octet-stream", close)
-        while left > 0 and method == "GET":
-            writer.write(b"x" * min(left, CHUNK))
-            left -= CHUNK
-            await writer.drain()
+        if method == "GET":
+            for part in octets(left):
+                writer.write(part)
+                await writer.drain()
     else:
         status = "200 OK"
         if path.startswith("/slow/"):

@@ -16,22 +16,29 @@ from lab import environment
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
 
 
+# Markers for tests of services whose modes have something, by the name it has in the table of modes.
+BY_MODE = {
+    "sender": "services whose client's address a director sends",
+    "every_packet": "services whose every packet has an option",
+}
+
+
 def pytest_configure(config):
     for group in TOPOLOGY.groups:
         config.addinivalue_line("markers", f"{group}: concerns the hosts of this inventory group only")
-    config.addinivalue_line("markers", "sender: concerns services whose client's address a director sends")
+    for name, services in BY_MODE.items():
+        config.addinivalue_line("markers", f"{name}: concerns {services} only")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out, for each test marked with a group's name, the hosts that are not in it."""
+    """Leaves out, for each test marked with a group's name, the hosts that are not in it, and tests of absent modes."""
     kept, left_out = [], []
     for item in items:
         groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
-        if item.get_closest_marker("sender") and not any(service.mode.sender for service in TOPOLOGY.services):
-            left_out.append(item)
-            continue
         wanted = not groups or any(name in TOPOLOGY.groups[group] for group in groups)
+        for marker in filter(item.get_closest_marker, BY_MODE):
+            wanted = wanted and any(getattr(service.mode, marker) for service in TOPOLOGY.services)
         (kept if wanted else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept

@@ -1,0 +1,110 @@
+"""Modes in which every packet explains itself: what that is good for, and what happens without the module."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.every_packet
+
+# One client after the other connects from the port given, and keeps its connection. Both ask once; what the application says of
+# its peers is printed, and the same again once the file /tmp/go_on is there.
+CLIENTS = """
+import http.client, json, os, sys, time
+address, port, own_port, *clients = sys.argv[1:]
+connections = [http.client.HTTPConnection(address, int(port), 20, source_address=(own, int(own_port))) for own in clients]
+def ask():
+    for connection in connections:
+        connection.connect() if connection.sock is None else None
+        connection.request("GET", "/")
+    return [json.load(connection.getresponse())["peer"] for connection in connections]
+print(json.dumps(ask()), flush=True)
+until = time.monotonic() + 120
+while len(sys.argv) > 5 and not os.path.exists("/tmp/go_on") and time.monotonic() < until:
+    time.sleep(0.2)
+print(json.dumps(ask()), flush=True)
+"""
+
+
+@pytest.fixture
+def services(topology):
+    """Those that have one real server: there clients must meet."""
+    found = [s for s in topology.services if s.mode.every_packet and len(s.real_servers) == 1]
+    assert found
+    return found
+
+
+@pytest.fixture
+def second_client(host, topology, name):
+    """Another address of the client machine."""
+    interface = topology.hosts[name].interfaces[0]
+    address = interface.address + 50
+    assert address not in topology.owners
+    host.check_output(f"ip address add {address}/{interface.network.cidr.prefixlen} dev {interface.name}")
+    yield str(address)
+    host.check_output(f"ip address del {address}/{interface.network.cidr.prefixlen} dev {interface.name}")
+
+
+def start(host, service, own_port, *clients):
+    """Starts CLIENTS in the background; what it prints is in /tmp/clients."""
+    host.check_output("rm -f /tmp/go_on /tmp/clients")
+    host.run(f"cat > /tmp/clients.py <<'LVSKIT'\n{CLIENTS}\nLVSKIT")
+    words = f"{service.vip} {service.port} {own_port} {' '.join(clients)}"
+    host.check_output(f"nohup python3 /tmp/clients.py {words} > /tmp/clients 2>&1 & ")
+
+
+def said(host, lines):
+    """What has been printed, once it has that many lines."""
+    host.run(f"for i in $(seq 100); do [ $(wc -l < /tmp/clients) -ge {lines} ] && break; sleep 0.3; done")
+    text = host.file("/tmp/clients").content_string.splitlines()
+    assert len(text) == lines, text
+    return [json.loads(line) for line in text]
+
+
+@pytest.mark.clients
+def test_two_clients_with_the_same_source_port_do_not_meet(host, topology, name, services, second_client):
+    first = str(topology.hosts[name].interfaces[0].address)
+    for number, service in enumerate(services):
+        port = 18000 + number
+        start(host, service, port, first, second_client)
+        host.check_output("touch /tmp/go_on")
+        assert said(host, 2) == [[f"{first}:{port}", f"{second_client}:{port}"]] * 2, service
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("half", ["sender", "receiver"])
+def test_open_connections_go_on_when_a_module_is_loaded_again(
+    host, topology, name, other_host, services, half, second_client
+):
+    first = str(topology.hosts[name].interfaces[0].address)
+    for number, service in enumerate(services):
+        port = 18100 + number + 10 * (half == "sender")
+        place = other_host((service.directors if half == "sender" else [s.host for s in service.real_servers])[0].name)
+        module = getattr(service.mode, half)
+        start(host, service, port, first, second_client)
+        expected = [f"{first}:{port}", f"{second_client}:{port}"]
+        assert said(host, 1) == [expected]
+        place.check_output(f"rmmod {module} && modprobe {module}")
+        host.check_output("touch /tmp/go_on")
+        assert said(host, 2) == [expected] * 2, service
+
+
+@pytest.mark.clients
+def test_without_its_module_a_real_server_answers_nobody(host, topology, name, other_host, services):
+    """Not from its own address above all: the client would reset the connection."""
+    device = topology.hosts[name].interfaces[0].name
+    for service in services:
+        server = service.real_servers[0]
+        place = other_host(server.host.name)
+        real = topology.real_interface(service, service.directors[0], server.host).address
+        place.check_output(f"rmmod {service.mode.receiver}")
+        try:
+            host.check_output(
+                f"(timeout 12 tcpdump -n -i {device} -w /tmp/strays.pcap src host {real} >/dev/null 2>&1 &) ; sleep 2"
+            )
+            refused = host.run(f"curl -sS -m 5 http://{service.vip}:{service.port}/")
+            assert refused.rc != 0
+            strays = host.check_output("sleep 6; tcpdump -n -r /tmp/strays.pcap 2>/dev/null")
+            assert strays == "", service
+        finally:
+            place.check_output(f"modprobe {service.mode.receiver}")
+        host.check_output(f"curl -sSf -m 10 http://{service.vip}:{service.port}/")
