@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm lint bench-site clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm lint bench-site bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -25,6 +25,7 @@ help:
 	@echo "make test                lint, unit tests, and every scenario on virtual machines"
 	@echo "make test-unit | test-vm | lint"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
+	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time"
 	@echo "make clean               stop the lab and remove everything that make made"
 
 venv: $(VENV)/.complete
@@ -97,7 +98,11 @@ scenario-%: venv packages
 test: lint test-unit test-vm
 
 bench-site: venv
-	$(BIN)/python -m tests.bench_site
+	$(BIN)/python -m tests.bench.site
+
+bench-datapath: venv packages
+	LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench $(BIN)/python -m tests.bench.datapath
+	@LVSKIT_LAB=.lab/scenarios/bench $(BIN)/python -m lab down
 
 clean: lab-down
 	rm -rf $(VENV) .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
