@@ -15,9 +15,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
 from lab import environment, lifecycle, paths
 
+PROJECT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 INVENTORIES = [str(PROJECT / "inventory/lab"), str(HERE / "datapath")]
 BIN = Path(sys.executable).parent
