@@ -33,6 +33,6 @@ class ActionModule(ActionBase):
         topology, warnings = environment.read(task_vars, given["networks"], given["services"])
         for warning in warnings:
             self._display.warning(environment.described(warning))
-        result["services"] = [str(service) for service in topology.services]
+        result["services"] = [topology.summary(service) for service in topology.services]
         result["plans"] = {name: host.as_dict() for name, host in plan.plans(topology).items()}
         return result

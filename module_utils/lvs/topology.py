@@ -227,6 +227,14 @@ class Topology:
         ends = {(server.host.name, server.port) for server in service.real_servers}
         return len(set(service.local_addresses)) * SOURCE_PORTS * len(ends)
 
+    def summary(self, service: Service) -> str:
+        """The service in one line, with what it has room for."""
+        servers = len(service.real_servers)
+        line = f"{service}: {servers} real server{'s' if servers != 1 else ''}"
+        if service.mode.source_nat:
+            line += f", ports for {self.capacity(service)} connections at the same time"
+        return line
+
     def path_mtu(self, service: Service, director: Host, real_server: Host) -> int:
         """The smallest MTU, in bytes, of the networks that a forwarded request crosses."""
         real = self.real_interface(service, director, real_server)

@@ -69,3 +69,14 @@ def name(host):
 @pytest.fixture
 def host_plan(plan_of, name):
     return plan_of(name)
+
+
+@pytest.fixture
+def second_client(host, topology, name):
+    """Another address of the client machine."""
+    interface = topology.hosts[name].interfaces[0]
+    address = interface.address + 50
+    assert address not in topology.owners
+    host.check_output(f"ip address add {address}/{interface.network.cidr.prefixlen} dev {interface.name}")
+    yield str(address)
+    host.check_output(f"ip address del {address}/{interface.network.cidr.prefixlen} dev {interface.name}")

@@ -33,17 +33,6 @@ def services(topology):
     return found
 
 
-@pytest.fixture
-def second_client(host, topology, name):
-    """Another address of the client machine."""
-    interface = topology.hosts[name].interfaces[0]
-    address = interface.address + 50
-    assert address not in topology.owners
-    host.check_output(f"ip address add {address}/{interface.network.cidr.prefixlen} dev {interface.name}")
-    yield str(address)
-    host.check_output(f"ip address del {address}/{interface.network.cidr.prefixlen} dev {interface.name}")
-
-
 def start(host, service, own_port, *clients):
     """Starts CLIENTS in the background; what it prints is in /tmp/clients."""
     host.check_output("rm -f /tmp/go_on /tmp/clients")

@@ -12,6 +12,13 @@ RAW_CLIENT = Path(__file__).parent / "raw_client.py"
 FUZZ = Path(__file__).parent / "fuzz_option.c"
 OPTION = Path(__file__).parents[2] / "roles/toa/files/lvskit-toa/option.h"
 
+FLOOD = Path(__file__).parent / "flood.c"
+MANY = 100_000
+COUNTED = {
+    "lvskit_toa": "sent",
+    "lvskit_enat": "forwarded",
+}  # the counter of packets that were given the client's address
+
 FORGED = (
     "fe08029a06060606"  # 6.6.6.6:666, as a director would write it; where it writes the VIP, that with another port
 )
@@ -105,6 +112,23 @@ for flags, options, length in {packets}:
         host.run_test(f"python3 - <<'LVSKIT'\n{script}\nLVSKIT")
         (answer,) = ask(host, service, [{}])
         assert answer["peer"] == answer["sent"]
+
+
+@pytest.mark.clients
+def test_a_hundred_thousand_connections_at_once(host, other_host, topology, name, toa_services, second_client):
+    """Each from an address and port of its own. What is too much for an emulated processor is lost; what is counted came through."""
+    service = toa_services[0]
+    director = other_host(service.directors[0].name)
+    host.run(f"cat > /tmp/flood.c <<'LVSKIT'\n{FLOOD.read_text()}\nLVSKIT")
+    host.check_output("gcc -O2 -Wall -o /tmp/flood /tmp/flood.c")
+    before = counters(director, service)
+    own = topology.hosts[name].interfaces[0].address
+    host.check_output(f"/tmp/flood {service.vip} {service.port} {MANY} {own} {second_client}")
+    after = counters(director, service)
+    assert after[COUNTED[service.mode.sender]] - before[COUNTED[service.mode.sender]] > MANY / 2
+    assert after["no_memory"] == before["no_memory"]
+    (answer,) = ask(host, service, [{}])
+    assert answer["peer"] == answer["sent"]
 
 
 def test_no_kernel_has_complained(host, host_plan):
