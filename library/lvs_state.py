@@ -14,6 +14,7 @@ description:
   - Everything is read and checked first; a host that cannot have its plan is left as it was.
   - "Additions come in the order modules and their parameters, kernel settings, iptables rules, IPVS table, addresses and routes; removals in
     the reverse order. So a real server's ARP settings are in force before it has the VIP, and stay until it is gone."
+  - One run at a time changes a host; another one waits for it for a minute, and then gives up with nothing changed.
   - What lvskit put on the host is known by its files of record, each in the format of the tool that restores it at boot;
     only that is ever removed.
 options:
@@ -123,7 +124,9 @@ foreign:
   sample: ["-t 198.51.100.7:443"]
 """
 
+import fcntl
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lvs_host import module_options
@@ -134,6 +137,9 @@ from ansible.module_utils.lvs_host.network import Network
 from ansible.module_utils.lvs_host.resource import HostError
 from ansible.module_utils.lvs_host.sysctls import Sysctls
 from ansible.module_utils.lvs_host.unit import DIRECTORY, Unit
+
+LOCK = "/run/lvskit.lock"
+PATIENCE = 60  # seconds
 
 ARGUMENTS = {
     "modules": {"type": "str", "default": ""},
@@ -159,6 +165,7 @@ def main():
         return module.run_command(list(argv), data=stdin)
 
     done = []
+    held = lock(module)
     try:
         resources = wire(module, run)
         for resource in resources:
@@ -177,7 +184,27 @@ def main():
         module.fail_json(
             msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done
         )
+    finally:
+        held.close()
     module.exit_json(missing_programs=missing, **result)
+
+
+def lock(module):
+    """Keeps other runs from this host until the file that is returned is closed, or this process ends."""
+    file = open(LOCK, "a+")  # noqa: SIM115
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            if time.monotonic() > until:
+                module.fail_json(
+                    msg=f"another run has been changing this host for {PATIENCE} seconds (it holds {LOCK}: "
+                    f"see `fuser {LOCK}`). Nothing was changed. Wait for it to end, and run again.",
+                    commands=[],
+                )
+            time.sleep(1)
 
 
 def wire(module, run):

@@ -58,6 +58,22 @@ def run(lvs_state, resources, remove=True):
     return result
 
 
+class Module:
+    def fail_json(self, msg, **_):
+        raise HostError(msg)
+
+
+def test_one_run_at_a_time_changes_a_host(lvs_state, monkeypatch, tmp_path):
+    monkeypatch.setattr(lvs_state, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(lvs_state, "PATIENCE", 0)
+    monkeypatch.setattr(lvs_state.time, "sleep", lambda seconds: None)
+    first = lvs_state.lock(Module())
+    with pytest.raises(HostError, match="another run has been changing this host"):
+        lvs_state.lock(Module())
+    first.close()
+    lvs_state.lock(Module()).close()
+
+
 def text(resource):
     path = Path(resource.path)
     return path.read_text() if path.exists() else None
