@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm lint bench-site bench-datapath clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long lint bench-site bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -24,6 +24,7 @@ help:
 	@echo "make site | verify       provision the lab; prove it with packets"
 	@echo "make test                lint, unit tests, and every scenario on virtual machines"
 	@echo "make test-unit | test-vm | lint"
+	@echo "make test-long           the scenarios that take longer: faults of hosts, builds of kernel modules, other releases"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
 	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time"
 	@echo "make clean               stop the lab and remove everything that make made"
@@ -96,6 +97,10 @@ scenario-%: venv packages
 	@LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down
 
 test: lint test-unit test-vm
+
+# What takes longer: hosts that cannot have a changed plan, every way to build a kernel module, every release.
+test-long:
+	@$(MAKE) --no-print-directory test-vm SCENARIOS="builds releases faults"
 
 bench-site: venv
 	$(BIN)/python -m tests.bench.site
