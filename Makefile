@@ -85,8 +85,8 @@ test-unit: venv
 	$(BIN)/pytest
 
 # Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
-# fullnat builds the kernel modules for those behind it.
-SCENARIOS ?= fullnat dr slb_fnat nat enat tun
+# enat builds the kernel modules for those behind it.
+SCENARIOS ?= enat dr fullnat nat slb_fnat tun
 LANES     ?= 2
 test-vm: venv packages
 	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS))

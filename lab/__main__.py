@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("down", help="stop everything this lab started")
     stop.add_argument("--all", action="store_true", help="and the labs of scenarios, too")
     commands.add_parser("status", parents=[common], help="machines, addresses, and whether they answer")
+    again = commands.add_parser("reboot", parents=[common], help="shut machines down and boot them from their disks")
+    again.add_argument("hosts", nargs="+", metavar="HOST")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
     ssh.add_argument("host")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
@@ -54,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
         lab = spec.parse(environment.read([str(Path(given).absolute()) for given in options.inventory]))
         if options.command == "up":
             lifecycle.up(state, lab, options.fresh, progress)
+        elif options.command == "reboot":
+            lifecycle.reboot(state, lab, options.hosts, progress)
         elif options.command == "status":
             print(lifecycle.status(state, lab))
         else:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lab import identity, paths, programs, qemu, snapshot, switch
@@ -22,6 +22,7 @@ from lab.spec import PORTS, Host, Lab, port_of, tagged
 
 AGENT_SECONDS = 120  # for a restored machine's guest agent
 SSH_SECONDS = 120
+SHUTDOWN_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,37 @@ def _start(clone: qemu.Machine, frozen: Snapshot) -> None:
     snapshot.overlay(clone.disk, frozen.disk)
     qemu.start(clone)
     qemu.restore(clone, frozen.state)
+
+
+def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress) -> None:
+    """Shut machines down and boot them from their disks; returns when they have booted far enough to be asked.
+
+    Each gets a new QEMU. One that is only reset keeps the translations of all code that ever ran, and checks every write of
+    the new system against them, which takes minutes.
+    """
+    with paths.locked(state.folder / "lock", "another `python -m lab` is at work on this lab; wait for it to end"):
+        records = read_records(state)
+        hosts = [host for host in lab.hosts if host.name in names]
+        for name in names:
+            if name not in records or not running(state, name):
+                raise LabError(f"{name} does not run: `python -m lab status` lists the machines")
+
+        def again(host: Host) -> None:
+            frozen = snapshot.locate(host.release, host.memory)
+            clone = replace(machine(state, host, frozen, records[host.name].ssh_port), restore=False)
+            with qemu.agent(clone, AGENT_SECONDS) as agent:
+                agent.send({"execute": "guest-shutdown"})
+                until = time.monotonic() + SHUTDOWN_SECONDS
+                while running(state, host.name):
+                    if time.monotonic() > until:
+                        raise LabError(f"does not shut down within {SHUTDOWN_SECONDS} seconds")
+                    time.sleep(0.2)
+            qemu.start(clone)
+            with qemu.agent(clone, snapshot.BOOT_SECONDS):
+                pass
+
+        each(hosts, again, state)
+        progress(f"{', '.join(names)} booted")
 
 
 def each(hosts: Sequence[Host], action: Callable[[Host], None], state: State) -> None:

@@ -31,8 +31,10 @@ KERNEL_OPTIONS = (
     # Nor has it a use for a security module; without AppArmor alone the kernel would take SELinux, which has no policy here.
     "mitigations=off audit=0 security=none cryptomgr.notests"
 )
-# An emulated `rep stos` goes step by step, and at a second boot, on pages that had code on them, QEMU checks each step against
-# it. Without these features, and REP_GOOD (word 3, bit 16), the kernel clears and copies pages by plain instructions.
+# Translated code may take 256 MiB for each machine, besides its memory; QEMU would let it take 1 GiB.
+EMULATION = "tcg,thread=multi,tb-size=256"
+# An emulated `rep stos` goes step by step. Without these features, and REP_GOOD (word 3, bit 16), the kernel clears and copies
+# pages by plain instructions.
 EMULATED_PROCESSOR = "max,-erms,-fsrm"
 EMULATED_KERNEL_OPTIONS = " clearcpuid=112"
 
@@ -40,7 +42,7 @@ EMULATED_KERNEL_OPTIONS = " clearcpuid=112"
 def accelerator(cpuinfo: str, kvm_usable: bool) -> str:
     """KVM only where the processor has it: on others /dev/kvm may exist and still hang the guest."""
     flags = set(cpuinfo.split())
-    return "kvm" if kvm_usable and flags & {"vmx", "svm"} else "tcg,thread=multi"
+    return "kvm" if kvm_usable and flags & {"vmx", "svm"} else EMULATION
 
 
 def this_accelerator() -> str:

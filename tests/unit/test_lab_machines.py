@@ -45,8 +45,8 @@ def test_nothing_is_refused_when_every_program_is_there() -> None:
     [
         ("flags : fpu svm", True, "kvm"),
         ("flags : fpu vmx", True, "kvm"),
-        ("flags : fpu vmx", False, "tcg,thread=multi"),
-        ("flags : fpu svm_lock", True, "tcg,thread=multi"),
+        ("flags : fpu vmx", False, qemu.EMULATION),
+        ("flags : fpu svm_lock", True, qemu.EMULATION),
     ],
 )
 def test_kvm_needs_both_the_processor_and_the_device(cpuinfo: str, usable: bool, expected: str) -> None:
