@@ -15,7 +15,7 @@ OPTION = Path(__file__).parents[2] / "roles/toa/files/lvskit-toa/option.h"
 FLOOD = Path(__file__).parent / "flood.c"
 MANY = 100_000
 COUNTED = {
-    "lvskit_toa": "sent",
+    "lvskit_toa": "added_to_syn",
     "lvskit_enat": "forwarded",
 }  # the counter of packets that were given the client's address
 
