@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long lint bench-site bench-datapath clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long lint image bench-site bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -85,7 +85,6 @@ test-unit: venv
 	$(BIN)/pytest
 
 # Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
-# enat builds the kernel modules for those behind it.
 SCENARIOS ?= enat dr fullnat nat slb_fnat tun
 LANES     ?= 2
 test-vm: venv packages
@@ -96,7 +95,12 @@ scenario-%: venv packages
 	@set -o pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | sed -u 's/^/$*: /'
 	@LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down
 
-test: lint test-unit test-vm
+image: venv packages
+	$(BIN)/python -m lab image
+
+test: venv packages
+	@$(MAKE) --no-print-directory -j2 --output-sync=target image lint test-unit
+	@$(MAKE) --no-print-directory test-vm
 
 # What takes longer: hosts that cannot have a changed plan, every way to build a kernel module, every release.
 test-long:

@@ -1,7 +1,7 @@
 """The disk image of a Debian release: packages, the lab's files, a key for root.
 
-An image lives in `<cache>/images/<release>-<digest>/`: disk.qcow2, vmlinuz, initrd, id_ed25519 (root's key) and host_key.pub
-(the machines' ssh host key, one for all of them). The digest covers everything the lab decides about it.
+An image lives in `<cache>/images/<release>-<digest>/`: disk.qcow2, vmlinuz, initrd, root/ (the same files as the disk's, for
+what runs there without a machine), id_ed25519 (root's key) and host_key.pub (the machines' ssh host key, one for all of them). The digest covers everything the lab decides about it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PACKAGES = [
     "curl",
     "netcat-openbsd",
     "less",
-    # For kernel modules, which one of the machines builds for all.
+    # For kernel modules.
     "linux-headers-cloud-amd64",
     "gcc",
     "libc6-dev",
@@ -70,12 +70,12 @@ APT_OPTIONS = {
 
 # From the tar archive to a file system, with kernel and initramfs beside it: $1 parts, $2 result, $3 size.
 FILE_SYSTEM = """set -e
-    tar -xf "$1/root.tar" -C "$1/root" --exclude './dev/*'
-    cp "$1"/root/boot/vmlinuz-* "$2/vmlinuz"
-    cp "$1"/root/boot/initrd.img-* "$2/initrd"
-    cp "$1/root/etc/ssh/ssh_host_ed25519_key.pub" "$2/host_key.pub"
-    rm -f "$1"/root/boot/initrd.img-*
-    mke2fs -q -t ext4 -d "$1/root" -m 0 -E lazy_itable_init=1 "$1/disk.raw" "$3"
+    tar -xf "$1/root.tar" -C "$2/root" --exclude './dev/*'
+    cp "$2"/root/boot/vmlinuz-* "$2/vmlinuz"
+    cp "$2"/root/boot/initrd.img-* "$2/initrd"
+    cp "$2/root/etc/ssh/ssh_host_ed25519_key.pub" "$2/host_key.pub"
+    rm -f "$2"/root/boot/initrd.img-*
+    mke2fs -q -t ext4 -d "$2/root" -m 0 -E lazy_itable_init=1 "$1/disk.raw" "$3"
 """
 
 
@@ -97,6 +97,10 @@ class Image:
     @property
     def initrd(self) -> Path:
         return self.folder / "initrd"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
 
     @property
     def key(self) -> Path:
@@ -156,8 +160,7 @@ def _build(image: Image, parts: Path, progress: Progress) -> None:
     progress(f"{image.release} image: packages (mmdebstrap)")
     _bootstrap(image, parts, progress)
     progress(f"{image.release} image: kernel and file system")
-    root = parts / "root"
-    root.mkdir()
+    image.root.mkdir()
     # Without root's rights the owners of the files live in fakeroot's memory, so one fakeroot has to do all of it.
     as_root = [] if os.geteuid() == 0 else ["fakeroot", "--"]
     programs.run([*as_root, "sh", "-c", FILE_SYSTEM, "sh", parts, image.folder, DISK_SIZE])

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lab import identity, paths, programs, qemu, snapshot, switch
+from lab import builder, identity, paths, programs, qemu, snapshot, switch
 from lab.errors import LabError
 from lab.image import digest_of
 from lab.paths import State
@@ -108,6 +108,7 @@ def _bring_up(state: State, lab: Lab, frozen: dict[str, Snapshot], fresh: bool, 
     kept = {name: before[name] for name in good}
     _write(state.record, {name: asdict(record) for name, record in kept.items()})
     _write_ssh_configuration(state, lab.hosts, machines)
+    _write_builders(state, frozen.values())
 
     def begin(host: Host) -> None:
         _start(machines[host.name], frozen[host.name])
@@ -233,6 +234,15 @@ def _write_ssh_configuration(state: State, hosts: Iterable[Host], machines: dict
     _write_text(state.ssh_config, "\n".join(lines) + "\n")
 
 
+def _write_builders(state: State, frozen: Iterable[Snapshot]) -> None:
+    """One program for each release."""
+    state.builders.mkdir(exist_ok=True)
+    for image in {own.image.release: own.image for own in frozen}.values():
+        program = state.builders / image.release
+        _write_text(program, builder.script(image))
+        program.chmod(0o755)
+
+
 def _write(file: Path, content: object) -> None:
     _write_text(file, json.dumps(content, indent=2) + "\n")
 
@@ -264,7 +274,8 @@ def _stop_all(state: State) -> int:
     switch.stop(state)
     for file in (state.record, state.ssh_config, state.known_hosts):
         file.unlink(missing_ok=True)
-    shutil.rmtree(state.folder / "hosts", ignore_errors=True)
+    for folder in (state.folder / "hosts", state.builders):
+        shutil.rmtree(folder, ignore_errors=True)
     for left in state.sockets.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     return len(pids)

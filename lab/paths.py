@@ -42,6 +42,7 @@ class State:
         self.ssh_config = folder / "ssh_config"
         self.known_hosts = folder / "known_hosts"
         self.record = folder / "lab.json"
+        self.builders = folder / "builders"
 
     def scenarios(self) -> list[State]:
         """The labs of the scenarios that have one."""

@@ -24,6 +24,13 @@ while len(sys.argv) > 5 and not os.path.exists("/tmp/go_on") and time.monotonic(
 print(json.dumps(ask()), flush=True)
 """
 
+# Shows in /tmp/strays what comes from an address, until it is ended by its pid.
+WATCH = """
+tcpdump -n -l --immediate-mode -i {device} src host {address} >/tmp/strays 2>/tmp/watching &
+echo $! >/tmp/watch.pid
+for i in $(seq 100); do grep -q listening /tmp/watching && exit; sleep 0.2; done; exit 1
+"""
+
 
 @pytest.fixture
 def services(topology):
@@ -87,13 +94,12 @@ def test_without_its_module_a_real_server_answers_nobody(host, topology, name, o
         real = topology.real_interface(service, service.directors[0], server.host).address
         place.check_output(f"rmmod {service.mode.receiver}")
         try:
-            host.check_output(
-                f"(timeout 12 tcpdump -n -i {device} -w /tmp/strays.pcap src host {real} >/dev/null 2>&1 &) ; sleep 2"
-            )
+            host.check_output(WATCH.format(device=device, address=real))
             refused = host.run(f"curl -sS -m 5 http://{service.vip}:{service.port}/")
             assert refused.rc != 0
-            strays = host.check_output("sleep 6; tcpdump -n -r /tmp/strays.pcap 2>/dev/null")
-            assert strays == "", service
+            host.check_output(f"ping -c 1 -W 5 {real}")  # its answer shows that the capture was looking
+            strays = host.check_output("sleep 3; kill $(cat /tmp/watch.pid); cat /tmp/strays").splitlines()
+            assert len(strays) == 1 and "ICMP echo reply" in strays[0], strays
         finally:
             place.check_output(f"modprobe {service.mode.receiver}")
         host.check_output(f"curl -sSf -m 10 http://{service.vip}:{service.port}/")

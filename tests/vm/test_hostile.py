@@ -115,17 +115,18 @@ for flags, options, length in {packets}:
 
 
 @pytest.mark.clients
-def test_a_hundred_thousand_connections_at_once(host, other_host, topology, name, toa_services, second_client):
-    """Each from an address and port of its own. What is too much for an emulated processor is lost; what is counted came through."""
+def test_a_hundred_thousand_connections(host, other_host, topology, name, toa_services, second_client):
+    """Each from an address and port of its own, hundreds at a time."""
     service = toa_services[0]
     director = other_host(service.directors[0].name)
     host.run(f"cat > /tmp/flood.c <<'LVSKIT'\n{FLOOD.read_text()}\nLVSKIT")
-    host.check_output("gcc -O2 -Wall -o /tmp/flood /tmp/flood.c")
+    host.check_output("gcc -O2 -Wall -Werror -o /tmp/flood /tmp/flood.c")
     before = counters(director, service)
     own = topology.hosts[name].interfaces[0].address
-    host.check_output(f"/tmp/flood {service.vip} {service.port} {MANY} {own} {second_client}")
+    answered = host.check_output(f"/tmp/flood {service.vip} {service.port} {MANY} {own} {second_client}")
     after = counters(director, service)
-    assert after[COUNTED[service.mode.sender]] - before[COUNTED[service.mode.sender]] > MANY / 2
+    assert int(answered) == MANY
+    assert after[COUNTED[service.mode.sender]] - before[COUNTED[service.mode.sender]] >= MANY
     assert after["no_memory"] == before["no_memory"]
     (answer,) = ask(host, service, [{}])
     assert answer["peer"] == answer["sent"]
