@@ -77,6 +77,15 @@ class SourceNat:
 
 
 @dataclass(frozen=True)
+class Untracked:
+    """Requests that conntrack must leave alone: it sees no reply to them, and would take what follows for something new."""
+
+    protocol: str
+    vip: str
+    port: int
+
+
+@dataclass(frozen=True)
 class BuiltModule:
     """A kernel module that is built for the host, and its parameters.
 
@@ -146,6 +155,7 @@ class HostPlan:
     mss_clamps: tuple[MssClamp, ...] = ()
     source_nats: tuple[SourceNat, ...] = ()
     returning_vips: tuple[str, ...] = ()
+    untracked: tuple[Untracked, ...] = ()
     built_modules: tuple[BuiltModule, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[VirtualService, ...] = ()

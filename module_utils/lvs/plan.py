@@ -18,6 +18,7 @@ from .host_plan import (
     PolicyRule,
     SourceNat,
     Sysctl,
+    Untracked,
     VirtualAddress,
     VirtualService,
 )
@@ -52,6 +53,7 @@ class _Builder:
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
+    one_way: list[Untracked] = field(default_factory=list)
     built_modules: dict[str, dict[str, set[IPv4Address]]] = field(default_factory=dict)
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     guards: dict[Guard, None] = field(default_factory=dict)
@@ -82,6 +84,8 @@ class _Builder:
             self.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
             for interface in self.host.interfaces:
                 self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
+        else:
+            self.one_way.append(Untracked(service.protocol, str(service.vip), service.port))
         if mode.source_nat:
             self.translate_sources(service)
         self.act_on(mode.sender, service)
@@ -227,6 +231,8 @@ class _Builder:
                 self.connections * _CONNTRACK_ROOM // 4,
                 "one for each four connections",
             )
+        if self.source_nats and self.one_way:
+            self.chains[Chain("raw", "PREROUTING")] = None
         return HostPlan(
             host=self.host.name,
             interfaces={i.name: str(i) for i in self.host.interfaces},
@@ -241,6 +247,7 @@ class _Builder:
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
+            untracked=tuple(self.one_way) if self.source_nats else (),
             built_modules=(
                 *(
                     BuiltModule(

@@ -31,6 +31,15 @@ def settings(host_plan):
     return {setting.key: setting.value for setting in host_plan.sysctls}
 
 
+def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
+    untracked = {(u.protocol, u.vip, u.port) for u in of(environment, "lb1").untracked}
+    assert untracked == {("tcp", vip, 80) for vip in ("10.20.1.80", "203.0.113.82", "203.0.113.84", "203.0.113.85")}
+    without = [service for service in BASE["services"] if service["mode"] != "fullnat"]
+    host = of(environment, "lb1", {"services": without})
+    assert host.untracked == ()
+    assert "raw" not in {chain.table for chain in host.chains}
+
+
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
     host = of(environment, "rs1")
     assert [(vip.address, vip.device) for vip in host.addresses] == [("10.20.1.80", "lo")]
