@@ -89,3 +89,27 @@ def test_verify_names_a_service_that_does_not_exist():
     run = playbook("verify", "-e", "verify_services=webb")
     assert run.returncode != 0
     assert "there is no service webb (known: web, api, dns, files)" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("name", "play"), [("site", "Provision the directors"), ("verify", "Compare")])
+def test_a_host_that_cannot_be_reached_ends_the_run(name, play, tmp_path):
+    """Directors, above all, must not send to a real server that was not provisioned."""
+    (tmp_path / "hosts.yml").write_text(
+        "clients: {hosts: {client1: }}\n"
+        "directors: {hosts: {lb1: }}\n"
+        "real_servers: {hosts: {rs1: }}\n"
+        "all:\n"
+        "  vars:\n"
+        "    ansible_port: 9\n"
+        "    ansible_host: 127.0.0.1\n"
+        "    ansible_ssh_common_args: -F none\n"
+        "    lvs_networks: {edge: {cidr: 203.0.113.0/24, vlan: 10}}\n"
+        "    lvs_services: [{name: a, vip: 203.0.113.80, port: 80, mode: dr, real_servers: [{host: rs1}]}]\n"
+    )
+    (tmp_path / "host_vars").mkdir()
+    for number, host in enumerate(("client1", "lb1", "rs1"), 10):
+        text = f"lvs_interfaces: {{eth1: {{network: edge, address: 203.0.113.{number}}}}}\n"
+        (tmp_path / "host_vars" / f"{host}.yml").write_text(text)
+    run = playbook(name, "-i", tmp_path)
+    assert "UNREACHABLE" in run.stdout, run.stdout + run.stderr
+    assert f"PLAY [{play}]" not in run.stdout
