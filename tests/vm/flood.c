@@ -16,7 +16,7 @@
 #define FIRST_PORT 1024
 #define WINDOW 256	/* that wait for an answer at a time, so that no queue on the way overflows for long */
 #define PATIENCE 100	/* ms without an answer until what is on its way counts as lost */
-#define SECONDS 240
+#define SECONDS 900
 
 struct packet {
 	struct iphdr ip;
