@@ -77,12 +77,13 @@ class Lab:
 
 
 def parse(listing: Mapping[str, Any]) -> Lab:
-    """The machines and segments that the answer of `ansible-inventory --list` describes.
+    """The machines and segments that the answer of `ansible-inventory --list` describes, but for hosts of the group `absent`.
 
     Raises LabError, naming host and key, for what the lab cannot build.
     """
     topology = environment.topology(listing)
-    plugged = [host for host in topology.hosts.values() if host.interfaces]
+    absent = topology.members("absent")
+    plugged = [host for host in topology.hosts.values() if host.interfaces and host.name not in absent]
     if not plugged:
         raise LabError("no host of the inventory has lvs_interfaces: there is nothing to start")
     variables = listing["_meta"]["hostvars"]

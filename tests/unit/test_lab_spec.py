@@ -68,6 +68,12 @@ def test_every_host_with_interfaces_gets_a_machine_and_no_other() -> None:
     assert sorted(host.name for host in spec.parse(said).hosts) == ["lb1", "router1", "rs1", "rs2"]
 
 
+def test_an_absent_host_gets_no_machine() -> None:
+    said = inventory() | {"absent": {"hosts": ["rs2"]}}
+    said["all"]["children"].append("absent")
+    assert sorted(host.name for host in spec.parse(said).hosts) == ["lb1", "router1", "rs1"]
+
+
 def test_a_dotted_interface_is_tagged_on_its_port_and_a_plain_one_is_not() -> None:
     def wired(name: str) -> list[tuple[str, bool]]:
         return [(spec.port_of(interface), spec.tagged(interface)) for interface in host(name).interfaces]

@@ -36,7 +36,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
-        wanted = not groups or any(name in TOPOLOGY.groups[group] for group in groups)
+        wanted = name not in TOPOLOGY.members("absent")
+        wanted = wanted and (not groups or any(name in TOPOLOGY.groups[group] for group in groups))
         for marker in filter(item.get_closest_marker, BY_MODE):
             wanted = wanted and any(getattr(service.mode, marker) for service in TOPOLOGY.services)
         (kept if wanted else left_out).append(item)
