@@ -28,7 +28,11 @@ class ActionModule(ActionBase):
         expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
         seen = given["captures"]
         vantages = {name: captures.vantage(report) for name, report in seen.items()}
-        frames = [frame for name, report in seen.items() for frame in captures.frames(name, report)]
+        frames = [
+            frame
+            for name, report in seen.items()
+            for frame in captures.frames(name, report, topology.hosts[name].option_kind)
+        ]
         frames.sort(key=lambda frame: frame.time)
         reports = [
             verification.report(

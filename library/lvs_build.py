@@ -131,7 +131,7 @@ def build(module, folder, tree):
     """The modules that come of the sources, by name, in base64."""
     given = module.params
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
-        tar.extractall(folder)
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     command = [
         "make",
         "-C",

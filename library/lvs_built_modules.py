@@ -267,7 +267,7 @@ def install_with_dkms(module, kernel):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
-        tar.extractall(folder)
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     with open(os.path.join(folder, "dkms.conf"), "w", encoding="ascii") as file:
         file.write(dkms_configuration(given))
     for step in ("add", "build", "install"):

@@ -76,6 +76,28 @@ options:
     description: Whether virtual services that lvskit did not put into the IPVS table are removed from it.
     type: bool
     default: false
+  run:
+    description:
+      - The time of this run (UTC, C(2026-03-01T03:00:00Z)), under which the plan is kept on the host once it is carried out.
+        Nothing is kept without it.
+    type: str
+    default: ""
+  revision:
+    description: The inventory's revision, to be kept with the plan.
+    type: str
+    default: ""
+  to:
+    description:
+      - A run to go back to. The plan that the host had after it takes the place of what is given here. Where that is not
+        known, nothing is changed and the module fails.
+    type: str
+    default: ""
+  drain_timeout:
+    description:
+      - Seconds to wait until what leaves a director (a real server, a service, a local address) has no open connection any
+        more. It gets no new ones meanwhile. What is still open then is cut.
+    type: int
+    default: 0
 attributes:
   check_mode: {support: full, description: Reports the commands a run would issue and changes nothing.}
   diff_mode: {support: full, description: Shows each kind of state before and after.}
@@ -116,6 +138,14 @@ stale:
   type: list
   elements: str
   sample: ["ip address del 203.0.113.80/32 dev lo"]
+drift:
+  description:
+    - What would bring the host back to the plan it was last brought to, where something else has changed it since.
+      Asked only where there is something to change at all.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ipvsadm -e -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
 foreign:
   description: Virtual services in the kernel that are not lvskit's.
   returned: always
@@ -129,18 +159,23 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import module_options
+from ansible.module_utils.lvs_host import history, ipvs_netlink, module_options
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
 from ansible.module_utils.lvs_host.kernel_modules import KernelModules
 from ansible.module_utils.lvs_host.netfilter import Netfilter
 from ansible.module_utils.lvs_host.network import Network
 from ansible.module_utils.lvs_host.resource import HostError
 from ansible.module_utils.lvs_host.sysctls import Sysctls
-from ansible.module_utils.lvs_host.unit import DIRECTORY, Unit
+from ansible.module_utils.lvs_host.unit import DIRECTORY, Manager, Unit
 
 LOCK = "/run/lvskit.lock"
 PATIENCE = 60  # seconds
 
+# What makes up a plan, the kinds of state in the order in which they are added; the rest says how it is to be carried out.
+STATE = (
+    "modules", "module_options", "sysctls", "netfilter", "ipvs", "network", "netfilter_unit", "ipvs_unit", "network_unit"
+)  # fmt: skip
+PLAN = (*STATE, "programs", "interfaces")
 ARGUMENTS = {
     "modules": {"type": "str", "default": ""},
     "module_options": {"type": "str", "default": ""},
@@ -155,6 +190,10 @@ ARGUMENTS = {
     "interfaces": {"type": "dict", "default": {}},
     "remove": {"type": "bool", "default": True},
     "purge_foreign": {"type": "bool", "default": False},
+    "run": {"type": "str", "default": ""},
+    "revision": {"type": "str", "default": ""},
+    "to": {"type": "str", "default": ""},
+    "drain_timeout": {"type": "int", "default": 0},
 }
 
 
@@ -167,16 +206,20 @@ def main():
     done = []
     held = lock(module)
     try:
-        resources = wire(module, run)
+        wanted = wanted_of(module.params)
+        resources = wire(module, wanted, run)
         for resource in resources:
             resource.prepare()
-        missing = [name for name in module.params["programs"] if not module.get_bin_path(name)]
+        missing = [name for name in wanted["programs"] if not module.get_bin_path(name)]
         if missing and not module.check_mode:
-            module.exit_json(changed=False, commands=[], stale=[], foreign=[], missing_programs=missing)
+            module.exit_json(changed=False, commands=[], stale=[], foreign=[], drift=[], missing_programs=missing)
         result = plan(resources, module.params["remove"])
         steps, files = result.pop("steps"), result.pop("files")
-        if result["changed"] and not module.check_mode:
-            carry_out(steps, files, resources, done)
+        result["drift"] = drift(module, resources, run) if result["changed"] else []
+        if not module.check_mode:
+            note = note_of(module.params, wanted, resources)
+            if result["changed"] or note:
+                carry_out(steps, files, resources, done, note)
     except HostError as error:
         so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
         module.fail_json(msg=f"{error}{so_far}", commands=done)
@@ -207,9 +250,36 @@ def lock(module):
             time.sleep(1)
 
 
-def wire(module, run):
-    """The resources of the host, in the order in which they are added."""
-    wanted = module.params
+def wanted_of(given):
+    """The plan that is given, or the one of an earlier run."""
+    if not given["to"]:
+        return {key: given[key] for key in PLAN}
+    return {**{key: ARGUMENTS[key]["default"] for key in PLAN}, **history.at(given["to"])}
+
+
+def note_of(given, wanted, resources):
+    """What is to be kept of this run, as arguments of history.stage; None where the last one wanted the same."""
+    if not given["run"] or history.known(wanted):
+        return None
+    first = not any(resource.recorded for resource in resources)
+    return {"run": given["run"], "revision": given["revision"], "wanted": wanted, "first": first, "to": given["to"]}
+
+
+def drift(module, resources, run):
+    """What would bring the host back to its files of record: empty where nothing else has changed it."""
+    recorded = {key: resource.recorded for key, resource in zip(STATE, resources)}
+    commands = []
+    for resource in wire(module, {**recorded, "interfaces": {}}, run):
+        try:
+            resource.prepare()
+            commands += [*resource.additions(), *resource.removals(), *resource.closing()]
+        except HostError as error:
+            commands.append(f"# {error}")
+    return commands
+
+
+def wire(module, wanted, run):
+    """The resources of the host, one for each of STATE, and what tells systemd of them. `wanted`: what PLAN names."""
 
     def recorded(path):
         try:
@@ -224,51 +294,73 @@ def wire(module, run):
     def unit(name, text, **options):
         return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
 
+    units = [
+        unit("lvskit-netfilter.service", wanted["netfilter_unit"]),
+        unit("lvskit-ipvs.service", wanted["ipvs_unit"]),
+        unit("lvskit-network.service", wanted["network_unit"], started=True),
+    ]
     options = module_options.by_module(wanted["module_options"])
     coming = list(options) if module.check_mode else []
     return [
         KernelModules(wanted["modules"], recorded(KernelModules.path), run, options=options, coming=coming),
         module_options.ModuleOptions(wanted["module_options"], recorded(module_options.ModuleOptions.path), run),
         Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
-        Netfilter(wanted["netfilter"], recorded(Netfilter.path), run, installed=installed("iptables-restore")),
+        Netfilter(
+            wanted["netfilter"],
+            recorded(Netfilter.path),
+            run,
+            installed=installed("iptables-restore"),
+            drain_timeout=module.params["drain_timeout"],
+        ),
         IpvsTable(
             wanted["ipvs"],
             recorded(IpvsTable.path),
             run,
             installed=installed("ipvsadm"),
-            purge_foreign=wanted["purge_foreign"],
+            purge_foreign=module.params["purge_foreign"],
+            drain_timeout=module.params["drain_timeout"],
+            netlink=ipvs_netlink.carry_out,
         ),
         Network(wanted["network"], recorded(Network.path), run, interfaces=wanted["interfaces"]),
-        unit("lvskit-netfilter.service", wanted["netfilter_unit"]),
-        unit("lvskit-ipvs.service", wanted["ipvs_unit"]),
-        unit("lvskit-network.service", wanted["network_unit"], started=True),
+        *units,
+        Manager(units, run, removing=module.params["remove"]),
     ]
 
 
 def plan(resources, remove):
     """What has to be done, in order, what the files of record are to hold, and what is reported of it."""
+    adding = [(resource, "add", resource.additions()) for resource in resources]
     removals = [(resource, "remove", resource.removals()) for resource in reversed(resources)]
-    steps = [(resource, "add", resource.additions()) for resource in resources]
-    steps += removals if remove else []
-    files = {resource.path: resource.record(keep_stale=not remove) for resource in resources}
+    removing = removals if remove and any(lines for _, _, lines in removals) else []
+    quieting = [(resource, "quiet", resource.quieting()) for resource in resources] if removing else []
     closing = [(resource, "close", resource.closing()) for resource in resources]
+    files = {resource.path: resource.record(keep_stale=not remove) for resource in resources}
     stale = [] if remove else [line for _, _, lines in removals for line in lines]
-    result = report(resources, [*steps, *closing], files)
-    return {**result, "stale": stale, "steps": (steps, closing), "files": files}
+    result = report(resources, [*adding, *quieting, *removing, *closing], files)
+    return {**result, "stale": stale, "steps": (adding, quieting, removing, closing), "files": files}
 
 
-def carry_out(steps, files, resources, done):
-    """Changes the kernel, and then what a reboot restores."""
-    before, after = steps
+def carry_out(steps, files, resources, done, note=None):
+    """Changes the kernel, and then what a reboot restores.
+
+    What leaves gets no new connections first, and everything is as it was for the open ones until they have ended.
+    """
+    adding, quieting, removing, closing = steps
     staged = stage(resources, files)
     try:
-        perform(before, done)
+        kept = history.stage(note["run"], note["revision"], note["wanted"], first=note["first"]) if note else []
+        perform(adding, done)
+        perform(quieting, done)
+        for resource in resources if removing else ():
+            resource.settle()
+        perform(removing, done)
     except Exception:
-        for temporary in staged.values():
-            os.unlink(temporary)
+        clear(staged)
         raise
     record(files, staged)
-    perform(after, done)
+    if note:
+        history.keep(kept, forget=not note["to"])
+    perform(closing, done)
 
 
 def perform(steps, done):
@@ -301,17 +393,26 @@ def report(resources, commands, files):
 
 def stage(resources, files):
     """Writes the new files beside the old ones, so that a full disk is met before anything changes."""
-    staged = {}
-    for resource in resources:
-        text = files[resource.path]
-        if text and text != resource.recorded:
-            os.makedirs(os.path.dirname(resource.path), mode=0o755, exist_ok=True)
-            staged[resource.path] = f"{resource.path}.new"
-            with open(staged[resource.path], "w", encoding="utf-8") as file:
+    staged = {resource.path: f"{resource.path}.new" for resource in resources if resource.path}
+    clear(staged)  # of a run that was killed
+    wanted = {r.path: files[r.path] for r in resources if files[r.path] and files[r.path] != r.recorded}
+    try:
+        for path, text in wanted.items():
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            with open(staged[path], "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-    return staged
+    except OSError:
+        clear(staged)
+        raise
+    return {path: staged[path] for path in wanted}
+
+
+def clear(staged):
+    for temporary in staged.values():
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def record(files, staged):

@@ -21,6 +21,21 @@ options:
     description: The environment's virtual services, C(lvs_services).
     type: raw
     required: true
+  drained:
+    description: Hosts that are to be out of service, besides those whose C(lvs_drained) says so.
+    type: list
+    elements: str
+    default: []
+  without_hosts:
+    description: Hosts that leave. They get a plan with nothing in it, and no other host's plan has them.
+    type: list
+    elements: str
+    default: []
+  without_services:
+    description: Services that leave, by name.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -41,6 +56,20 @@ plans:
   description: The desired state of each host, by name.
   returned: success
   type: dict
+probes:
+  description: One request to each service, for the module lvs_probe.
+  returned: success
+  type: list
+  elements: dict
+run:
+  description: The time (UTC), by which hosts keep the plan of this run.
+  returned: success
+  type: str
+  sample: "2026-03-01T03:00:00Z"
+revision:
+  description: What git calls the inventory's present state; empty where it is in no repository.
+  returned: success
+  type: str
 services:
   description: The services, each with its VIP, port and mode.
   returned: success

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -91,7 +91,7 @@ class BuiltModule:
 
     Those of lvskit's own modules are the addresses that they act on, sorted and separated by commas: lips are the local
     addresses of fullnat, vips the virtual ones of enat, cip_src_vips those of enat with cip_src, rips the real servers that
-    it restores for. `source` and `make_arguments` are another maker's, empty for lvskit's own.
+    it restores for; and the kind of the TCP option. `source` and `make_arguments` are another maker's, empty for lvskit's own.
     """
 
     name: str
@@ -160,6 +160,11 @@ class HostPlan:
     guards: tuple[Guard, ...] = ()
     services: tuple[VirtualService, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether lvskit keeps nothing on the host."""
+        return not any(getattr(self, item.name) for item in fields(self) if item.name not in ("host", "interfaces"))
+
     def as_dict(self) -> dict[str, Any]:
-        """The plan as mappings and lists; equal plans give equal texts."""
-        return asdict(self)
+        """The plan as mappings and lists, and whether it is empty; equal plans give equal texts."""
+        return {**asdict(self), "empty": self.empty}

@@ -19,8 +19,14 @@ from .violations import Violation
 # ipvsadm(8), --scheduler. The first ones give every real server of some weight its share of new connections.
 SPREADING_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq")
 SCHEDULERS = (*SPREADING_SCHEDULERS, "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
+# TCP options that Linux and its peers send (IANA, TCP Parameters).
+KINDS_IN_USE = {
+    1: "padding", 2: "the segment size", 3: "the window scale", 4: "permitting SACK", 5: "SACK", 8: "timestamps",
+    19: "MD5 signatures", 28: "the user timeout", 29: "authentication", 30: "multipath TCP", 34: "fast open",
+}  # fmt: skip
 HOST_VARIABLES = (
-    "lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on", "lvs_toa_receiver"
+    "lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on", "lvs_toa_receiver",
+    "lvs_drained", "lvs_option_kind",
 )  # fmt: skip
 
 _port = number("PORT-RANGE", 1, 65535)
@@ -80,11 +86,13 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         if variable not in HOST_VARIABLES:
             hint = nearest(variable, HOST_VARIABLES)
             report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
-    own = ("lvs_default_route", "lvs_restore_on", "lvs_toa_receiver")
+    own = ("lvs_default_route", "lvs_restore_on", "lvs_toa_receiver", "lvs_drained", "lvs_option_kind")
     reader = Reader({key: variables[key] for key in own if key in variables}, f"host {name}", report)
     default_route = reader.get("lvs_default_route", choice("VALUE-CHOICE", ("managed", "keep")), "managed")
     restore_on = reader.get("lvs_restore_on", text, None)
     receiver = reader.get("lvs_toa_receiver", partial(_receiver, reader), None)
+    drained = reader.get("lvs_drained", flag, False)
+    kind = reader.get("lvs_option_kind", _option_kind, modes.OPTION_KIND)
     raw = variables.get("lvs_interfaces", {})
     interfaces = []
     if not isinstance(raw, Mapping):
@@ -95,7 +103,16 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         if read:
             interfaces.append(read)
     keep = default_route == "keep"
-    return Host(name, tuple(interfaces), keep, restore_on, receiver, at=next(iter(raw), None))
+    return Host(name, tuple(interfaces), keep, restore_on, receiver, drained, kind, at=next(iter(raw), None))
+
+
+def _option_kind(value: Any) -> int:
+    kind = number("OPTION-KIND", 1, 255)(value)
+    if kind in KINDS_IN_USE:
+        raise Fault(
+            "OPTION-KIND", f"is TCP's own option for {KINDS_IN_USE[kind]}. Use 254, or another one that nobody has"
+        )
+    return kind
 
 
 def _receiver(host: Reader, raw: Any) -> Receiver | None:

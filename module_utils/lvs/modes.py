@@ -11,6 +11,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+# The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most makers have it.
+OPTION_KIND = 254
+
 
 class Address(enum.Enum):
     """Whose address and port a packet carries: the symbols of a packet walk."""

@@ -61,7 +61,8 @@ class _Builder:
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
-        self.sysctls.setdefault(key, Sysctl(key, value, why))
+        if key not in self.sysctls:
+            self.sysctls[key] = Sysctl(key, value, why)
 
     def arrives_by(self, interface: Interface | None) -> None:
         """Requests arrive on `interface`; where the way to their senders is another, strict filtering would drop them."""
@@ -77,6 +78,8 @@ class _Builder:
         entry = self.topology.vip_interface(service, self.host)
         self.addresses[VirtualAddress(str(service.vip), entry.name if entry else "lo")] = None
         self.arrives_by(entry)
+        why = "what is left of the connections of a real server that went is not swallowed"
+        self.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
         if mode.reply_through_director:
             why = "replies pass the director on their way to the client"
             self.sysctl("net/ipv4/ip_forward", 1, why)
@@ -88,6 +91,9 @@ class _Builder:
             self.one_way.append(Untracked(service.protocol, str(service.vip), service.port))
         if mode.source_nat:
             self.translate_sources(service)
+        if service.persistence_timeout:
+            why = "a client that comes again to a real server being drained gets another one"
+            self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
         self.services.append(
             VirtualService(
@@ -151,7 +157,7 @@ class _Builder:
     def _destinations(self, service: Service) -> Iterator[Destination]:
         for server in service.real_servers:
             real = self.topology.real_interface(service, self.host, server.host)
-            if real:
+            if real and not server.host.drained:
                 method = _METHOD_FLAGS[service.mode.ipvs_method]
                 yield Destination(str(real.address), server.port, method, server.weight)
 
@@ -251,7 +257,9 @@ class _Builder:
             built_modules=(
                 *(
                     BuiltModule(
-                        name, {parameter: ",".join(map(str, sorted(found))) for parameter, found in known_by.items()}
+                        name,
+                        {parameter: ",".join(map(str, sorted(found))) for parameter, found in known_by.items()}
+                        | {"kind": str(self.host.option_kind)},
                     )
                     for name, known_by in self.built_modules.items()
                 ),

@@ -69,7 +69,8 @@ class Host:
     """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director.
 
     `restore_on` names the host in front of this one that puts clients' addresses back into its packets, `toa_receiver` is
-    what reads them out of TCP options for its applications, where that is not lvskit's own module.
+    what reads them out of TCP options for its applications, where that is not lvskit's own module. A `drained` host stays a
+    real server in all but the directors' tables. `option_kind` is the kind of the TCP option that carries addresses.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Host:
     keep_default_route: bool = False
     restore_on: str | None = None
     toa_receiver: Receiver | None = None
+    drained: bool = False
+    option_kind: int = modes.OPTION_KIND
     at: Any = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -90,7 +93,11 @@ class Host:
         return next((i for i in usable if i.default_route), usable[0] if usable else None)
 
     def interface_in(self, network: Network) -> Interface | None:
-        return next((i for i in self.interfaces if i.network.name == network.name), None)
+        return self._by_network.get(network.name)
+
+    @cached_property
+    def _by_network(self) -> dict[str, Interface]:
+        return {interface.network.name: interface for interface in reversed(self.interfaces)}
 
     def route_to(self, destination: IPv4Address) -> Route | None:
         """The host's own next step towards `destination`, or None when it has no route."""
@@ -186,23 +193,33 @@ class Topology:
 
     def shared(self, service: Service, director: Host, real_server: Host) -> tuple[Network, ...]:
         """The networks in which both have an interface (only the service's own, where it names one)."""
-        return tuple(
-            interface.network
-            for interface in director.interfaces
-            if real_server.interface_in(interface.network)
-            and (service.network is None or service.network.name == interface.network.name)
-        )
+        return self._between(service, director, real_server)[0]
 
     def real_interface(self, service: Service, director: Host, real_server: Host) -> Interface | None:
         """The interface whose address is the RIP: in the network both share, else the one of the default route."""
-        shared = self.shared(service, director, real_server)
-        if shared:
-            return real_server.interface_in(shared[0])
-        if service.network and real_server.interface_in(service.network):
-            return real_server.interface_in(service.network)
-        if real_server.default_interface:
-            return real_server.default_interface
-        return real_server.interfaces[0] if real_server.interfaces else None
+        return self._between(service, director, real_server)[1]
+
+    def _between(
+        self, service: Service, director: Host, real_server: Host
+    ) -> tuple[tuple[Network, ...], Interface | None]:
+        """What `shared` and `real_interface` say, found once for all services that name the same network."""
+        key = (service.network.name if service.network else None, director.name, real_server.name)
+        if key not in self._found_between:
+            shared = tuple(
+                interface.network
+                for interface in director.interfaces
+                if real_server.interface_in(interface.network)
+                and (service.network is None or service.network.name == interface.network.name)
+            )
+            here = next(iter(shared), service.network)
+            real = real_server.interface_in(here) if here else None
+            first = next(iter(real_server.interfaces), None)
+            self._found_between[key] = shared, real or real_server.default_interface or first
+        return self._found_between[key]
+
+    @cached_property
+    def _found_between(self) -> dict[tuple[str | None, str, str], tuple[tuple[Network, ...], Interface | None]]:
+        return {}
 
     def gateway(self, service: Service, director: Host, real_server: Host) -> IPv4Address | None:
         """The director's address in the network it shares with the real server."""

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
+from ansible.module_utils.lvs.modes import OPTION_KIND
 from ansible.module_utils.lvs.observation import Frame, Vantage
 from ansible.module_utils.lvs.walk import Endpoint, Packet
-
-ADDRESS_OPTION = 254  # TCP option kind, length 8: port and address in network byte order
 
 
 def vantage(report: Mapping[str, Any]) -> Vantage:
@@ -21,14 +20,14 @@ def vantage(report: Mapping[str, Any]) -> Vantage:
     return Vantage({str(name): str(mac) for name, mac in report["macs"].items()}, neighbours)
 
 
-def frames(host: str, report: Mapping[str, Any]) -> Iterator[Frame]:
+def frames(host: str, report: Mapping[str, Any], option_kind: int = OPTION_KIND) -> Iterator[Frame]:
     """Every TCP or UDP frame to or from a host that it captured, also inside an IPv4 tunnel."""
     from scapy.utils import RawPcapReader
 
     for interface, encoded in report["captures"].items():
         own = str(report["macs"][interface])
         for data, meta in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(str(encoded))))):
-            source, destination, packet, mark = dissect(data)
+            source, destination, packet, mark = dissect(data, option_kind)
             if own not in (source, destination):
                 continue  # flooded by a switch that did not know the destination: the host did not take it
             if packet is not None:
@@ -37,7 +36,7 @@ def frames(host: str, report: Mapping[str, Any]) -> Iterator[Frame]:
                 yield Frame(host, str(interface), own_end, source, destination, packet, meta.wirelen, time, mark)
 
 
-def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
+def dissect(data: bytes, option_kind: int = OPTION_KIND) -> tuple[str, str, Packet | None, int | bytes | None]:
     """Source and destination MAC of an Ethernet frame, the packet in it, and its mark.
 
     There is no packet where it is neither TCP nor UDP, and no mark where it does not open a connection.
@@ -53,7 +52,7 @@ def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
         ip = ip.payload
     transport = ip.payload if ip is not None else None
     if isinstance(transport, TCP):
-        protocol, option = "tcp", _endpoint(transport.options)
+        protocol, option = "tcp", _endpoint(transport.options, option_kind)
         mark: int | bytes | None = transport.seq if transport.flags.S and not transport.flags.A else None
     elif isinstance(transport, UDP):
         protocol, option = "udp", None
@@ -65,8 +64,9 @@ def dissect(data: bytes) -> tuple[str, str, Packet | None, int | bytes | None]:
     return frame.src, frame.dst, Packet(protocol, source, destination, outer, option), mark
 
 
-def _endpoint(options: Any) -> Endpoint | None:
+def _endpoint(options: Any, option_kind: int) -> Endpoint | None:
+    """The endpoint that the option names: length 8, port and address in network byte order."""
     for kind, value in options or ():
-        if kind == ADDRESS_OPTION and isinstance(value, bytes) and len(value) == 6:
+        if kind == option_kind and isinstance(value, bytes) and len(value) == 6:
             return Endpoint(IPv4Address(value[2:]), int.from_bytes(value[:2], "big"))
     return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs import inventory, rules
+from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.topology import Topology
 from ansible.module_utils.lvs.violations import Violation
 
@@ -17,19 +19,35 @@ except ImportError:  # another ansible-core: messages lose their place, nothing 
     Origin = None
 
 
-def read(task_vars: Mapping[str, Any], networks: Any, services: Any) -> tuple[Topology, list[Violation]]:
-    """The environment's topology and its warnings.
+def read(
+    task_vars: Mapping[str, Any], networks: Any, services: Any, changes: Changes | None = None
+) -> tuple[Topology, list[Violation]]:
+    """The environment's topology, with `changes` for once, and its warnings.
 
     Raises AnsibleActionFail with every violation, each with its place in the inventory.
     """
-    hostvars = task_vars["hostvars"]
-    hosts = {str(name): _lvs_variables(hostvars, name) for name in task_vars["groups"]["all"]}
-    topology, violations = inventory.parse(networks, services, hosts, task_vars["groups"])
+    hostvars, groups = task_vars["hostvars"], task_vars["groups"]
+    hosts = {str(name): _lvs_variables(hostvars, name) for name in groups["all"]}
+    if changes:
+        if unknown := changes.check(services, hosts):
+            raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
+        services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
+    topology, violations = inventory.parse(networks, services, hosts, groups)
     violations = [*violations, *rules.check(topology)]
     errors = [violation for violation in violations if not violation.warning]
     if errors:
         raise AnsibleActionFail(_refusal(violations, len(errors)))
     return topology, violations
+
+
+def revision(inventory_folder: str) -> str:
+    """What git calls the inventory's present state, with `-dirty` where files differ from it; empty without git."""
+    command = ["git", "-C", inventory_folder, "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
 
 
 def _lvs_variables(hostvars: Any, name: str) -> dict[str, Any]:

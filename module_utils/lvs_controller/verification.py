@@ -44,7 +44,7 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
             {
                 server.host.name: walk(topology, service, service.directors[0], server, client)
                 for server in service.real_servers
-                if server.weight
+                if server.weight and not server.host.drained
             },
         )
         for service in topology.services
@@ -55,7 +55,7 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
 def requests(expectation: Expectation) -> dict[str, Any]:
     """Enough requests that each real server gets some, by its weight."""
     service = expectation.service
-    weights = [server.weight for server in service.real_servers if server.weight]
+    weights = [s.weight for s in service.real_servers if s.weight and not s.host.drained]
     count = min(MOST_REQUESTS, 2 * math.ceil(sum(weights) / min(weights))) if weights else 1
     return {
         "service": service.name,

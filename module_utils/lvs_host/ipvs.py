@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from .ipvs_netlink import Interrupted, Unsupported
 from .resource import CommandRunner, HostError, Resource, statements
 
 _SERVICE_FLAGS = {
@@ -18,6 +22,10 @@ _SERVICE_FLAGS = {
 }
 _METHODS = ("-g", "-m", "-i")
 _DEFAULT_OPTIONS = {("--tun-type", "ipip"), ("-M", "255.255.255.255"), ("--tun-nocsum",)}
+
+_ADDRESS = re.compile(r"[0-9A-F]{8}:[0-9A-F]{4}")  # in /proc/net/ip_vs
+_WEIGHT = re.compile(r"-w \d+")
+TABLE = "/proc/net/ip_vs"
 
 ServiceKey = tuple[str, str]  # flag and address: ("-t", "203.0.113.80:80")
 
@@ -33,8 +41,9 @@ class VirtualService:
 Table = dict[ServiceKey, VirtualService]
 
 
+@lru_cache(maxsize=8)  # wanted, recorded and live, and what was there before
 def parse(text: str) -> Table:
-    """The table that a saved file describes. Raises HostError for a line that is not ipvsadm's."""
+    """The table that a saved file describes, to be read only. Raises HostError for a line that is not ipvsadm's."""
     table: Table = {}
     for line in statements(text):
         words = line.split()
@@ -109,22 +118,89 @@ def removals(live: Table, wanted: Table, recorded: Table, *, foreign: bool) -> l
     return commands
 
 
+def going(commands: Sequence[str]) -> set[tuple[str, ...]]:
+    """What `removals` takes away: flag and address where a service goes, with the real server's address where one of its does."""
+    return {tuple(word for word in command.split()[1:] if word != "-r") for command in commands}
+
+
+def quieting(live: Table, removed: set[tuple[str, ...]]) -> list[str]:
+    """The commands that keep new connections from what is going (weight 0), so that those it has can come to their end."""
+    return [
+        f"-e {' '.join(key)} -r {rip} {_WEIGHT.sub('-w 0', options)}"
+        for key, service in live.items()
+        for rip, options in service.destinations.items()
+        if (key in removed or (*key, rip) in removed) and not options.endswith(" -w 0")
+    ]
+
+
+def active_connections(text: str) -> dict[tuple[str, str, str], int]:
+    """How many connections are open, by a service's flag and address and the real server's address.
+
+    `text` is that of /proc/net/ip_vs, where addresses are hexadecimal. For UDP nothing is ever open.
+    """
+    found: dict[tuple[str, str, str], int] = {}
+    flag = address = ""
+    for words in (line.split() for line in text.splitlines()):
+        if words[0] == "->":
+            if flag and _ADDRESS.fullmatch(words[1]):
+                found[flag, address, _address(words[1])] = int(words[4])
+        elif words[0] in ("TCP", "UDP") and _ADDRESS.fullmatch(words[1]):
+            flag, address = f"-{words[0][0].lower()}", _address(words[1])
+        else:
+            flag = ""  # the head, or somebody else's service: by a mark, of IPv6, of SCTP
+    return found
+
+
+def _address(text: str) -> str:
+    """192.0.2.1:80 for C0000201:0050."""
+    host, _, port = text.partition(":")
+    return f"{'.'.join(str(int(host[i : i + 2], 16)) for i in range(0, 8, 2))}:{int(port, 16)}"
+
+
 class IpvsTable(Resource):
     title = "IPVS table"
     path = "/etc/lvskit/ipvs.rules"
 
     def __init__(
-        self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, purge_foreign: bool = False
+        self,
+        wanted: str,
+        recorded: str,
+        run: CommandRunner,
+        *,
+        installed: bool,
+        purge_foreign: bool = False,
+        drain_timeout: int = 0,
+        netlink: Callable[[Sequence[str]], list[str]] | None = None,
     ) -> None:
+        """`drain_timeout`: seconds to wait until what is removed has no connection any more. `netlink` carries commands out
+        and says what was refused; ipvsadm does it where there is none, and where it cannot.
+        """
         super().__init__(wanted, recorded, run)
+        self.drain_timeout = drain_timeout
+        self.netlink = netlink
         self.installed = installed
         self.purge_foreign = purge_foreign
-        self.live: Table = {}
-        self.table = parse(wanted)
+        self.found = ""
 
     def prepare(self) -> None:
-        if self.installed and os.path.exists("/proc/net/ip_vs"):  # ipvsadm would load the kernel module to look
-            self.live = parse(self.output(["ipvsadm", "--save", "--numeric"]))
+        if self.installed and os.path.exists(TABLE):  # ipvsadm would load the kernel module to look
+            found = self.output(["ipvsadm", "--save", "--numeric"])
+            # The kernel's order is its own. Where nothing differs but that, no line has to be taken apart.
+            same = sorted(statements(found)) == sorted(statements(self.wanted))
+            self.found = self.wanted if same else found
+
+    @property
+    def live(self) -> Table:
+        return parse(self.found)
+
+    @property
+    def table(self) -> Table:
+        return parse(self.wanted)
+
+    @property
+    def as_wanted(self) -> bool:
+        """Whether the kernel has the wanted table and nothing else."""
+        return self.found == self.wanted
 
     @property
     def foreign(self) -> list[str]:
@@ -132,6 +208,8 @@ class IpvsTable(Resource):
         return [" ".join(key) for key in self._foreign_keys()]
 
     def _foreign_keys(self) -> list[ServiceKey]:
+        if self.as_wanted:
+            return []
         known = {**parse(self.recorded), **self.table}
         return [key for key in self.live if key not in known]
 
@@ -143,9 +221,11 @@ class IpvsTable(Resource):
         return render({**kept, **self.table}).splitlines()
 
     def additions(self) -> list[str]:
-        return [f"ipvsadm {line}" for line in additions(self.live, self.table)]
+        return [] if self.as_wanted else [f"ipvsadm {line}" for line in additions(self.live, self.table)]
 
     def stale(self) -> list[str]:
+        if self.as_wanted:
+            return []
         recorded = parse(self.recorded)
         gone: Table = {key: service for key, service in recorded.items() if key in self.live and key not in self.table}
         lines = render(gone).splitlines()
@@ -161,10 +241,52 @@ class IpvsTable(Resource):
         return self.wanted + "".join(f"{line}\n" for line in (self.stale() if keep_stale else []))
 
     def removals(self) -> list[str]:
+        if self.as_wanted:
+            return []
         lines = removals(self.live, self.table, parse(self.recorded), foreign=self.purge_foreign)
         return [f"ipvsadm {line}" for line in lines]
 
+    def quieting(self) -> list[str]:
+        removed = self._going()
+        return [f"ipvsadm {line}" for line in quieting(self.live, removed)] if removed else []
+
+    def settle(self) -> None:
+        """Waits until what `removals` takes away has no connection any more, or for `drain_timeout`."""
+        removed = self._going()
+        until = time.monotonic() + self.drain_timeout
+        while removed and time.monotonic() < until:
+            with open(TABLE, encoding="ascii") as file:
+                active = active_connections(file.read())
+            if not any(number for key, number in active.items() if key in removed or key[:2] in removed):
+                return
+            time.sleep(1)
+
+    def _going(self) -> set[tuple[str, ...]]:
+        return going([line[len("ipvsadm ") :] for line in self.removals()])
+
     def batch(self, commands: Sequence[str]) -> None:
-        if commands:
-            self.output(["ipvsadm", "--restore"], "".join(f"{command[len('ipvsadm ') :]}\n" for command in commands))
-            self.prepare()
+        self._restore([command[len("ipvsadm ") :] for command in commands])
+
+    def _restore(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        if not self._by_netlink(lines):
+            self.output(["ipvsadm", "--restore"], "".join(f"{line}\n" for line in lines))
+        self.prepare()
+
+    def _by_netlink(self, lines: Sequence[str]) -> bool:
+        """Whether netlink could carry them out. Raises HostError where the kernel refused some."""
+        if self.netlink is None:
+            return False
+        try:
+            refused = self.netlink(lines)
+        except (Unsupported, OSError):
+            return False
+        except Interrupted as error:
+            raise HostError(
+                f"{self.title}: {error}. Some of them may be in force; the next run looks and goes on"
+            ) from error
+        if refused:
+            others = ", and carried out the others of its batch" if len(lines) > len(refused) else ""
+            raise HostError(f"{self.title}: the kernel refused {'; '.join(refused)}{others}")
+        return True

@@ -1,6 +1,6 @@
 """Parameters of the kernel modules that were built for the host, recorded in modprobe.d(5).
 
-Those of lvskit's own can be changed while a module works.
+Those of lvskit's own can be changed while a module works; most of them are lists of addresses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from .resource import CommandRunner, HostError, Resource, statements
 
 ROOT = "/sys/module"
-OWN = "lvskit_"  # modules whose parameters are lists of addresses that may be written at any time
+OWN = "lvskit_"  # modules whose parameters may be written at any time
+MOST = 4095  # letters of a parameter: a page, less its end
+ADDRESSES = ("lips", "vips", "cip_src_vips", "rips")  # those that are lists of addresses
 
 
 def parse(text: str) -> dict[str, str]:
@@ -60,20 +62,26 @@ class ModuleOptions(Resource):
 
     def widened(self, key: str) -> str:
         wanted, live = self.values[key], self.live.get(key)
-        if not live or not key.startswith(OWN):
+        if not live or not _of_addresses(key):
             return wanted
-        return _joined(wanted, live) if _lacks(live, wanted) else live
+        joined = _joined(wanted, live) if _lacks(live, wanted) else live
+        if len(joined) > MOST:
+            raise HostError(
+                f"module parameters: {key} would for a time hold the old and the new addresses, {len(joined)} letters of at most "
+                f"{MOST}. Change fewer of them at once: take the old ones away in a run of its own."
+            )
+        return joined
 
     def removals(self) -> list[str]:
         """A module whose services are gone stays loaded, without an address to act on."""
-        kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and key.startswith(OWN)}
+        kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and _of_addresses(key)}
         return [f"{key} = {value}" for key, value in kept.items() if _lacks(value, self.live[key] or "")]
 
     def stale(self) -> list[str]:
         lines = []
         for key, value in parse(self.recorded).items():
             wanted = self.values.get(key, "")
-            if self.live.get(key) and key.startswith(OWN) and _lacks(wanted, value):
+            if self.live.get(key) and _of_addresses(key) and _lacks(wanted, value):
                 module, _, name = key.split("/")
                 lines.append(f"options {module} {name}={_joined(wanted, value)}")
         return lines
@@ -91,6 +99,10 @@ class ModuleOptions(Resource):
                     f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}. If the module takes it at its "
                     f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
                 ) from error
+
+
+def _of_addresses(key: str) -> bool:
+    return key.startswith(OWN) and key.split("/")[-1] in ADDRESSES
 
 
 def _lacks(have: str, wanted: str) -> bool:

@@ -6,11 +6,16 @@ file of record has the chains only: the calls follow from their names, and must 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 
 from .resource import CommandRunner, HostError, Resource, statements
 
 PREFIX = "LVSKIT-"
+CONNECTIONS = "/proc/net/nf_conntrack"
+_SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?$", re.MULTILINE)
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
 
@@ -38,13 +43,31 @@ def called(chains: Chains) -> Chains:
     return {**chains, **calls}
 
 
+def sources(text: str) -> Iterator[str]:
+    """The addresses from which the rules of an iptables-save text let connections leave."""
+    for first, last in _SOURCES.findall(text):
+        yield from (
+            str(IPv4Address(number)) for number in range(int(IPv4Address(first)), int(IPv4Address(last or first)) + 1)
+        )
+
+
+def in_use(addresses: set[str], connections: str) -> bool:
+    """Whether an open connection has its replies come to one of the addresses. `connections`: as the kernel lists them."""
+    lines = (line for line in connections.splitlines() if " ESTABLISHED " in line)
+    return any(word[4:] in addresses for line in lines for word in line.split() if word.startswith("dst="))
+
+
 class Netfilter(Resource):
     title = "iptables rules"
     path = "/etc/lvskit/netfilter.rules"
 
-    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool) -> None:
+    def __init__(
+        self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, drain_timeout: int = 0
+    ) -> None:
+        """`drain_timeout`: seconds to wait until a local address that leaves has no connection any more."""
         super().__init__(wanted, recorded, run)
         self.installed = installed
+        self.drain_timeout = drain_timeout
         self.chains = called(parse(wanted))
         self.live: Chains = {}
 
@@ -69,6 +92,19 @@ class Netfilter(Resource):
             elif here != rules:
                 commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
         return [f"iptables {command}" for command in commands]
+
+    def settle(self) -> None:
+        """New connections have not left from such an address since the rules were written anew; open ones need it still."""
+        leaving = set(sources(self.recorded)) - set(sources(self.wanted))
+        until = time.monotonic() + self.drain_timeout
+        while leaving and time.monotonic() < until:
+            try:
+                with open(CONNECTIONS, encoding="ascii") as file:
+                    if not in_use(leaving, file.read()):
+                        return
+            except FileNotFoundError:  # a kernel without the list, or nothing tracks connections
+                return
+            time.sleep(1)
 
     def record(self, *, keep_stale: bool) -> str:
         return self.recorded if keep_stale and self.removals() else super().record(keep_stale=False)

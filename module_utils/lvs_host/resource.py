@@ -65,6 +65,13 @@ class Resource(ABC):
         kept = "".join(f"{line}\n" for line in ["# No longer planned, still in use.", *stale]) if stale else ""
         return self.wanted + kept
 
+    def quieting(self) -> list[str]:
+        """What keeps new connections from that which `removals` takes away."""
+        return []
+
+    def settle(self) -> None:  # noqa: B027
+        """Waits for the end of the connections that still need what `removals` takes away."""
+
     def closing(self) -> list[str]:
         """What is to be done once the files of record are written."""
         return []
@@ -74,6 +81,9 @@ class Resource(ABC):
 
     def remove(self) -> None:
         self.batch(self.removals())
+
+    def quiet(self) -> None:
+        self.batch(self.quieting())
 
     def close(self) -> None:
         self.batch(self.closing())

@@ -41,16 +41,59 @@ class Unit(Resource):
     def additions(self) -> list[str]:
         return []
 
+    def stale(self) -> list[str]:
+        return statements(self.recorded) if self.gone else []
+
+    def record(self, *, keep_stale: bool) -> str:
+        return self.recorded if keep_stale and self.gone else super().record(keep_stale=False)
+
+    @property
+    def gone(self) -> bool:
+        return bool(self.recorded) and not statements(self.wanted)
+
     def removals(self) -> list[str]:
-        gone = self.recorded and not statements(self.wanted)
-        return [f"systemctl disable --now {self.name}"] if gone else []
+        return [f"systemctl disable --now --no-reload {self.name}"] if self.gone else []
 
     def closing(self) -> list[str]:
-        commands = ["systemctl daemon-reload"] if self.wanted != self.recorded else []
-        if statements(self.wanted):
-            commands += [] if self.enabled else [f"systemctl enable {self.name}"]
-            commands += [f"systemctl start {self.name}"] if self.started and not self.active else []
-        return commands
+        enabled = self.enabled or not statements(self.wanted)
+        return [] if enabled else [f"systemctl enable --no-reload {self.name}"]
+
+    def batch(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            self.output(command.split())
+
+
+class Manager(Resource):
+    """systemd itself, told once of all units: that takes longer than everything else, and the longer the more units a host has.
+
+    `removing`: the units that are no longer planned go in this run.
+    """
+
+    title = "systemd"
+
+    def __init__(self, units: Sequence[Unit], run: CommandRunner, *, removing: bool) -> None:
+        super().__init__("", "", run)
+        self.units = units
+        self.removing = removing
+
+    def prepare(self) -> None:
+        pass
+
+    def before(self) -> list[str]:
+        return []
+
+    def additions(self) -> list[str]:
+        return []
+
+    def removals(self) -> list[str]:
+        return []
+
+    def closing(self) -> list[str]:
+        stay = [unit for unit in self.units if statements(unit.wanted)]
+        changed = any(unit.wanted != unit.recorded or not unit.enabled for unit in stay)
+        reload = changed or (self.removing and any(unit.gone for unit in self.units))
+        start = [unit.name for unit in stay if unit.started and not unit.active]
+        return [*(["systemctl daemon-reload"] if reload else []), *(f"systemctl start {name}" for name in start)]
 
     def batch(self, commands: Sequence[str]) -> None:
         for command in commands:

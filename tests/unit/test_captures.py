@@ -47,6 +47,9 @@ def test_a_client_address_in_a_tcp_option():
     value = (40000).to_bytes(2, "big") + CLIENT.packed
     found = packet(INNER, TCP(sport=80, dport=80, options=[(254, value)]))[2]
     assert found.option == Endpoint(CLIENT, 40000)
+    frame = bytes(Ether() / INNER / TCP(sport=80, dport=80, options=[(200, value)]))
+    assert dissect(frame)[2].option is None
+    assert dissect(frame, 200)[2].option == Endpoint(CLIENT, 40000)
 
 
 def test_other_frames_are_passed_over():

@@ -19,7 +19,8 @@ SAVED = """\
 
 def commands(live, wanted, recorded="", foreign=False):
     tables = [ipvs.parse(text) for text in (live, wanted, recorded)]
-    return [*ipvs.additions(*tables[:2]), *ipvs.removals(*tables, foreign=foreign)]
+    removals = ipvs.removals(*tables, foreign=foreign)
+    return [*ipvs.additions(*tables[:2]), *ipvs.quieting(tables[0], ipvs.going(removals)), *removals]
 
 
 def test_what_ipvsadm_saved_is_rendered_as_it_was():
@@ -56,15 +57,93 @@ def test_a_destination_that_is_no_longer_planned_is_removed():
     assert commands(SAVED, shorter, SAVED) == ["-d -t 203.0.113.80:80 -r 10.20.1.12:80"]
 
 
+def test_a_destination_gets_no_new_connections_before_it_is_removed():
+    shorter = SAVED.replace("-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 100\n", "")
+    assert commands(SAVED, shorter, SAVED) == [
+        "-e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 0",
+        "-d -t 203.0.113.80:80 -r 10.20.1.11:80",
+    ]
+
+
+LIVE = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  CB007150:0050 wlc
+  -> 0A14010C:0050      Route   0      0          0
+  -> 0A14010B:0050      Route   100    {}          5
+UDP  CB007151:0035 rr
+  -> 0A14010B:14E9      Masq    1      0          3
+"""
+
+
+@pytest.mark.parametrize("shorter", [SAVED.replace("-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 100\n", ""), ""])
+def test_open_connections_come_to_their_end_before_a_destination_or_service_is_removed(monkeypatch, tmp_path, shorter):
+    file = tmp_path / "ip_vs"
+    file.write_text(LIVE.format(2))
+    restored, pauses = [], []
+
+    def end_one(seconds):
+        pauses.append(seconds)
+        file.write_text(LIVE.format(2 - len(pauses)))
+
+    def run(argv, stdin):
+        if argv[-1] == "--restore":
+            restored.append((len(pauses), stdin.splitlines()))
+        return 0, SAVED, ""
+
+    monkeypatch.setattr(ipvs, "TABLE", str(file))
+    monkeypatch.setattr(ipvs.time, "sleep", end_one)
+    table = ipvs.IpvsTable(shorter, SAVED, run, installed=True, drain_timeout=60)
+    table.prepare()
+    table.quiet()
+    table.settle()
+    table.remove()
+    (before, quiet), (after, removed) = restored
+    assert (before, after) == (0, 2)
+    assert "-e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 0" in quiet
+    assert all(line.startswith(("-d", "-D")) for line in removed)
+
+
+def test_connections_that_do_not_end_are_waited_for_no_longer_than_said(monkeypatch, tmp_path):
+    file = tmp_path / "ip_vs"
+    file.write_text(LIVE.format(2))
+    monkeypatch.setattr(ipvs, "TABLE", str(file))
+    clock = iter(range(100))
+    monkeypatch.setattr(ipvs.time, "monotonic", lambda: next(clock))
+    pauses = []
+    monkeypatch.setattr(ipvs.time, "sleep", pauses.append)
+    table = ipvs.IpvsTable("", SAVED, lambda argv, stdin: (0, SAVED, ""), installed=True, drain_timeout=10)
+    table.prepare()
+    table.settle()
+    assert len(pauses) == 9
+
+
+def test_somebody_elses_services_are_not_taken_for_ours():
+    text = LIVE.format(2) + (
+        "TCP  [20010DB8000000000000000000000001]:0050 wlc\n"
+        "  -> [20010DB8000000000000000000000002]:0050      Masq    1      7          0\n"
+        "FWM  00000001 wlc\n"
+        "  -> 0A14010B:0000      Route   1      8          0\n"
+    )
+    assert ipvs.active_connections(text) == ipvs.active_connections(LIVE.format(2))
+
+
 def test_a_service_that_lvskit_recorded_is_removed_when_it_is_no_longer_planned():
     shorter = "".join(line for line in SAVED.splitlines(True) if " -u " not in line)
-    assert commands(SAVED, shorter, SAVED) == ["-D -u 203.0.113.81:53"]
+    assert commands(SAVED, shorter, SAVED) == [
+        "-e -u 203.0.113.81:53 -r 10.20.1.11:5353 -m -w 0",
+        "-D -u 203.0.113.81:53",
+    ]
 
 
 def test_somebody_elses_service_stays_unless_consent_is_given():
     theirs = "-A -t 198.51.100.7:443 -s rr\n-a -t 198.51.100.7:443 -r 198.51.100.8:443 -m -w 1\n"
     assert commands(SAVED + theirs, SAVED, SAVED) == []
-    assert commands(SAVED + theirs, SAVED, SAVED, foreign=True) == ["-D -t 198.51.100.7:443"]
+    assert commands(SAVED + theirs, SAVED, SAVED, foreign=True) == [
+        "-e -t 198.51.100.7:443 -r 198.51.100.8:443 -m -w 0",
+        "-D -t 198.51.100.7:443",
+    ]
 
 
 @pytest.mark.parametrize("line", ["-A -t", "rubbish", "-a -t 192.0.2.1:80 -r 192.0.2.2:80 -g", "-X -t 192.0.2.1:80"])
@@ -77,7 +156,7 @@ def test_what_stays_for_now_stays_in_the_file_of_record():
     """A real server that is also a director keeps its old destinations until removals are allowed."""
     shorter = SAVED.replace("-a -t 203.0.113.80:80 -r 10.20.1.12:80 -g -w 0\n", "")
     table = ipvs.IpvsTable(shorter, SAVED, lambda argv, stdin: (0, "", ""), installed=True)
-    table.live = ipvs.parse(SAVED)
+    table.found = SAVED
     assert ipvs.parse(table.record(keep_stale=True)) == ipvs.parse(SAVED)
     assert ipvs.parse(table.record(keep_stale=False)) == ipvs.parse(shorter)
 

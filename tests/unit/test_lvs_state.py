@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.lvs_host.resource import HostError, Resource
-from ansible.module_utils.lvs_host.unit import Unit
+from ansible.module_utils.lvs_host.unit import Manager, Unit
 
 LIBRARY = Path(__file__).parents[2] / "library/lvs_state.py"
 
@@ -146,6 +146,83 @@ def test_a_change_shows_the_state_before_and_after(lvs_state, pair):
     assert {"settings", "addresses"} <= {part["before_header"] for part in shown}
 
 
+class Recorded(Fake):
+    """State that was changed by hand since: it has `live`."""
+
+    def __init__(self, folder, name, wanted, recorded, live):
+        super().__init__(folder, name, wanted, recorded, [])
+        self.live = live
+
+    def additions(self):
+        return [f"add {line}" for line in self.wanted.splitlines() if line not in self.live]
+
+    def removals(self):
+        return [f"remove {line}" for line in self.live if line not in self.wanted.splitlines()]
+
+
+def test_drift_is_what_leads_back_to_the_record_and_not_what_the_new_plan_brings(lvs_state, monkeypatch, tmp_path):
+    def wire(module, wanted, run):
+        return [
+            Recorded(tmp_path, key, wanted[key], "", live)
+            for key, live in (("modules", ["a"]), ("sysctls", ["x", "y"]))
+        ]
+
+    monkeypatch.setattr(lvs_state, "wire", wire)
+    monkeypatch.setattr(lvs_state, "STATE", ("modules", "sysctls"))
+    before = [Recorded(tmp_path, "m", "new\n", "a\nb\n", []), Recorded(tmp_path, "s", "new\n", "x\n", [])]
+    assert lvs_state.drift(None, before, None) == ["add b", "remove y"]
+
+
+def test_an_earlier_plan_takes_the_place_of_the_given_one(lvs_state, monkeypatch, tmp_path):
+    monkeypatch.setattr(lvs_state.history, "FOLDER", str(tmp_path))
+    given = {**{key: value.get("default") for key, value in lvs_state.ARGUMENTS.items()}, "ipvs": "new"}
+    assert lvs_state.wanted_of(given)["ipvs"] == "new"
+    wanted = {**lvs_state.wanted_of(given), "ipvs": "old"}
+    lvs_state.history.keep(lvs_state.history.stage("2026-03-01T03:00:00Z", "", wanted, first=True))
+    assert lvs_state.wanted_of({**given, "to": "2026-03-02T03:00:00Z"})["ipvs"] == "old"
+    nothing = lvs_state.wanted_of({**given, "to": "2026-02-01T03:00:00Z"})
+    assert set(nothing) == set(lvs_state.PLAN)
+    assert not any(nothing.values())
+
+
+def test_open_connections_end_before_anything_that_they_need_goes(lvs_state, pair, monkeypatch):
+    """The VIP's removal would cut them as surely as the real server's."""
+    log, resources = pair()
+    monkeypatch.setattr(resources[0], "quieting", lambda: ["quiet old-setting"])
+    monkeypatch.setattr(resources[0], "settle", lambda: log.append("wait"))
+    run(lvs_state, resources)
+    assert log[2:] == ["quiet old-setting", "wait", "remove old-address", "remove old-setting"]
+
+
+def test_nothing_is_waited_for_when_nothing_goes(lvs_state, pair, monkeypatch):
+    log, resources = pair()
+    monkeypatch.setattr(resources[0], "settle", lambda: log.append("wait"))
+    run(lvs_state, resources, remove=False)
+    assert "wait" not in log
+
+
+def test_what_a_killed_run_has_left_is_taken_away(lvs_state, pair, tmp_path):
+    (tmp_path / "addresses.new").write_text("half")
+    _, resources = pair()
+    resources[1].wanted = ""
+    run(lvs_state, resources)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["settings"]
+
+
+def test_a_run_is_kept_with_the_files_of_record_and_not_before(lvs_state, pair, monkeypatch, tmp_path):
+    monkeypatch.setattr(lvs_state.history, "FOLDER", str(tmp_path / "history"))
+    note = {"run": "2026-03-01T03:00:00Z", "revision": "", "wanted": {"ipvs": "x"}, "first": False, "to": ""}
+    _, resources = pair(fails=["add new-address"])
+    result = lvs_state.plan(resources, True)
+    with pytest.raises(HostError):
+        lvs_state.carry_out(result["steps"], result["files"], resources, [], note)
+    assert lvs_state.history.runs() == []
+    _, resources = pair()
+    result = lvs_state.plan(resources, True)
+    lvs_state.carry_out(result["steps"], result["files"], resources, [], note)
+    assert lvs_state.history.runs() == ["2026-03-01T03:00:00Z"]
+
+
 @pytest.fixture
 def unit(monkeypatch, tmp_path):
     monkeypatch.setattr("ansible.module_utils.lvs_host.unit.DIRECTORY", str(tmp_path))
@@ -161,17 +238,42 @@ def unit(monkeypatch, tmp_path):
     return make
 
 
+def steps(made, *, removing=True):
+    """What is done to one unit and then to systemd, in order."""
+    manager = Manager([made], made.run, removing=removing)
+    return [*(made.removals() if removing else []), *made.closing(), *manager.closing()]
+
+
 def test_a_new_unit_is_enabled_and_started(unit):
     made = unit("[Unit]\n", "", enabled=False, active=False)
-    assert made.closing() == ["systemctl daemon-reload", "systemctl enable x.service", "systemctl start x.service"]
+    assert steps(made) == [
+        "systemctl enable --no-reload x.service",
+        "systemctl daemon-reload",
+        "systemctl start x.service",
+    ]
 
 
 def test_a_unit_that_is_as_wanted_is_left_alone(unit):
-    made = unit("[Unit]\n", "[Unit]\n", enabled=True, active=True)
-    assert (made.additions(), made.removals(), made.closing()) == ([], [], [])
+    assert steps(unit("[Unit]\n", "[Unit]\n", enabled=True, active=True)) == []
+
+
+def test_a_changed_unit_is_read_again(unit):
+    assert steps(unit("[Unit]\nA=B\n", "[Unit]\n", enabled=True, active=True)) == ["systemctl daemon-reload"]
 
 
 def test_a_unit_that_is_no_longer_wanted_is_disabled_before_its_file_goes(unit):
     made = unit("", "[Unit]\n", enabled=True, active=True)
-    assert made.removals() == ["systemctl disable --now x.service"]
-    assert made.closing() == ["systemctl daemon-reload"]
+    assert steps(made) == ["systemctl disable --now --no-reload x.service", "systemctl daemon-reload"]
+    assert made.record(keep_stale=False) == ""
+
+
+def test_a_unit_stays_until_removals_are_asked_for(unit):
+    """Else a reboot in between would not restore what is still in use, and its link would stay behind for ever."""
+    made = unit("", "[Unit]\n", enabled=True, active=True)
+    assert steps(made, removing=False) == []
+    assert made.record(keep_stale=True) == "[Unit]\n"
+
+
+def test_systemd_is_told_once_of_all_units(unit):
+    units = [unit("[Unit]\n", "", enabled=False, active=False) for _ in range(3)]
+    assert Manager(units, units[0].run, removing=True).closing().count("systemctl daemon-reload") == 1

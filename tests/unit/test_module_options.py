@@ -88,3 +88,16 @@ def test_a_value_that_the_kernel_refuses_is_named(live):
 def test_another_line_is_refused():
     with pytest.raises(HostError, match="cannot read the line `alias a b`"):
         module_options.parse("alias a b")
+
+
+def test_a_number_is_replaced_and_stays_when_the_module_has_nothing_to_do(live):
+    kind = live.parent / "kind"
+    kind.write_text("254\n")
+    wanted = "options lvskit_toa lips=10.20.1.200 kind=200\n"
+    options(wanted).add()
+    assert kind.read_text() == "200\n"
+    assert options(wanted, wanted).additions() == []
+    made = options("", wanted)
+    assert made.stale() == ["options lvskit_toa lips=10.20.1.200"]
+    made.remove()
+    assert kind.read_text() == "200\n"

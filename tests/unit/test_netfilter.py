@@ -1,5 +1,6 @@
 """iptables rules: lvskit's own chains, and nothing of anybody else's."""
 
+from ansible.module_utils.lvs_host import netfilter
 from ansible.module_utils.lvs_host.netfilter import Netfilter, called, parse
 
 CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
@@ -61,3 +62,34 @@ def test_each_chain_is_called_from_the_built_in_chain_that_it_is_named_after():
         ("mangle", "LVSKIT-OUTPUT"): [CLAMP],
         ("mangle", "OUTPUT"): ["-A OUTPUT -j LVSKIT-OUTPUT"],
     }
+
+
+SOURCES = "-A LVSKIT-POSTROUTING -p tcp -j SNAT --to-source 10.20.1.210-10.20.1.212\n-A LVSKIT-POSTROUTING -j SNAT --to-source {}\n"
+OPEN = (
+    "ipv4     2 tcp      6 431999 ESTABLISHED src=198.51.100.10 dst=10.20.1.80 sport=40000 dport=80 src=10.20.1.11 "
+    "dst=10.20.1.220 sport=80 dport=1025 [ASSURED] mark=0 use=1\n"
+)
+
+
+def test_a_local_address_that_leaves_is_waited_for(monkeypatch, tmp_path):
+    file = tmp_path / "nf_conntrack"
+    file.write_text(OPEN)
+    monkeypatch.setattr(netfilter, "CONNECTIONS", str(file))
+    pauses = []
+
+    def end(seconds):
+        pauses.append(seconds)
+        file.write_text(OPEN.replace("ESTABLISHED", "TIME_WAIT"))
+
+    monkeypatch.setattr(netfilter.time, "sleep", end)
+
+    def waits(wanted, recorded):
+        pauses.clear()
+        file.write_text(OPEN)
+        Netfilter(wanted, recorded, None, installed=True, drain_timeout=60).settle()
+        return len(pauses)
+
+    assert waits(SOURCES.format("10.20.1.221"), SOURCES.format("10.20.1.220")) == 1
+    assert waits(SOURCES.format("10.20.1.220"), SOURCES.format("10.20.1.220")) == 0
+    assert waits("", SOURCES.format("10.20.1.219-10.20.1.221")) == 1
+    assert waits("", SOURCES.format("10.20.1.230")) == 0

@@ -88,7 +88,7 @@ def test_director_forwards_and_sends_no_redirects_only_where_replies_pass_it(env
     assert settings(of(environment, "lb1"))["net/ipv4/ip_forward"] == 1
     assert settings(of(environment, "lb1"))["net/ipv4/conf/all/send_redirects"] == 0
     dr_only = [{"name": "d", "vip": "203.0.113.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}]
-    assert settings(of(environment, "lb1", {"services": dr_only})) == {}
+    assert settings(of(environment, "lb1", {"services": dr_only})) == {"net/ipv4/vs/expire_nodest_conn": 1}
 
 
 def test_director_accepts_requests_whose_sender_is_reached_by_another_interface(environment):
@@ -132,14 +132,18 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
     assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
-    assert [(m.name, m.parameters) for m in host.built_modules] == [("lvskit_ctk", {"vips": "203.0.113.84"})]
+    assert [(m.name, m.parameters) for m in host.built_modules] == [
+        ("lvskit_ctk", {"vips": "203.0.113.84", "kind": "254"})
+    ]
     assert "203.0.113.84" not in [vip.address for vip in host.addresses]
 
 
 def test_an_enat_real_server_with_cip_src_is_guarded_too(environment):
     host = of(environment, "rs2")
     assert [(g.address, g.port) for g in host.guards] == [("10.20.1.12", 8082)]
-    assert [(m.name, m.parameters) for m in host.built_modules] == [("lvskit_ctk", {"cip_src_vips": "203.0.113.85"})]
+    assert [(m.name, m.parameters) for m in host.built_modules] == [
+        ("lvskit_ctk", {"cip_src_vips": "203.0.113.85", "kind": "254"})
+    ]
 
 
 def test_both_forms_of_enat_on_one_host_are_parameters_of_one_module(environment):
@@ -150,7 +154,7 @@ def test_both_forms_of_enat_on_one_host_are_parameters_of_one_module(environment
         {"name": "t", "vip": "203.0.113.86", "port": 80, "mode": "enat", "cip_src": False, "real_servers": servers},
     ]
     built = {name: of(environment, name, {"services": services}).built_modules for name in ("lb1", "rs2")}
-    addresses = {"vips": "203.0.113.84,203.0.113.86", "cip_src_vips": "203.0.113.85"}
+    addresses = {"vips": "203.0.113.84,203.0.113.86", "cip_src_vips": "203.0.113.85", "kind": "254"}
     assert {name: [(m.name, m.parameters) for m in modules] for name, modules in built.items()} == {
         "lb1": [("lvskit_enat", addresses)],
         "rs2": [("lvskit_ctk", addresses)],
@@ -260,3 +264,10 @@ def test_another_makers_receiver_takes_the_place_of_lvskits_own(environment):
     assert host.modules == ("toa",)
     restoring = of(environment, "rs3", {**fullnat(client_address="restore"), "hosts": hosts})
     assert [module.name for module in restoring.built_modules] == ["lvskit_restore"]
+
+
+def test_a_drained_real_server_leaves_the_directors_table_and_keeps_the_rest(environment):
+    hosts = {**BASE["hosts"], "rs1": {**BASE["hosts"]["rs1"], "lvs_drained": True}}
+    there = {d.address for service in of(environment, "lb1", {"hosts": hosts}).services for d in service.destinations}
+    assert there == {"10.20.1.12", "10.20.2.13"}
+    assert of(environment, "rs1", {"hosts": hosts}) == of(environment, "rs1")

@@ -2,7 +2,8 @@
 
 import json
 
-from ansible.module_utils.lvs_host import ipvs, netfilter, sysctls
+from ansible.module_utils.lvs_host import ipvs, netfilter, network, sysctls
+from ansible.module_utils.lvs_host.resource import statements
 
 
 def values(host, paths):
@@ -74,6 +75,20 @@ def test_the_table_is_the_planned_one(host, host_plan):
         for service in host_plan.services
     }
     assert {key: service.destinations for key, service in live.items()} == planned
+
+
+def test_nothing_of_a_former_plan_is_left(host, host_plan):
+    """Settings, routes, rules and parameters of modules that the present plan does not have."""
+    originals = host.file(sysctls.Sysctls.originals_path)
+    changed = json.loads(originals.content_string) if originals.exists else {}
+    assert set(changed) <= {setting.key for setting in host_plan.sysctls}
+    routes = host.check_output(f"ip -json route show table all protocol {network.PROTOCOL}")
+    record = host.file(network.Network.path)
+    recorded = statements(record.content_string) if record.exists else []
+    assert network.live_statements("[]", routes, host.check_output("ip -json rule show")) <= set(recorded)
+    acting = host.run("grep -l . /sys/module/lvskit_*/parameters/*ips").stdout.split()
+    planned = {f"/sys/module/{m.name}/parameters/{name}" for m in host_plan.built_modules for name in m.parameters}
+    assert set(acting) <= planned
 
 
 def test_no_unit_has_failed(host):

@@ -11,6 +11,8 @@ from ..topology import Host, Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
 
+MODULE_ADDRESSES = 255  # of 15 letters and a comma each in a page of 4096 bytes
+
 
 def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
     """The modes that would do instead, as a half sentence."""
@@ -361,6 +363,21 @@ def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> 
 
 
 @service_rule(
+    "RS-DRAINED",
+    "a service all of whose real servers are drained",
+    "The director has nowhere to send a request to, and refuses it.",
+    warning=True,
+)
+def nobody_left(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.real_servers and all(server.host.drained for server in service.real_servers):
+        names = listed(list(dict.fromkeys(server.host.name for server in service.real_servers)), "and")
+        yield (
+            f"{names} are drained, and there is no other real server. Leave one in service.",
+            service.at("real_servers"),
+        )
+
+
+@service_rule(
     "TOA-RECEIVER-TRUST",
     "another maker's receiver, which does not ask who has sent the client's address",
     "Whoever reaches the real server past the director can send the option, and the application believes it.",
@@ -376,6 +393,50 @@ def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
                 f"{server.host.name} has the receiver {receiver.module}. Unless it can be told whom to believe, let nobody but "
                 f"{locals_} reach {server.host.name} on port {server.port}.",
                 server.at,
+            )
+
+
+@service_rule(
+    "{carrier}-OPTION-KIND",
+    "a director and a real server that know the option with the client's address by different kinds",
+    "The real server's kernel module looks for another option than the director has sent: to the application the client is the director.",
+    when=lambda mode: mode.sender is not None,
+)
+def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        if service.mode.receiver_exchangeable and server.host.toa_receiver:
+            continue
+        reader = topology.restorer(service, server.host) or server.host
+        for director in service.directors:
+            if director.option_kind != reader.option_kind:
+                yield (
+                    f"lvs_option_kind is {director.option_kind} on director {director.name} and {reader.option_kind} on "
+                    f"{reader.name}. Say it once, in group_vars/all.",
+                    server.at,
+                )
+
+
+@service_rule(
+    "{carrier}-MODULE-ADDRESSES",
+    f"more than {MODULE_ADDRESSES} addresses for one kernel module on a director",
+    "The kernel takes a module's parameter as one page of text (4096 bytes), and the addresses beyond it would not be acted on.",
+    when=lambda mode: mode.sender is not None,
+)
+def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director in service.directors:
+        used: set[IPv4Address] = set()
+        for other in topology.services:
+            if other.mode.sender == service.mode.sender and other.mode.cip_src == service.mode.cip_src:
+                if director in other.directors:
+                    used.update(other.local_addresses if other.mode.source_nat else (other.vip,))
+                if other is service:
+                    break
+        if len(used) > MODULE_ADDRESSES:
+            what = "local addresses" if service.mode.source_nat else "VIPs"
+            yield (
+                f"with it, director {director.name} has {len(used)} {what} of {service.mode.name}, and its kernel module takes "
+                f"{MODULE_ADDRESSES}. Share addresses between services, or give some of them to other directors.",
+                service.at("local_addresses") if service.mode.source_nat else service.at("vip"),
             )
 
 

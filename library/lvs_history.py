@@ -1,0 +1,52 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists what a host was brought to in earlier runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_history
+short_description: List the runs that changed a host
+version_added: "1.0.0"
+description:
+  - Lists the runs of which lvs_state has kept the plan on this host; its option I(to) goes back to one of them.
+options: {}
+attributes:
+  check_mode: {support: full, description: Never changes anything.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: See when this host was changed
+  lvs_history:
+"""
+
+RETURN = r"""
+runs:
+  description: The revision of the inventory at each run's time.
+  returned: always
+  type: dict
+  sample: {"2026-03-01T03:00:00Z": "4f1c2ab"}
+since:
+  description: The first run after which the host's plan is known; empty where none is.
+  returned: always
+  type: str
+  sample: "2026-02-01T03:00:00Z"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host import history
+
+ARGUMENTS = {}
+
+
+def main():
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    kept = history.readable()
+    runs = {run: entry["revision"] for run, entry in kept.items() if run != history.BEGINNING}
+    module.exit_json(changed=False, runs=runs, since=next(iter(kept), ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What an operator wants for once, on top of what the inventory says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .reader import nearest
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Real servers that are out of service, and hosts and services that leave, by name."""
+
+    drained: Sequence[str] = ()
+    without_hosts: Sequence[str] = ()
+    without_services: Sequence[str] = ()
+
+    def check(self, services: Any, hosts: Mapping[str, Any]) -> list[str]:
+        """What is wrong with them: names that the inventory does not have."""
+        known = [str(service.get("name")) for service in _mappings(services)]
+        return [
+            *(f"there is no host {name}: {nearest(name, hosts)}" for name in self._hosts() if name not in hosts),
+            *(f"there is no service {name}: {nearest(name, known)}" for name in self.without_services if name not in known),
+        ]  # fmt: skip
+
+    def _hosts(self) -> list[str]:
+        return [*self.drained, *self.without_hosts]
+
+    def services(self, services: Any) -> Any:
+        """lvs_services without those that leave, nor the hosts that leave as real servers."""
+        if not self.without_hosts and not self.without_services:
+            return services
+        kept = [service for service in _mappings(services) if service.get("name") not in self.without_services]
+        return [{key: self._value(key, value) for key, value in service.items()} for service in kept]
+
+    def _value(self, key: str, value: Any) -> Any:
+        if key != "real_servers" or not isinstance(value, Sequence) or isinstance(value, str):
+            return value
+        return [e for e in value if not (isinstance(e, Mapping) and e.get("host") in self.without_hosts)]
+
+    def groups(self, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """The inventory's groups without the hosts that leave. They stay in `all`: they get a plan, with nothing in it."""
+        return {
+            group: [name for name in members if group == "all" or name not in self.without_hosts]
+            for group, members in groups.items()
+        }
+
+    def hosts(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The hosts' variables, with the drained ones said to be so."""
+        return {
+            name: {**variables, "lvs_drained": True} if name in self.drained else dict(variables)
+            for name, variables in hosts.items()
+        }
+
+
+def _mappings(services: Any) -> list[Mapping[str, Any]]:
+    """The services that can be read at all; what is wrong with others, parsing says."""
+    return [service for service in services if isinstance(service, Mapping)] if isinstance(services, list) else []

@@ -1,0 +1,93 @@
+"""What a host was brought to in earlier runs: the texts that lvs_state was given, with the run's time and the inventory's revision.
+
+One file for each run that wanted something else than the one before, named by the run's time (UTC, ISO 8601), so that names
+sort as the runs came.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from .resource import HostError
+
+FOLDER = "/var/lib/lvskit/history"
+KEPT = 20  # runs
+RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+BEGINNING = "0000-00-00T00:00:00Z"  # what a host was brought to before its first run: nothing
+
+
+def runs() -> list[str]:
+    """The runs that are kept, the oldest first. BEGINNING is one where lvskit has known the host from the beginning."""
+    try:
+        names = os.listdir(FOLDER)
+    except FileNotFoundError:
+        return []
+    return sorted(name[: -len(".json")] for name in names if RUN.fullmatch(name[: -len(".json")]))
+
+
+def read(run: str) -> dict[str, Any]:
+    """What was kept of a run: `revision` and `wanted`. Raises HostError where the file cannot be read."""
+    path = f"{FOLDER}/{run}.json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        return {"revision": str(content["revision"]), "wanted": dict(content["wanted"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HostError(f"{path} cannot be read ({error}). Remove it, and go back to another run") from error
+
+
+def readable() -> dict[str, dict[str, Any]]:
+    """What was kept of each run, without those that cannot be read."""
+    found = {}
+    for run in runs():
+        try:
+            found[run] = read(run)
+        except HostError:
+            continue
+    return found
+
+
+def at(run: str) -> dict[str, Any]:
+    """What was wanted of the host after a run, which may not have changed it.
+
+    Raises HostError where that is not known: to take nothing for an answer would strip the host.
+    """
+    before = [kept for kept in runs() if kept <= run]
+    if not before:
+        raise HostError(f"this host has kept nothing from the run of {run} or before it")
+    wanted: dict[str, Any] = read(before[-1])["wanted"]
+    return wanted
+
+
+def known(wanted: dict[str, Any]) -> bool:
+    """Whether the last run wanted the same of the host."""
+    last = list(readable().values())[-1:]
+    return bool(last) and last[0]["wanted"] == wanted and runs()[-1] in readable()
+
+
+def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:
+    """Writes what is to be kept of a run, for `keep` to put in place; the files. `first`: the host had nothing until now.
+
+    Raises OSError when there is no room.
+    """
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    entries = {run: {"revision": revision, "wanted": wanted}}
+    if first and not runs():
+        entries[BEGINNING] = {"revision": "", "wanted": {}}
+    for name, entry in entries.items():
+        with open(f"{FOLDER}/{name}.json.new", "w", encoding="utf-8") as file:
+            json.dump(entry, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+    return [f"{FOLDER}/{name}.json" for name in sorted(entries)]
+
+
+def keep(paths: list[str], *, forget: bool = True) -> None:
+    """Puts in place what `stage` wrote, and forgets the oldest runs, unless one of them is just being gone back to."""
+    for path in paths:
+        os.replace(f"{path}.new", path)
+    for old in runs()[:-KEPT] if forget else []:
+        os.unlink(f"{FOLDER}/{old}.json")

@@ -1,0 +1,103 @@
+"""Commands of ipvsadm as netlink messages, byte for byte, against <linux/ip_vs.h> and <linux/genetlink.h>."""
+
+import pytest
+from ansible.module_utils.lvs_host import ipvs, ipvs_netlink
+from ansible.module_utils.lvs_host.resource import HostError
+
+SERVICE = bytes.fromhex(
+    "06000100 02000000"  # IPVS_SVC_ATTR_AF: AF_INET
+    "06000200 06000000"  # PROTOCOL: TCP
+    "14000300 cb007150 00000000 00000000 00000000"  # ADDR: 203.0.113.80
+    "06000400 00500000"  # PORT: 80, in network byte order
+)
+DESTINATION = bytes.fromhex(
+    "14000100 0a14010b 00000000 00000000 00000000"  # IPVS_DEST_ATTR_ADDR: 10.20.1.11
+    "06000200 1f900000"  # PORT: 8080
+)
+
+
+def head(length, command, flags=1):
+    """nlmsghdr (type 0x1c, sequence number 7) and genlmsghdr on a little-endian machine."""
+    return bytes.fromhex(f"{length:02x}000000 1c00 {flags:02x}00 07000000 00000000 {command:02x}010000")
+
+
+def nested(kind, content):
+    return bytes.fromhex(f"{4 + len(content):02x}00 {kind:02x}80") + content
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "expected"),
+    [
+        ("-D -t 203.0.113.80:80", 3, nested(1, SERVICE)),
+        (
+            "-A -t 203.0.113.80:80 -s wlc -p 300",
+            1,
+            nested(
+                1,
+                SERVICE
+                + bytes.fromhex("08000600 776c6300 0c000700 01000000 ffffffff 08000800 2c010000 08000900 ffffffff"),
+            ),
+        ),
+        ("-d -t 203.0.113.80:80 -r 10.20.1.11:8080", 7, nested(1, SERVICE) + nested(2, DESTINATION)),
+        (
+            "-e -t 203.0.113.80:80 -r 10.20.1.11:8080 -i -w 100",
+            6,
+            nested(1, SERVICE)
+            + nested(2, DESTINATION + bytes.fromhex("08000300 02000000 08000400 64000000 08000500 00000000 08000600 00000000")),
+        ),
+    ],
+)  # fmt: skip
+def test_the_message_of_a_command(command, number, expected):
+    assert ipvs_netlink.message(0x1C, 7, command) == head(20 + len(expected), number) + expected
+
+
+def test_only_the_last_message_of_a_batch_asks_for_an_answer():
+    assert ipvs_netlink.message(0x1C, 7, "-D -t 203.0.113.80:80", acknowledge=True)[6] == 5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-A -f 7 -s rr",
+        "-A -t 203.0.113.80:80 -s rr -p 300 -M 255.255.255.0",
+        "-A -t 203.0.113.80:80 -s rr --pe sip",
+        "-a -t 203.0.113.80:80 -r 10.20.1.11:80 -i -w 1 --tun-type gue --tun-port 6080",
+        "-a -t [2001:db8::1]:80 -r [2001:db8::2]:80 -g -w 1",
+        "-Z -t 203.0.113.80:80",
+    ],
+)
+def test_what_is_not_known_here_is_left_to_ipvsadm(command):
+    with pytest.raises(ipvs_netlink.Unsupported):
+        ipvs_netlink.message(0x1C, 7, command)
+
+
+def table(netlink):
+    ran = []
+
+    def run(argv, stdin):
+        ran.append((argv, stdin))
+        return 0, "", ""
+
+    made = ipvs.IpvsTable("-A -t 203.0.113.80:80 -s rr\n", "", run, installed=True, netlink=netlink)
+    return made, ran
+
+
+def test_ipvsadm_does_what_netlink_cannot():
+    def unsupported(commands):
+        raise ipvs_netlink.Unsupported(commands[0])
+
+    made, ran = table(unsupported)
+    made.add()
+    assert ran[0] == (["ipvsadm", "--restore"], "-A -t 203.0.113.80:80 -s rr\n")
+
+
+def test_ipvsadm_does_nothing_that_netlink_has_done():
+    made, ran = table(lambda commands: [])
+    made.add()
+    assert not any("--restore" in argv for argv, _ in ran)
+
+
+def test_what_the_kernel_refuses_is_named():
+    made, _ = table(lambda commands: [f"{commands[0]}: No such file or directory"])
+    with pytest.raises(HostError, match=r"the kernel refused -A -t 203.0.113.80:80 -s rr: No such file or directory"):
+        made.add()
