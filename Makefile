@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long lint image bench-site bench-datapath clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long test-switches lint image bench-site bench-apply bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -25,7 +25,9 @@ help:
 	@echo "make test                lint, unit tests, and every scenario on virtual machines"
 	@echo "make test-unit | test-vm | lint"
 	@echo "make test-long           the scenarios that take longer: faults of hosts, builds of kernel modules, other releases"
+	@echo "make test-switches       a service goes from each mode to each other one"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
+	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
 	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time"
 	@echo "make clean               stop the lab and remove everything that make made"
 
@@ -102,12 +104,19 @@ test: venv packages
 	@$(MAKE) --no-print-directory -j2 --output-sync=target image lint test-unit
 	@$(MAKE) --no-print-directory test-vm
 
+# Each of the five modes after each other one.
+test-switches:
+	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
+
 # What takes longer: hosts that cannot have a changed plan, every way to build a kernel module, every release.
 test-long:
-	@$(MAKE) --no-print-directory test-vm SCENARIOS="builds releases faults"
+	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases faults"
 
 bench-site: venv
 	$(BIN)/python -m tests.bench.site
+
+bench-apply: lab
+	$(BIN)/python -m tests.bench.apply
 
 bench-datapath: venv packages
 	LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench $(BIN)/python -m tests.bench.datapath

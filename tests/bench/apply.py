@@ -1,0 +1,140 @@
+"""What 1,000 services with 20 real servers each cost: on the controller, and on a director of the lab.
+
+On the director, the same table is loaded by lvskit, by `ipvsadm -R` and by keepalived beside it, and read by `ipvsadm -Sn`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from ansible.module_utils.lvs import inventory, plan, rules
+
+from lab import lifecycle, paths
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEMPLATES = PROJECT / "roles/host/templates"
+DIRECTOR = "lb1"
+FOLDER = "/tmp/lvskit-bench"
+SERVICES, SERVERS = 1000, 20
+
+
+def environment() -> dict[str, Any]:
+    """Directors, real servers and services, as `parse` takes them."""
+    networks = {"app": {"cidr": "10.0.0.0/8", "vlan": 10, "gateway": "10.255.255.254"}}
+    names = [f"rs{number}" for number in range(400)]
+    hosts = {name: _plugged(f"10.1.{i // 200}.{i % 200 + 1}") for i, name in enumerate(names)}
+    hosts["lb1"] = _plugged("10.0.0.10")
+    groups = {"all": list(hosts), "directors": ["lb1"], "real_servers": names}
+    services = [
+        {
+            "name": f"service{number}",
+            "vip": f"10.2.{number // 200}.{number % 200 + 1}",
+            "port": 80,
+            "mode": "dr",
+            "scheduler": "wlc",
+            "real_servers": [{"host": names[(number * 7 + i) % len(names)]} for i in range(SERVERS)],
+        }
+        for number in range(SERVICES)
+    ]
+    return {"networks": networks, "services": services, "hosts": hosts, "groups": groups}
+
+
+def _plugged(address: str) -> dict[str, Any]:
+    return {"lvs_interfaces": {"eth1": {"network": "app", "address": address}}}
+
+
+def on_controller(raw: dict[str, Any]) -> str:
+    """Prints what each step takes; the director's file of rules."""
+    started = time.monotonic()
+    topology, faults = inventory.parse(raw["networks"], raw["services"], raw["hosts"], raw["groups"])
+    parsed = time.monotonic()
+    found = [*faults, *(violation for violation in rules.check(topology) if not violation.warning)]
+    if found:
+        sys.exit(f"the environment of this benchmark is refused: {found[0]}")
+    checked = time.monotonic()
+    plans = plan.plans(topology)
+    planned = time.monotonic()
+    jinja = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, keep_trailing_newline=True)
+    files = [path.relative_to(TEMPLATES).as_posix() for path in sorted(TEMPLATES.rglob("*.j2"))]
+    templates = {name: jinja.get_template(name) for name in files}
+    texts = {}
+    for name in ("lb1", *raw["groups"]["real_servers"]):
+        host_plan = plans[name].as_dict()
+        for file, template in templates.items():
+            texts[name, file] = template.render(host_plan=host_plan, host_systemd_sysctl="")
+    rendered = time.monotonic()
+    print(
+        f"controller: parse {parsed - started:.2f} s, check {checked - parsed:.2f} s, plan {planned - checked:.2f} s, "
+        f"render {rendered - planned:.2f} s for {len(plans)} hosts; together {rendered - started:.2f} s"
+    )
+    return texts["lb1", "etc/lvskit/ipvs.rules.j2"]
+
+
+def keepalived(raw: dict[str, Any]) -> str:
+    """The same services in keepalived's words, without checks: their real servers are up at once."""
+    address = {name: host["lvs_interfaces"]["eth1"]["address"] for name, host in raw["hosts"].items()}
+    blocks = ["global_defs {\n    router_id bench\n}\n"]
+    for service in raw["services"]:
+        servers = "".join(
+            f"    real_server {address[server['host']]} {service['port']} {{\n        weight 1\n    }}\n"
+            for server in service["real_servers"]
+        )
+        head = f"virtual_server {service['vip']} {service['port']} {{\n    lvs_sched wlc\n    lvs_method DR\n    protocol TCP\n"
+        blocks.append(f"{head}{servers}}}\n")
+    return "".join(blocks)
+
+
+def on_director(raw: dict[str, Any], wanted: str) -> dict[str, float]:
+    state = paths.State(paths.this_lab())
+    if lifecycle.running(state, DIRECTOR) is None:
+        sys.exit("the lab is down: make lab")
+
+    def ask(command: str, given: bytes = b"") -> bytes:
+        words = ["ssh", "-F", str(state.ssh_config), DIRECTOR, command]
+        done = subprocess.run(words, input=given, capture_output=True, check=False)
+        if done.returncode:
+            sys.exit(f"{DIRECTOR}: {(done.stderr or done.stdout).decode()}")
+        return done.stdout
+
+    sources = subprocess.run(
+        ["tar", "-C", str(PROJECT / "module_utils"), "-cz", "lvs_host"], capture_output=True, check=True
+    ).stdout
+    ask(f"rm -rf {FOLDER}; mkdir {FOLDER}; modprobe ip_vs; tar -C {FOLDER} -xz", sources)
+    for name, text in (
+        ("wanted.rules", wanted),
+        ("keepalived.conf", keepalived(raw)),
+        ("on_director.py", (Path(__file__).parent / "on_director.py").read_text()),
+    ):
+        ask(f"cat > {FOLDER}/{name}", text.encode())
+    result: dict[str, float] = json.loads(ask(f"python3 {FOLDER}/on_director.py {FOLDER}"))
+    ask(f"rm -rf {FOLDER}")
+    return result
+
+
+def main() -> None:
+    raw = environment()
+    wanted = on_controller(raw)
+    print(f"loading {SERVICES} services with {SERVERS} real servers each on {DIRECTOR}", flush=True)
+    found = on_director(raw, wanted)
+    rows = (
+        ("full load", "load again", "keepalived"),
+        ("full load", "load again", "ipvsadm"),
+        ("nothing to change", "nothing", "save"),
+        ("one weight changed", "one weight", "save"),
+    )
+    names = {"keepalived": "keepalived's", "ipvsadm": "ipvsadm -R", "save": "ipvsadm -Sn"}
+    for title, own, other in rows:
+        print(
+            f"{title:<20} {found[own]:6.2f} s, {found[own] / found[other]:.2f} x {names[other]} ({found[other]:.2f} s)"
+        )
+    print(f"memory               {found['memory'] / 1024:6.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
