@@ -13,8 +13,8 @@ import os
 import sys
 import time
 
-PAUSE = 1  # second between requests
-KEPT = 15  # seconds
+PAUSE = 5  # seconds between requests: an emulated machine is slow
+KEPT = 20  # seconds
 KEPT_AT_ONCE = 1
 PATIENCE = 20  # seconds for an answer: retransmissions are no loss
 LONGEST = 3600  # seconds
