@@ -145,12 +145,17 @@ static struct note *note_of(const struct sock *sk)
 	return rhashtable_lookup(&notes, &connection, table_shape);
 }
 
-/* A note is claimed when its socket is established, and goes when the socket closes. */
+/*
+ * A note is claimed when its socket is established, and goes when the socket closes. Two packets that end a handshake in one
+ * batch may make a socket each: the second one is found superfluous and goes from SYN-RECEIVED to CLOSED. The note is the
+ * first one's.
+ */
 static void state_changes(void *unused, const struct sock *sk, const int before, const int after)
 {
 	struct note *note;
 
-	if (sk->sk_protocol != IPPROTO_TCP || (after != TCP_ESTABLISHED && after != TCP_CLOSE))
+	if (sk->sk_protocol != IPPROTO_TCP || (after != TCP_ESTABLISHED && after != TCP_CLOSE) ||
+	    (before == TCP_SYN_RECV && after == TCP_CLOSE))
 		return;
 	if (!address_set_has(rcu_dereference_sched(lips), inet_sk(sk)->inet_daddr) && !atomic_read(&notes.nelems))
 		return;
