@@ -7,6 +7,7 @@ one mistake gives one message.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
@@ -178,6 +179,12 @@ def _list_of_services(raw: Any, violations: list[Violation]) -> Sequence[Any]:
     return raw
 
 
+def service(raw: Any, topology: Topology) -> tuple[Service | None, list[Violation]]:
+    """One entry of lvs_services on its own, and the faults of form in it. Of `topology` the services do not matter."""
+    faults: list[Violation] = []
+    return _service(raw, 0, topology, faults.append), faults
+
+
 def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service | None:
     name = raw.get("name") if isinstance(raw, Mapping) else None
     reader = Reader(raw, f"service {name}" if name else f"lvs_services, entry {index + 1}", report)
@@ -209,13 +216,27 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
         local_addresses=reader.get("local_addresses", addresses, ()),
         return_path=reader.get("return_path", choice("VALUE-CHOICE", ("gateway", "policy")), "gateway"),
         connections=reader.get("connections", number("VALUE-RANGE", 1, 10**9), None),
+        needs=reader.get("needs", partial(_needs, reader), modes.Needs()),
         source=reader.raw,
     )
     return service if reader.finish() else None
 
 
+def _mode_name(value: Any) -> str:
+    if value == "auto":
+        raise Fault("MODE-AUTO", "is no mode: which one to run is decided by people, and then the packets are known")
+    return choice("MODE-UNKNOWN", modes.NAMES)(value)
+
+
+def _needs(service: Reader, raw: Any) -> modes.Needs:
+    reader = Reader(raw, f"{service.place}: needs", service.report)
+    read = modes.Needs(**{item.name: reader.get(item.name, flag, item.default) for item in fields(modes.Needs)})
+    reader.finish()
+    return read
+
+
 def _mode(reader: Reader) -> Any:
-    name = reader.get("mode", choice("MODE-UNKNOWN", modes.NAMES))
+    name = reader.get("mode", _mode_name)
     form: dict[str, Any] = {
         "client_address": reader.get("client_address", choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES), "none"),
         "cip_src": reader.get("cip_src", flag, False),

@@ -80,6 +80,31 @@ class Mode:
         return self.seen is Address.CLIENT and self.client_address != "toa"
 
     @property
+    def needs_modules(self) -> bool:
+        """Whether hosts need kernel modules that are not the kernel's own."""
+        return bool(self.sender or self.receiver)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the inventory says besides the mode's name to get this row of the table."""
+        said = {"client_address": (self.client_address, "none"), "cip_src": (self.cip_src, False)}
+        return {key: value for key, (value, usual) in said.items() if value != usual}
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """What it means to run the mode, as half sentences."""
+        found = ["replies pass the director" if self.reply_through_director else "replies go straight to the client"]
+        if self.seen is not Address.CLIENT:
+            found.append("applications see the director as their client")
+        if self.overhead:
+            found.append(f"{self.overhead} bytes are added to each packet of a request")
+        if self.needs_modules:
+            found.append("directors and real servers need kernel modules of lvskit's own")
+        if self.cip_src:
+            found.append("the network has to let foreign source addresses pass")
+        return tuple(found)
+
+    @property
     def receiver_exchangeable(self) -> bool:
         """Whether other makers' receivers do, too: they only tell applications, and leave the packets as they are."""
         return self.receiver is not None and not self.client_in_packets
@@ -236,6 +261,26 @@ def row(name: str, client_address: str = "none", cip_src: bool = False) -> Mode:
     such row.
     """
     return _ROWS[name, client_address, cip_src]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a service needs of its mode, whatever that is."""
+
+    client_address: bool = False  # applications have to know their clients
+    direct_replies: bool = False  # replies must not pass the director
+    kernel_modules: bool = True  # modules that are not the kernel's own may be loaded
+
+    def unmet(self, mode: Mode) -> tuple[str, ...]:
+        """What a mode does not meet, as half sentences."""
+        found = []
+        if self.client_address and mode.seen is not Address.CLIENT:
+            found.append("its applications would not learn who their clients are")
+        if self.direct_replies and mode.reply_through_director:
+            found.append("its replies would pass the director")
+        if not self.kernel_modules and mode.needs_modules:
+            found.append("it needs kernel modules of lvskit's own")
+        return tuple(found)
 
 
 def alternatives(*, port_mapping: bool, shared_segment: bool, protocol: str) -> tuple[str, ...]:

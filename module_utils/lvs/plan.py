@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from .host_plan import (
@@ -58,6 +59,7 @@ class _Builder:
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     guards: dict[Guard, None] = field(default_factory=dict)
     connections: int = 0
+    silent: bool = False
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
@@ -155,11 +157,11 @@ class _Builder:
                 self.arrives_by(interface)
 
     def _destinations(self, service: Service) -> Iterator[Destination]:
+        method = _METHOD_FLAGS[service.mode.ipvs_method]
         for server in service.real_servers:
             real = self.topology.real_interface(service, self.host, server.host)
             if real and not server.host.drained:
-                method = _METHOD_FLAGS[service.mode.ipvs_method]
-                yield Destination(str(real.address), server.port, method, server.weight)
+                yield Destination(real.text, server.port, method, server.weight)
 
     def serve(self, service: Service, server: RealServer) -> None:
         """The host is a real server of `service`."""
@@ -171,13 +173,8 @@ class _Builder:
         if mode.every_packet:
             self.guard(service, server)
         if mode.vip_device:
-            for interface in self.host.interfaces:
-                conf = f"net/ipv4/conf/{interface.name}"
-                why = "the director alone answers ARP for the VIP"
-                self.sysctl(f"{conf}/arp_ignore", 1, why)
-                why = "ARP requests must not carry the VIP as sender"
-                self.sysctl(f"{conf}/arp_announce", 2, why)
-            self.addresses[VirtualAddress(str(service.vip), mode.vip_device)] = None
+            self.keep_silent()
+            self.addresses[_virtual_address(service.vip, mode.vip_device)] = None
         if mode.vip_device and mode.overhead:
             why = "the client of a decapsulated packet is reached by another interface"
             self.sysctl(f"net/ipv4/conf/{mode.vip_device}/rp_filter", 2, why)
@@ -194,6 +191,16 @@ class _Builder:
             gateway = self.topology.gateway(service, director, self.host)
             if real and gateway:
                 self.gateways.append((service, server, str(gateway), real.name))
+
+    def keep_silent(self) -> None:
+        """The host holds a VIP that is not its own to answer for. Once for all of them: a host may have thousands."""
+        if self.silent:
+            return
+        self.silent = True
+        for interface in self.host.interfaces:
+            conf = f"net/ipv4/conf/{interface.name}"
+            self.sysctl(f"{conf}/arp_ignore", 1, "the director alone answers ARP for the VIP")
+            self.sysctl(f"{conf}/arp_announce", 2, "ARP requests must not carry the VIP as sender")
 
     def guard(self, service: Service, server: RealServer) -> None:
         """Without its module the host would answer clients from its own address, and they would reset the connection."""
@@ -268,6 +275,11 @@ class _Builder:
             guards=tuple(self.guards),
             services=tuple(self.services),
         )
+
+
+@lru_cache(maxsize=1024)  # a service's real servers all hold the same one
+def _virtual_address(vip: IPv4Address, device: str) -> VirtualAddress:
+    return VirtualAddress(str(vip), device)
 
 
 def _ranges(addresses: Iterable[IPv4Address]) -> tuple[AddressRange, ...]:

@@ -40,7 +40,12 @@ class Interface:
     at: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.address}/{self.network.cidr.prefixlen}"
+        return f"{self.text}/{self.network.cidr.prefixlen}"
+
+    @cached_property
+    def text(self) -> str:
+        """The address alone."""
+        return str(self.address)
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ class Service:
     local_addresses: tuple[IPv4Address, ...]
     return_path: str
     connections: int | None = None  # expected at the same time
+    needs: modes.Needs = field(default_factory=modes.Needs)
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -178,13 +184,19 @@ class Topology:
     def network_of(self, address: IPv4Address) -> Network | None:
         return next((network for network in self.networks.values() if address in network.cidr), None)
 
-    def reaches(self, host: Host, destination: IPv4Address) -> bool:
-        """Whether the described networks carry a packet from `host` to `destination`."""
+    def reaches(self, host: Host, destination: IPv4Address, receiver: Host) -> bool:
+        """Whether the described networks are known to carry a packet from `host` to `destination`, which `receiver` has.
+
+        Where the receiver is itself the gateway of that address's network, nothing says how others hand packets to it, save
+        those for whom it is the next hop anyway.
+        """
         route = host.route_to(destination)
         if route is None:
             return False
+        if route.gateway is None or route.gateway in receiver.addresses:
+            return True
         target = self.network_of(destination)
-        return route.gateway is None or (target is not None and target.gateway is not None)
+        return target is not None and target.gateway is not None and target.gateway not in receiver.addresses
 
     def vip_interface(self, service: Service, director: Host) -> Interface | None:
         """The director's interface in the VIP's own network; None when the VIP is routed to it."""

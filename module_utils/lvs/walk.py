@@ -161,12 +161,20 @@ def _carry(
     start = _node(sender, route.interface)
     if route.gateway is None:
         return (Hop(leg, route.interface.network, start, _node(receiver, arrival), packet),)
+    first = _gateway(topology, route.interface.network)
+    router = topology.hosts.get(first.host or "")
+    if router is receiver:
+        return (Hop(leg, route.interface.network, start, first, packet),)
     if arrival.network.gateway is None:
         raise NoRoute(
             f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}"
         )
-    first = _gateway(topology, route.interface.network)
-    last = _gateway(topology, arrival.network)
+    between = router.interface_in(arrival.network) if router else None
+    last = _node(router, between) if router and between else _gateway(topology, arrival.network)
+    if last.host == receiver.name:
+        raise NoRoute(
+            f"{receiver.name} is itself the gateway of {arrival.network.name}: how it gets {target} is unknown"
+        )
     return (
         Hop(leg, route.interface.network, start, first, packet),
         Hop(leg, arrival.network, last, _node(receiver, arrival), packet),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.lvs import inventory, rules
+from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.topology import Topology
 from ansible.module_utils.lvs.violations import Violation
@@ -26,18 +27,38 @@ def read(
 
     Raises AnsibleActionFail with every violation, each with its place in the inventory.
     """
-    hostvars, groups = task_vars["hostvars"], task_vars["groups"]
-    hosts = {str(name): _lvs_variables(hostvars, name) for name in groups["all"]}
+    hosts, groups = _hosts(task_vars), task_vars["groups"]
     if changes:
         if unknown := changes.check(services, hosts):
             raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
     topology, violations = inventory.parse(networks, services, hosts, groups)
-    violations = [*violations, *rules.check(topology)]
+    violations = [*(_advised(v, services, topology) for v in violations), *rules.check(topology)]
     errors = [violation for violation in violations if not violation.warning]
     if errors:
         raise AnsibleActionFail(_refusal(violations, len(errors)))
     return topology, violations
+
+
+def readable(task_vars: Mapping[str, Any], networks: Any, services: Any) -> Topology:
+    """The environment's topology with the services that can be read, whatever the rules say of them.
+
+    Raises AnsibleActionFail with what is wrong with networks and hosts.
+    """
+    read(task_vars, networks, [])
+    return inventory.parse(networks, services, _hosts(task_vars), task_vars["groups"])[0]
+
+
+def _hosts(task_vars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {str(name): _lvs_variables(task_vars["hostvars"], name) for name in task_vars["groups"]["all"]}
+
+
+def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
+    """Where somebody leaves the choice of a mode to lvskit, the message says what there is to choose from."""
+    if violation.rule != "MODE-AUTO":
+        return violation
+    raw = next(service for service in services if service.get("mode") is violation.at)
+    return replace(violation, message=f"{violation.message}. {advice.in_short(advice.options(raw, topology))}")
 
 
 def revision(inventory_folder: str) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible.module_utils.lvs import inventory, plan, rules
 
 from lab import lifecycle, paths
+
+from .model import compiled, described, environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPLATES = PROJECT / "roles/host/templates"
@@ -24,42 +25,10 @@ FOLDER = "/tmp/lvskit-bench"
 SERVICES, SERVERS = 1000, 20
 
 
-def environment() -> dict[str, Any]:
-    """Directors, real servers and services, as `parse` takes them."""
-    networks = {"app": {"cidr": "10.0.0.0/8", "vlan": 10, "gateway": "10.255.255.254"}}
-    names = [f"rs{number}" for number in range(400)]
-    hosts = {name: _plugged(f"10.1.{i // 200}.{i % 200 + 1}") for i, name in enumerate(names)}
-    hosts["lb1"] = _plugged("10.0.0.10")
-    groups = {"all": list(hosts), "directors": ["lb1"], "real_servers": names}
-    services = [
-        {
-            "name": f"service{number}",
-            "vip": f"10.2.{number // 200}.{number % 200 + 1}",
-            "port": 80,
-            "mode": "dr",
-            "scheduler": "wlc",
-            "real_servers": [{"host": names[(number * 7 + i) % len(names)]} for i in range(SERVERS)],
-        }
-        for number in range(SERVICES)
-    ]
-    return {"networks": networks, "services": services, "hosts": hosts, "groups": groups}
-
-
-def _plugged(address: str) -> dict[str, Any]:
-    return {"lvs_interfaces": {"eth1": {"network": "app", "address": address}}}
-
-
 def on_controller(raw: dict[str, Any]) -> str:
     """Prints what each step takes; the director's file of rules."""
-    started = time.monotonic()
-    topology, faults = inventory.parse(raw["networks"], raw["services"], raw["hosts"], raw["groups"])
-    parsed = time.monotonic()
-    found = [*faults, *(violation for violation in rules.check(topology) if not violation.warning)]
-    if found:
-        sys.exit(f"the environment of this benchmark is refused: {found[0]}")
-    checked = time.monotonic()
-    plans = plan.plans(topology)
-    planned = time.monotonic()
+    plans, seconds = compiled(raw)
+    planned = time.process_time()
     jinja = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, keep_trailing_newline=True)
     files = [path.relative_to(TEMPLATES).as_posix() for path in sorted(TEMPLATES.rglob("*.j2"))]
     templates = {name: jinja.get_template(name) for name in files}
@@ -68,11 +37,8 @@ def on_controller(raw: dict[str, Any]) -> str:
         host_plan = plans[name].as_dict()
         for file, template in templates.items():
             texts[name, file] = template.render(host_plan=host_plan, host_systemd_sysctl="")
-    rendered = time.monotonic()
-    print(
-        f"controller: parse {parsed - started:.2f} s, check {checked - parsed:.2f} s, plan {planned - checked:.2f} s, "
-        f"render {rendered - planned:.2f} s for {len(plans)} hosts; together {rendered - started:.2f} s"
-    )
+    seconds["render"] = time.process_time() - planned
+    print(f"controller, {len(plans)} hosts: {described(seconds)}")
     return texts["lb1", "etc/lvskit/ipvs.rules.j2"]
 
 
@@ -118,7 +84,7 @@ def on_director(raw: dict[str, Any], wanted: str) -> dict[str, float]:
 
 
 def main() -> None:
-    raw = environment()
+    raw = environment(400, SERVICES, SERVERS)
     wanted = on_controller(raw)
     print(f"loading {SERVICES} services with {SERVERS} real servers each on {DIRECTOR}", flush=True)
     found = on_director(raw, wanted)

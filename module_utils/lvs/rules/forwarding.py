@@ -44,6 +44,22 @@ def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Findin
 
 
 @service_rule(
+    "NEEDS-MODE",
+    "a mode that does not meet what the service says it needs",
+    "A mode decides which way replies take, whose address the application sees, and what hosts must load.",
+)
+def needs_are_unmet(topology: Topology, service: Service) -> Iterator[Finding]:
+    fitting = dict.fromkeys(mode.name for mode in modes.TABLE if not service.needs.unmet(mode))
+    for unmet in service.needs.unmet(service.mode):
+        here = f" as it is set (client_address: {service.mode.client_address})" if service.mode.name in fitting else ""
+        yield (
+            f"{service.mode.name}{here} does not meet the service's needs: {unmet}. Correct needs:, or see "
+            f"playbooks/advise.yml (by the table of modes: {listed(list(fitting)) or 'none meets all of them'}).",
+            service.at("needs"),
+        )
+
+
+@service_rule(
     "GROUP-MEMBER",
     "a service's director outside the group directors, or real server outside the group real_servers",
     "The playbooks provision the hosts of these two groups: the service would be half there.",
@@ -151,7 +167,7 @@ def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Find
 def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     for director, host, at in pairs(service):
         real = topology.real_interface(service, director, host)
-        if real and not topology.reaches(director, real.address):
+        if real and not topology.reaches(director, real.address, host):
             yield (
                 f"director {director.name} has no route to real server {host.name} ({real}, network {real.network.name}). "
                 "Give both networks a gateway, or put both hosts in one network.",
@@ -159,9 +175,10 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
             )
             continue
         for local in service.local_addresses:
-            if topology.network_of(local) and not topology.reaches(host, local):
+            if topology.network_of(local) and not topology.reaches(host, local, director):
                 yield (
-                    f"real server {host.name} has no route back to the local address {local}. Give its network a gateway.",
+                    f"real server {host.name} has no route back to the local address {local}. Give its network a gateway "
+                    f"that is not {director.name} itself.",
                     at,
                 )
 

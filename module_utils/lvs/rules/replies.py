@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from ..topology import Host, Service, Topology
+from ..topology import Host, Interface, Service, Topology
 from .catalogue import Finding, service_rule, topology_rule
 from .forwarding import others, pairs
 
@@ -26,18 +26,59 @@ def reply_meets_director(topology: Topology, service: Service) -> Iterator[Findi
                 f"director, or use {others(service)}.",
                 at,
             )
-        unreachable = [client for client in topology.clients if not _answers(topology, host, client)]
-        if unreachable:
-            client = unreachable[0]
-            yield (
-                f"real server {host.name} replies to clients itself, but has no route to {client.name} "
-                f"({client.interfaces[0]}). Give its network a gateway.",
-                at,
-            )
+        for client in topology.clients:
+            asking = _asks_by(service, client)
+            if asking is None:
+                continue
+            if not topology.reaches(host, asking.address, client):
+                yield (
+                    f"real server {host.name} replies to clients itself, but has no route to {client.name} "
+                    f"({asking}). Give its network a gateway.",
+                    at,
+                )
+                break
+            if asking.network.gateway in director.addresses and not host.interface_in(asking.network):
+                yield (
+                    f"replies of real server {host.name} to {client.name} ({asking}) would pass director {director.name}, the "
+                    f"gateway of network {asking.network.name}, which drops replies from its own VIP. Give that network a "
+                    f"gateway that is not the director, or use {others(service)}.",
+                    at,
+                )
+                break
 
 
-def _answers(topology: Topology, host: Host, client: Host) -> bool:
-    return not client.interfaces or any(topology.reaches(host, i.address) for i in client.interfaces)
+def _asks_by(service: Service, client: Host) -> Interface | None:
+    """The interface from which a client asks a service: its address is the CIP."""
+    route = client.route_to(service.vip)
+    return route.interface if route else None
+
+
+@service_rule(
+    "CLIENT-ROUTE",
+    "a client whose requests would not arrive at the director",
+    "Nothing is wrong with the service then, but neither verify nor the questions that site asks could tell.",
+)
+def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]:
+    remedy = "or take it out of the group clients"
+    for client in topology.clients:
+        route = client.route_to(service.vip)
+        for director in service.directors:
+            entry = topology.vip_interface(service, director) or director.default_interface
+            if not client.interfaces or entry is None or (route and route.gateway is None):
+                continue
+            network = entry.network
+            if route is None or network.gateway is None:
+                missing = network if route else client.interfaces[0].network
+                yield (
+                    f"client {client.name} has no route to the VIP. Give network {missing.name} a gateway, {remedy}.",
+                    service.at("vip"),
+                )
+            elif network.gateway in director.addresses and route.gateway not in director.addresses:
+                yield (
+                    f"requests of client {client.name} come to network {network.name} by its gateway, which is director "
+                    f"{director.name} itself. Choose a VIP in a network by which they reach the director, {remedy}.",
+                    service.at("vip"),
+                )
 
 
 @service_rule(
@@ -103,7 +144,8 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
     for director, host, at in pairs(service):
         for client in topology.clients:
             real = topology.real_interface(service, director, host)
-            if real and client.interface_in(real.network):
+            asking = _asks_by(service, client)
+            if real and asking and asking.network == real.network:
                 yield (
                     f"client {client.name} is in the subnet of real server {host.name} ({real.network.cidr}): replies to "
                     "it would bypass the director. Say return_path: policy, or use fullnat.",

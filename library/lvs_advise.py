@@ -1,0 +1,42 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_advise
+short_description: Say which modes would carry a service
+version_added: "1.0.0"
+description:
+  - Tries each mode, with the settings it needs, for a service of the inventory, beside the other services and on the
+    described networks. Says which are possible, which is best, what each means, and what refuses the others.
+  - Runs on the controller, once for all hosts, and connects to none.
+options:
+  networks: {description: The environment's networks., type: raw, required: true}
+  services: {description: The environment's virtual services., type: raw, required: true}
+  only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
+  needs: {description: "What the services need, beside what they say themselves: their key C(needs).", type: dict, default: {}}
+attributes:
+  check_mode: {support: full, description: Never changes anything.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Ask what would carry a service whose hosts cannot load modules
+  lvs_advise:
+    networks: "{{ lvs_networks }}"
+    services: "{{ lvs_services }}"
+    only: [web]
+    needs: {client_address: true, kernel_modules: false}
+  run_once: true
+  register: advice
+"""
+
+RETURN = r"""
+options:
+  description: For each service the modes, the best one first, each with settings, obstacles, warnings and effects.
+  returned: success
+  type: dict
+"""

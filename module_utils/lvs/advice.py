@@ -1,0 +1,164 @@
+"""Which modes would carry a service, which of them is best, and why each other one would not.
+
+Nothing is decided here that the rules decide: the service is read once more in every row of the table of modes, with the
+settings which that row needs, and held against all rules beside the other services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from . import inventory, modes, rules
+from .modes import Mode
+from .topology import Topology
+from .violations import Violation, listed
+
+# Keys of a service that belong to one mode or another: what they say is tried, not taken over.
+_OF_ONE_MODE = ("mode", "client_address", "cip_src", "return_path", "local_addresses")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table, tried for a service. `settings` are the service's keys that it takes besides the mode.
+
+    `obstacles` say why it cannot be had; it can where there are none.
+    """
+
+    mode: Mode
+    settings: Mapping[str, Any]
+    obstacles: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def possible(self) -> bool:
+        return not self.obstacles
+
+    @property
+    def title(self) -> str:
+        """The mode as the inventory says it."""
+        said = ", ".join(f"{key}: {_yaml(value)}" for key, value in self.settings.items())
+        return f"{self.mode.name} ({said})" if said else self.mode.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """The option as mappings and lists."""
+        return {
+            "mode": self.mode.name,
+            "settings": dict(self.settings),
+            "possible": self.possible,
+            "obstacles": list(self.obstacles),
+            "warnings": list(self.warnings),
+            "effects": list(self.mode.effects),
+        }
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def options(raw: Mapping[str, Any], topology: Topology) -> tuple[Option, ...]:
+    """Every row of the table for the service `raw` (as in lvs_services; its mode does not matter), the best one first.
+
+    `topology`: the environment; a service of the same name in it is taken out for this. What is impossible comes last. Of the
+    possible, those come first whose replies do not pass the director, then those that need no kernel modules, then those
+    whose applications see the client, then those that add the fewest bytes.
+    """
+    others = replace(topology, services=tuple(s for s in topology.services if s.name != raw.get("name")))
+    known = set(map(str, rules.check(others)))
+    tried = (_tried(raw, mode, others, known) for mode in modes.TABLE)
+    return tuple(sorted(tried, key=_rank))
+
+
+def _rank(option: Option) -> tuple[Any, ...]:
+    mode = option.mode
+    unseen = mode.seen is not modes.Address.CLIENT
+    return (not option.possible, mode.reply_through_director, mode.needs_modules, unseen, mode.cip_src, mode.overhead)
+
+
+def _tried(raw: Mapping[str, Any], mode: Mode, others: Topology, known: set[str]) -> Option:
+    """Of the settings that make it this row, the first that has the fewest obstacles."""
+    found = [_option(raw, mode, settings, others, known) for settings in _settings(raw, mode, others)]
+    return min(found, key=lambda option: len(option.obstacles))
+
+
+def _settings(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Iterator[dict[str, Any]]:
+    if mode.source_nat:
+        given = raw.get("local_addresses")
+        free = [str(address) for address in _free(raw, others)]
+        yield {**mode.settings, "local_addresses": given or free}
+    elif mode.director_is_gateway:
+        yield {}
+        yield {"return_path": "policy"}
+    else:
+        yield mode.settings
+
+
+def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[IPv4Address]:
+    """For each director of the service, the highest address of its first network that nothing in the inventory has."""
+    taken = set(topology.owners) | {service.vip for service in topology.services}
+    taken |= {local for service in topology.services for local in service.local_addresses}
+    taken |= {network.gateway for network in topology.networks.values() if network.gateway}
+    for name in topology.groups.get(raw.get("directors", "directors"), ()):
+        for interface in topology.hosts[name].interfaces[-1:]:
+            cidr = interface.network.cidr
+            last = int(cidr.broadcast_address) - 1
+            candidates = (IPv4Address(last - i) for i in range(min(cidr.num_addresses - 2, 1000)))
+            yield from (address for address in [next((a for a in candidates if a not in taken), None)] if address)
+
+
+def _option(
+    raw: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], others: Topology, known: set[str]
+) -> Option:
+    candidate = {key: value for key, value in raw.items() if key not in _OF_ONE_MODE}
+    candidate |= {"mode": mode.name, **settings}
+    service, faults = inventory.service(candidate, others)
+    found: list[Violation] = list(faults)
+    if service:
+        tried = replace(others, services=(*others.services, service))
+        found += [violation for violation in rules.check(tried) if str(violation) not in known]
+    errors = dict.fromkeys(str(violation) for violation in found if not violation.warning)
+    warnings = dict.fromkeys(str(violation) for violation in found if violation.warning)
+    return Option(mode, settings, tuple(errors), tuple(warnings))
+
+
+def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
+    """The options of a service as lines of text for a person."""
+    needs = [f"{key}: {_yaml(value)}" for key, value in raw.get("needs", {}).items()]
+    end = f"{raw.get('vip')}:{raw.get('port')}/{raw.get('protocol', 'tcp')}"
+    lines = [f"service {raw.get('name')} ({end}{', now ' if 'mode' in raw else ''}{raw.get('mode', '')})"]
+    lines += [f"  needs    {', '.join(needs)}"] if needs else []
+    best = next((option for option in found if option.possible), None)
+    for option in found:
+        verdict = "best" if option is best else "possible" if option.possible else "no"
+        lines.append(f"  {verdict:<9}{option.title}")
+        lines += [] if option.obstacles else [f"           {'; '.join(option.mode.effects)}"]
+        lines += [f"           {text}" for text in _first_of_each_rule([*option.obstacles, *option.warnings])]
+    return lines
+
+
+def _first_of_each_rule(messages: Sequence[str]) -> Iterator[str]:
+    """One message for each rule: what refuses one of a thousand real servers mostly refuses the others as well."""
+    by_rule: dict[str, list[str]] = {}
+    for message in messages:
+        by_rule.setdefault(message.split(":")[0], []).append(message)
+    for first, *more in by_rule.values():
+        yield f"{first} ({len(more)} more like this)" if more else first
+
+
+def in_short(found: Sequence[Option]) -> str:
+    """The options in two sentences, for a message."""
+    possible = [option.title for option in found if option.possible]
+    ids = {
+        option.title: listed(list(dict.fromkeys(text.split(":")[0] for text in option.obstacles)), "and")
+        for option in found
+        if not option.possible
+    }
+    no = "; ".join(f"not {title}: {names}" for title, names in ids.items())
+    yes = (
+        f"Choose {listed(possible)}, of which the first is best" if len(possible) > 1 else f"Choose {''.join(possible)}"
+    )
+    return f"{yes if possible else 'No mode would do'}. {f'{no}. ' if no else ''}playbooks/advise.yml says why."

@@ -1,0 +1,133 @@
+"""Whatever the environment: what the rules let pass takes the way that its mode promises, on hosts that are set up for it."""
+
+import os
+
+from ansible.module_utils.lvs import inventory, modes, plan, rules
+from ansible.module_utils.lvs.modes import Address
+from ansible.module_utils.lvs.walk import walk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NETWORKS = ("a", "b", "c")
+
+
+@st.composite
+def environments(draw):
+    """Networks, services, hosts and groups, as `parse` takes them: small, and more often sound than not."""
+    networks = {
+        name: {"cidr": f"10.0.{i}.0/24", "vlan": 10 + i, "mtu": draw(st.sampled_from((1500, 1500, 9000)))}
+        | ({"gateway": f"10.0.{i}.{draw(st.sampled_from((1, 1, 1, 10)))}"} if draw(st.integers(0, 4)) else {})
+        for i, name in enumerate(NETWORKS)
+    }
+    names = ["client1", "lb1", "rs1", "rs2"]
+    hosts = {}
+    for number, name in enumerate(names, 9):
+        plugged = draw(st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=2, unique=True))
+        hosts[name] = {
+            "lvs_interfaces": {
+                f"eth{i}": {"network": network, "address": f"10.0.{NETWORKS.index(network)}.{number}"}
+                for i, network in enumerate(plugged)
+            }
+        }
+        if draw(st.integers(0, 9)) == 0:
+            hosts[name]["lvs_default_route"] = "keep"
+    groups = {"all": names, "clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1", "rs2"]}
+    services = [_service(draw, number, hosts) for number in range(draw(st.integers(1, 2)))]
+    return networks, services, hosts, groups
+
+
+def _service(draw, number, hosts):
+    mode = draw(st.sampled_from(modes.TABLE))
+    at_director = [i["network"] for i in hosts["lb1"]["lvs_interfaces"].values()]
+    place = draw(st.sampled_from([*at_director, *at_director, *NETWORKS]))
+    servers = draw(st.lists(st.sampled_from(("rs1", "rs2")), min_size=1, max_size=2, unique=True))
+    port = draw(st.sampled_from((80, 80, 8080))) if mode.port_mapping else 80
+    service = {
+        "name": f"s{number}",
+        "vip": f"10.0.{NETWORKS.index(place)}.{draw(st.sampled_from((80, 81, 11)))}",
+        "port": 80,
+        "mode": mode.name,
+        "protocol": draw(st.sampled_from(("tcp", "tcp", "tcp", "udp"))),
+        "real_servers": [{"host": name, "port": port + number * 10} for name in servers]
+        if mode.port_mapping
+        else [{"host": name} for name in servers],
+        **mode.settings,
+    }
+    if mode.source_nat:
+        service["local_addresses"] = [f"10.0.{NETWORKS.index(at_director[0])}.20{number}"]
+    if mode.director_is_gateway and draw(st.booleans()):
+        service["return_path"] = "policy"
+    return service
+
+
+# The same examples each time; LVSKIT_EXAMPLES=10000 looks for others.
+MORE = int(os.environ.get("LVSKIT_EXAMPLES", "0"))
+
+
+@settings(max_examples=MORE or 500, derandomize=not MORE, deadline=None, suppress_health_check=list(HealthCheck))
+@given(environments())
+def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
+    topology, faults = inventory.parse(*raw)
+    found = [*faults, *rules.check(topology)]
+    if any(not violation.warning for violation in found):
+        return
+    warned = {violation.rule for violation in found}
+    plans = plan.plans(topology)
+    client, director = topology.hosts["client1"], topology.hosts["lb1"]
+    for service in topology.services:
+        for server in service.real_servers:
+            by_neighbour = "NAT-CLIENT-SUBNET" in warned and service.mode.director_is_gateway
+            if not by_neighbour:
+                keeps_promise(topology, service, director, server, client)
+            is_set_up(plans[server.host.name], topology, service, server)
+
+
+def keeps_promise(topology, service, director, server, client):
+    mode = service.mode
+    hops = walk(topology, service, director, server, client).hops
+    replies = [hop for hop in hops if hop.leg == "reply"]
+    through = any(director.name in (hop.sender.host, hop.receiver.host) for hop in replies)
+    assert through == mode.reply_through_director
+    first, last = hops[0].packet, hops[-1].packet
+    assert (first.source, first.destination) == (last.destination, last.source)
+    assert first.destination.address == service.vip
+    assert all(before.receiver.host == after.sender.host for before, after in zip(hops, hops[1:]))
+    assert hops[0].sender.host == hops[-1].receiver.host == client.name
+    onward = [hop for hop in hops if hop.leg == "request" and hop.sender.host == director.name]
+    assert len(onward) == 1
+    assert (onward[0].receiver.host == server.host.name) or not mode.shared_segment
+    assert replies[0].sender.host == server.host.name
+    whole = onward[0].network.mtu
+    assert whole - (mode.overhead if mode.request.encapsulated else 0) >= 576
+
+
+def is_set_up(host_plan, topology, service, server):
+    """The real server holds the VIP where its services' modes have it, silently, and nowhere else."""
+    held = {address.device for address in host_plan.addresses if address.address == str(service.vip)}
+    here = [s for s in topology.services if s.vip == service.vip and server.host in [r.host for r in s.real_servers]]
+    assert held == {s.mode.vip_device for s in here if s.mode.vip_device}
+    settings_of = {item.key: item.value for item in host_plan.sysctls}
+    if service.mode.vip_device:
+        for interface in server.host.interfaces:
+            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_ignore"] == 1
+            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_announce"] == 2
+    if service.mode.seen is Address.CLIENT and service.mode.receiver:
+        assert service.mode.receiver in host_plan.modules
+    if service.mode.director_is_gateway:
+        assert host_plan.routes
+        assert host_plan.rules
+
+
+def test_a_good_part_of_what_is_tried_passes():
+    """The property above would be empty if the rules refused everything; every mode has to come through."""
+    passed = set()
+
+    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @given(environments())
+    def collect(raw):
+        topology, faults = inventory.parse(*raw)
+        if not any(not violation.warning for violation in [*faults, *rules.check(topology)]):
+            passed.update((service.mode.name, service.mode.client_address) for service in topology.services)
+
+    collect()
+    assert passed == {(mode.name, mode.client_address) for mode in modes.TABLE}
