@@ -52,7 +52,7 @@ RECORDS = (
     "/etc/modules-load.d/lvskit.conf",
     "/etc/modprobe.d/lvskit.conf",
     "/etc/sysctl.d/zz-lvskit.conf",
-    "/etc/systemd/system/lvskit-*",
+    *(f"/etc/systemd/system/lvskit-{name}.service" for name in ("netfilter", "ipvs", "network")),
 )
 BUILT = "/lib/modules/*/updates/lvskit"
 SOURCES = "/usr/src/lvskit-*"
@@ -95,7 +95,7 @@ def main():
 
 
 def modules_of_plans():
-    """The kernel modules that any plan of this host had, those that need others before these."""
+    """The kernel modules that any plan of this host had."""
     names = {}
     for entry in history.readable().values():
         names.update(dict.fromkeys(statements(entry["wanted"].get("modules", ""))))
