@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-vm test-long test-switches lint image bench-site bench-apply bench-model bench-datapath clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint image bench-site bench-apply bench-model bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -22,9 +22,9 @@ help:
 	@echo "make lab-status          what runs, and whether it answers"
 	@echo "make ssh HOST=rs1        log in to one of them"
 	@echo "make site | verify       provision the lab; prove it with packets"
-	@echo "make test                lint, unit tests, and every scenario on virtual machines"
-	@echo "make test-unit | test-vm | lint"
-	@echo "make test-long           the scenarios that take longer: faults of hosts, builds of kernel modules, other releases"
+	@echo "make test                lint, unit tests, the report in a browser, and every scenario on virtual machines"
+	@echo "make test-unit | test-browser | test-vm | lint"
+	@echo "make test-long           the scenarios that take longer: changes under traffic, builds, other releases, faults"
 	@echo "make test-switches       a service goes from each mode to each other one"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
 	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
@@ -88,30 +88,46 @@ test-unit: venv
 	$(BIN)/pytest
 
 # Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
-SCENARIOS ?= enat dr fullnat nat slb_fnat tun
+SCENARIOS ?= enat switches dr fullnat nat slb_fnat tun
 LANES     ?= 2
+LOGS      := .lab/logs
 test-vm: venv packages
-	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS))
+	@rm -rf $(LOGS) && mkdir -p $(LOGS)
+	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS)); code=$$?; \
+	for name in $(SCENARIOS); do \
+		test -e $(LOGS)/$$name.passed && cat $(LOGS)/$$name.passed && continue; \
+		echo "FAILED $$name, $(LOGS)/$$name.log:"; grep -E 'fatal: |FAILED|ERROR|^E  |Executed: Failed' $(LOGS)/$$name.log | cut -c -400 | tail -n 12; \
+	done; exit $$code
 
 scenario-%: SHELL := /bin/bash
 scenario-%: venv packages
-	@set -o pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | sed -u 's/^/$*: /'
-	@LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down
+	@mkdir -p $(LOGS); set -eo pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$*: /'; \
+	LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down; \
+	echo "passed $* after $$SECONDS s" > $(LOGS)/$*.passed
 
 image: venv packages
 	$(BIN)/python -m lab image
 
+# The page of playbooks/explain.yml in a real browser.
+test-browser: venv
+	@PATH="$$PATH:/usr/sbin:/sbin" command -v chromium >/dev/null || { \
+		echo "Installing a browser"; \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends chromium; \
+	}
+	$(BIN)/pytest tests/browser
+
 test: venv packages
-	@$(MAKE) --no-print-directory -j2 --output-sync=target image lint test-unit
+	@$(MAKE) --no-print-directory -j2 --output-sync=target image lint test-unit test-browser
 	@$(MAKE) --no-print-directory test-vm
 
 # Each of the five modes after each other one.
 test-switches:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
 
-# What takes longer: hosts that cannot have a changed plan, every way to build a kernel module, every release.
+# What takes longer: changes under traffic, every way to build a kernel module, every release, faults that trace has to name, hosts
+# that cannot have a changed plan.
 test-long:
-	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases faults"
+	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases trace faults"
 
 bench-site: venv
 	$(BIN)/python -m tests.bench.site

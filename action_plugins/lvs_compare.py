@@ -27,13 +27,7 @@ class ActionModule(ActionBase):
         topology, _ = environment.read(task_vars, given["networks"], given["services"])
         expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
         seen = given["captures"]
-        vantages = {name: captures.vantage(report) for name, report in seen.items()}
-        frames = [
-            frame
-            for name, report in seen.items()
-            for frame in captures.frames(name, report, topology.hosts[name].option_kind)
-        ]
-        frames.sort(key=lambda frame: frame.time)
+        frames, vantages = captures.read(seen, topology)
         reports = [
             verification.report(
                 item,

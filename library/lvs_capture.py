@@ -34,6 +34,10 @@ options:
     description: After how many packets a capture ends by itself.
     type: int
     default: 50000
+  skip_missing:
+    description: Whether interfaces that the host does not have are passed over.
+    type: bool
+    default: false
 attributes:
   check_mode: {support: full, description: Nothing on the host changes; it captures in check mode too.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -82,6 +86,7 @@ ARGUMENTS = {
     "filter": {"type": "str", "default": ""},
     "seconds": {"type": "int", "default": 120},
     "packets": {"type": "int", "default": 50000},
+    "skip_missing": {"type": "bool", "default": False},
 }
 
 
@@ -103,7 +108,7 @@ def start(module):
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     for old in glob.glob(f"{DIRECTORY}/*"):
         os.unlink(old)
-    for interface in module.params["interfaces"]:
+    for interface in interfaces(module):
         base = f"{DIRECTORY}/{interface}"
         limits = ["timeout", str(module.params["seconds"])]
         command = [
@@ -121,8 +126,13 @@ def start(module):
         ]
         command += ["-Z", "root", module.params["filter"]]
         spawn(limits + command, f"{base}.log", f"{base}.pid")
-    for interface in module.params["interfaces"]:
+    for interface in interfaces(module):
         await_start(module, f"{DIRECTORY}/{interface}")
+
+
+def interfaces(module):
+    names = module.params["interfaces"]
+    return [name for name in names if not module.params["skip_missing"] or os.path.exists(f"/sys/class/net/{name}")]
 
 
 def spawn(command, log, pid_file):
@@ -190,7 +200,7 @@ def stop(module):
     time.sleep(0.3)  # the last frames are on their way through the kernel's buffer
     end_captures()
     captures, macs = {}, {}
-    for interface in module.params["interfaces"]:
+    for interface in interfaces(module):
         path = f"{DIRECTORY}/{interface}.pcap"
         if not os.path.exists(path):
             module.fail_json(msg=f"there is no capture of {interface}: start one first.")

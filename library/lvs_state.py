@@ -159,23 +159,14 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import history, ipvs_netlink, module_options
+from ansible.module_utils.lvs_host import history, host
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
-from ansible.module_utils.lvs_host.kernel_modules import KernelModules
-from ansible.module_utils.lvs_host.netfilter import Netfilter
-from ansible.module_utils.lvs_host.network import Network
 from ansible.module_utils.lvs_host.resource import HostError
-from ansible.module_utils.lvs_host.sysctls import Sysctls
-from ansible.module_utils.lvs_host.unit import DIRECTORY, Manager, Unit
 
 LOCK = "/run/lvskit.lock"
 PATIENCE = 60  # seconds
 
-# What makes up a plan, the kinds of state in the order in which they are added; the rest says how it is to be carried out.
-STATE = (
-    "modules", "module_options", "sysctls", "netfilter", "ipvs", "network", "netfilter_unit", "ipvs_unit", "network_unit"
-)  # fmt: skip
-PLAN = (*STATE, "programs", "interfaces")
+PLAN = (*host.STATE, "programs", "interfaces")  # what makes up a plan; the rest says how it is to be carried out
 ARGUMENTS = {
     "modules": {"type": "str", "default": ""},
     "module_options": {"type": "str", "default": ""},
@@ -207,7 +198,12 @@ def main():
     held = lock(module)
     try:
         wanted = wanted_of(module.params)
-        resources = wire(module, wanted, run)
+        resources = host.wire(
+            wanted,
+            run,
+            check=module.check_mode,
+            **{key: module.params[key] for key in ("remove", "purge_foreign", "drain_timeout")},
+        )
         for resource in resources:
             resource.prepare()
         missing = [name for name in wanted["programs"] if not module.get_bin_path(name)]
@@ -215,7 +211,7 @@ def main():
             module.exit_json(changed=False, commands=[], stale=[], foreign=[], drift=[], missing_programs=missing)
         result = plan(resources, module.params["remove"])
         steps, files = result.pop("steps"), result.pop("files")
-        result["drift"] = drift(module, resources, run) if result["changed"] else []
+        result["drift"] = host.commands(host.departures(run)) if result["changed"] else []
         if not module.check_mode:
             note = note_of(module.params, wanted, resources)
             if result["changed"] or note:
@@ -263,68 +259,6 @@ def note_of(given, wanted, resources):
         return None
     first = not any(resource.recorded for resource in resources)
     return {"run": given["run"], "revision": given["revision"], "wanted": wanted, "first": first, "to": given["to"]}
-
-
-def drift(module, resources, run):
-    """What would bring the host back to its files of record: empty where nothing else has changed it."""
-    recorded = {key: resource.recorded for key, resource in zip(STATE, resources)}
-    commands = []
-    for resource in wire(module, {**recorded, "interfaces": {}}, run):
-        try:
-            resource.prepare()
-            commands += [*resource.additions(), *resource.removals(), *resource.closing()]
-        except HostError as error:
-            commands.append(f"# {error}")
-    return commands
-
-
-def wire(module, wanted, run):
-    """The resources of the host, one for each of STATE, and what tells systemd of them. `wanted`: what PLAN names."""
-
-    def recorded(path):
-        try:
-            with open(path, encoding="utf-8") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
-
-    def installed(program):
-        return bool(module.get_bin_path(program))
-
-    def unit(name, text, **options):
-        return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
-
-    units = [
-        unit("lvskit-netfilter.service", wanted["netfilter_unit"]),
-        unit("lvskit-ipvs.service", wanted["ipvs_unit"]),
-        unit("lvskit-network.service", wanted["network_unit"], started=True),
-    ]
-    options = module_options.by_module(wanted["module_options"])
-    coming = list(options) if module.check_mode else []
-    return [
-        KernelModules(wanted["modules"], recorded(KernelModules.path), run, options=options, coming=coming),
-        module_options.ModuleOptions(wanted["module_options"], recorded(module_options.ModuleOptions.path), run),
-        Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
-        Netfilter(
-            wanted["netfilter"],
-            recorded(Netfilter.path),
-            run,
-            installed=installed("iptables-restore"),
-            drain_timeout=module.params["drain_timeout"],
-        ),
-        IpvsTable(
-            wanted["ipvs"],
-            recorded(IpvsTable.path),
-            run,
-            installed=installed("ipvsadm"),
-            purge_foreign=module.params["purge_foreign"],
-            drain_timeout=module.params["drain_timeout"],
-            netlink=ipvs_netlink.carry_out,
-        ),
-        Network(wanted["network"], recorded(Network.path), run, interfaces=wanted["interfaces"]),
-        *units,
-        Manager(units, run, removing=module.params["remove"]),
-    ]
 
 
 def plan(resources, remove):

@@ -98,7 +98,7 @@ def _settings(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Iterator[
 
 
 def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[IPv4Address]:
-    """For each director of the service, the highest address of its first network that nothing in the inventory has."""
+    """For each director of the service, the highest address of its last network that nothing in the inventory has."""
     taken = set(topology.owners) | {service.vip for service in topology.services}
     taken |= {local for service in topology.services for local in service.local_addresses}
     taken |= {network.gateway for network in topology.networks.values() if network.gateway}

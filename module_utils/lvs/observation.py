@@ -37,15 +37,38 @@ class Vantage:
     neighbours: Mapping[IPv4Address, str]
 
 
+@dataclass(frozen=True)
+class Observed:
+    """One hop of a walk as it was captured. `packet` has the real ports, `sent` and `arrived` are the frames that fit it.
+
+    `missing` is the host where it was looked for and not seen, `difference` says what differs; both are empty where it was
+    seen as predicted, or where nobody captured (`watched` is then empty, too).
+    """
+
+    hop: Hop
+    packet: Packet
+    watched: tuple[str, ...] = ()
+    sent: tuple[Frame, ...] = ()
+    arrived: tuple[Frame, ...] = ()
+    missing: str = ""
+    difference: str = ""
+
+
 @dataclass
 class Connection:
-    """One connection of a probe: what was predicted and seen. `differences` is empty when both agree."""
+    """One connection of a probe: what was predicted and seen. `differences` is empty when both agree.
+
+    `hops` are those of the walk by the real server that it went to; without one, those of the first walk. `strangers` are
+    frames that no hop explains, one of a kind.
+    """
 
     ends: Ends
     real_server: str | None
     walk: Walk | None
     frames: Sequence[Frame]
     differences: list[str] = field(default_factory=list)
+    hops: Sequence[Observed] = ()
+    strangers: Sequence[Frame] = ()
 
     def bytes_at(self, host: str) -> int:
         """Bytes in and out of a host, both counted."""
@@ -107,50 +130,50 @@ def compare(
     server = next((frame.host for frame in frames if frame.host in walks), None)
     if server is None:
         server = _chosen_by_director(walks, director, ends, frames)
+    followed = walks[server] if server else next(iter(walks.values()), None)
+    hops = [
+        _hop(hop, bind(hop.packet, ends), frames, vantages, service.mode.every_packet)
+        for hop in (followed.hops if followed else ())
+    ]
     if server is None:
-        connection = Connection(ends, None, None, frames)
-        connection.differences.append(_never_forwarded(service, director, frames))
-        return connection
-    connection = Connection(ends, server, walks[server], frames)
-    unexplained = list(frames)
-    for hop in walks[server].hops:
-        packet = bind(hop.packet, ends)
-        difference, explained = _hop(hop, packet, frames, vantages, service.mode.every_packet)
-        unexplained = [frame for frame in unexplained if frame not in explained]
-        if difference:
-            connection.differences.append(difference)
-    strangers = {f"{frame.host} {frame.interface}: {frame.packet}": frame for frame in unexplained}
-    for frame in strangers.values():
-        connection.differences.append(_stranger(frame, vantages))
-    return connection
+        return Connection(ends, None, None, frames, [_never_forwarded(service, director, frames)], hops)
+    explained = {frame for hop in hops for frame in (*hop.sent, *hop.arrived)}
+    strangers = {f"{frame.host} {frame.interface}: {frame.packet}": frame for frame in frames if frame not in explained}
+    differences = [hop.difference for hop in hops if hop.difference]
+    differences += [_stranger(frame, vantages) for frame in strangers.values()]
+    return Connection(ends, server, walks[server], frames, differences, hops, tuple(strangers.values()))
 
 
 def _hop(
     hop: Hop, packet: Packet, frames: Sequence[Frame], vantages: Mapping[str, Vantage], every_packet: bool
-) -> tuple[str | None, list[Frame]]:
-    """What differs at this hop, if anything, and the frames that the hop explains."""
-    explained: list[Frame] = []
+) -> Observed:
+    """What was seen of one hop, where somebody captured."""
+    seen = Observed(hop, packet)
+    where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
     for node, leaving in ((hop.sender, True), (hop.receiver, False)):
         vantage = vantages.get(node.host or "")
-        if vantage is None:
+        if vantage is None or node.host is None:
             continue  # nobody captured there
+        seen = replace(seen, watched=(*seen.watched, node.host))
         here = [f for f in frames if f.host == node.host and f.interface == node.interface and f.leaving == leaving]
-        same = [frame for frame in here if replace(frame.packet, option=packet.option) == packet]
+        same = tuple(frame for frame in here if replace(frame.packet, option=packet.option) == packet)
         place = f"{'leaving' if leaving else 'arriving at'} {node.host} ({node.interface})"
-        where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
         if not same:
-            return f"{where}: {packet} was not seen {place}", explained
+            text = f"{where}: {packet} was not seen {place}"
+            return replace(seen, missing=node.host, difference=text)
+        seen = replace(seen, sent=same) if leaving else replace(seen, arrived=same)
         wrong = next((frame for frame in same if not _option_fits(frame, packet, every_packet)), None)
         if wrong:
-            return f"{where}: {wrong.packet} seen {place}, expected {packet}", explained + same
+            return replace(seen, difference=f"{where}: {wrong.packet} seen {place}, expected {packet}")
         sender, receiver = _mac(hop.sender, vantage, vantages), _mac(hop.receiver, vantage, vantages)
         for frame in same:
             if sender and frame.source_mac != sender:
-                return f"{where}: source MAC is {frame.source_mac}, expected {sender}", explained + same
+                text = f"{where}: source MAC is {frame.source_mac}, expected {sender}"
+                return replace(seen, difference=text)
             if receiver and frame.destination_mac != receiver:
-                return f"{where}: destination MAC is {frame.destination_mac}, expected {receiver}", explained + same
-        explained += same
-    return None, explained
+                text = f"{where}: destination MAC is {frame.destination_mac}, expected {receiver}"
+                return replace(seen, difference=text)
+    return seen
 
 
 def _option_fits(frame: Frame, packet: Packet, every_packet: bool) -> bool:

@@ -181,6 +181,18 @@ class Topology:
         """Which host has an address on one of its interfaces."""
         return {address: host for host in self.hosts.values() for address in host.addresses}
 
+    def in_network(self, network: Network) -> tuple[Host, ...]:
+        """The hosts with an interface in a network, in the inventory's order."""
+        return self._in_network.get(network.name, ())
+
+    @cached_property
+    def _in_network(self) -> Mapping[str, tuple[Host, ...]]:
+        found: dict[str, dict[str, Host]] = {}
+        for host in self.hosts.values():
+            for interface in host.interfaces:
+                found.setdefault(interface.network.name, {})[host.name] = host
+        return {name: tuple(hosts.values()) for name, hosts in found.items()}
+
     def network_of(self, address: IPv4Address) -> Network | None:
         return next((network for network in self.networks.values() if address in network.cidr), None)
 

@@ -11,7 +11,17 @@ from typing import Any
 
 from ansible.module_utils.lvs.modes import OPTION_KIND
 from ansible.module_utils.lvs.observation import Frame, Vantage
+from ansible.module_utils.lvs.topology import Topology
 from ansible.module_utils.lvs.walk import Endpoint, Packet
+
+
+def read(reports: Mapping[str, Mapping[str, Any]], topology: Topology) -> tuple[list[Frame], dict[str, Vantage]]:
+    """All frames by their time, and who saw them. `reports` are what lvs_capture returned when it stopped, by host."""
+    found = [
+        frame for name, report in reports.items() for frame in frames(name, report, topology.hosts[name].option_kind)
+    ]
+    found.sort(key=lambda frame: frame.time)
+    return found, {name: vantage(report) for name, report in reports.items()}
 
 
 def vantage(report: Mapping[str, Any]) -> Vantage:

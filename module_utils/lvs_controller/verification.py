@@ -26,30 +26,33 @@ class Expectation:
 
 
 def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
-    """What is to be seen of each service, or of those named; asked by the first client that has an interface."""
+    """What is to be seen of each service that has real servers in use, or of those named; asked by the first client that has an
+    interface. Raises LookupError where nobody can ask, or there is nothing to ask for.
+    """
     client = next((host for host in topology.clients if host.interfaces), None)
     if client is None:
         raise LookupError(
             "nobody can send a request: the group clients has no host with lvs_interfaces. Add a host that may send probes."
         )
+    found = []
+    for service in named(topology, names):
+        director = service.directors[0]
+        serving = [server for server in service.real_servers if server.weight and not server.host.drained]
+        walks = {server.host.name: walk(topology, service, director, server, client) for server in serving}
+        if walks:
+            found.append(Expectation(service, director, client, walks))
+        elif names:
+            raise LookupError(f"no real server of {service.name} gets requests: each is drained or has weight 0")
+    return found
+
+
+def named(topology: Topology, names: Sequence[str]) -> list[Service]:
+    """The services of these names, all where there are none. Raises LookupError for one that does not exist."""
     known = [service.name for service in topology.services]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise LookupError(f"there is no service {' or '.join(unknown)} (known: {', '.join(known)})")
-    return [
-        Expectation(
-            service,
-            service.directors[0],
-            client,
-            {
-                server.host.name: walk(topology, service, service.directors[0], server, client)
-                for server in service.real_servers
-                if server.weight and not server.host.drained
-            },
-        )
-        for service in topology.services
-        if not names or service.name in names
-    ]
+    return [service for service in topology.services if not names or service.name in names]
 
 
 def requests(expectation: Expectation) -> dict[str, Any]:
@@ -129,19 +132,14 @@ def report(
 ) -> Report:
     """Compares every connection of one service with its walk."""
     service, client = expectation.service, expectation.client
-    address = next(iter(expectation.walks.values())).hops[0].packet.source.address
     connections = []
     peers: set[str] = set()
     failures: dict[str, int] = {}
     for probe in probes:
-        port = int(probe["port"])
-        ends = find_ends(Endpoint(address, port), service, expectation.director.name, frames)
-        own = [frame for frame in frames if ends.concern(frame.packet)]
-        connection = compare(service, expectation.walks, expectation.director.name, ends, own, vantages)
+        connection = followed(expectation, probe, frames, vantages)
+        port, ends = int(probe["port"]), connection.ends
         connections.append(connection)
         peers.add(str(probe["peer"]))
-        if connection.walk and probe["peer"]:
-            connection.differences += _told(connection.walk, ends, str(probe["peer"]))
         if probe["error"]:
             text = f"client {client.name} got no answer ({probe['error']})"
             failures[text] = failures.get(text, 0) + 1
@@ -159,6 +157,20 @@ def report(
         lines.append("nothing was asked")
     seen = sorted({peer.rpartition(":")[0] for peer in peers if peer})
     return Report(expectation, connections, sum(int(probe["bytes"]) for probe in probes), lines, not_chosen, seen)
+
+
+def followed(
+    expectation: Expectation, probe: Mapping[str, Any], frames: Sequence[Frame], vantages: Mapping[str, Vantage]
+) -> Connection:
+    """One connection of a probe, held against its walk, and against what the application says of its client."""
+    address = next(iter(expectation.walks.values())).hops[0].packet.source.address
+    director = expectation.director.name
+    ends = find_ends(Endpoint(address, int(probe["port"])), expectation.service, director, frames)
+    own = [frame for frame in frames if ends.concern(frame.packet)]
+    connection = compare(expectation.service, expectation.walks, director, ends, own, vantages)
+    if connection.walk and probe["peer"]:
+        connection.differences += _told(connection.walk, ends, str(probe["peer"]))
+    return connection
 
 
 def _told(walk: Walk, ends: Ends, peer: str) -> list[str]:

@@ -64,8 +64,11 @@ def at(run: str) -> dict[str, Any]:
 
 def known(wanted: dict[str, Any]) -> bool:
     """Whether the last run wanted the same of the host."""
-    last = list(readable().values())[-1:]
-    return bool(last) and last[0]["wanted"] == wanted and runs()[-1] in readable()
+    last = runs()[-1:]
+    try:
+        return bool(last) and bool(read(last[0])["wanted"] == wanted)
+    except HostError:
+        return False
 
 
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:

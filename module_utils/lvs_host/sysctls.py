@@ -79,12 +79,12 @@ class Sysctls(Resource):
 
     def prepare(self) -> None:
         self.originals = _load(self.originals_path)
-        self.live = {key: _read(key) for key in {**self.settings, **self.originals}}
+        self.live = {key: read(key) for key in {**self.settings, **self.originals}}
         for key, wanted in self.settings.items():
             other = sibling(key)
             if other is None:
                 continue
-            combined = self.settings.get(other, _read(other))
+            combined = self.settings.get(other, read(other))
             used = effective(key, wanted, combined)
             if not serves(key, wanted, used):
                 raise HostError(
@@ -119,7 +119,7 @@ class Sysctls(Resource):
 
     def add(self) -> None:
         changed = parse("\n".join(self.additions()))
-        before = {key: _read(key) for key in changed}
+        before = {key: read(key) for key in changed}
         known = {**{key: value for key, value in before.items() if value is not None}, **self.originals}
         if known != self.originals:
             _store(self.originals_path, known)
@@ -141,7 +141,7 @@ class Sysctls(Resource):
                 raise HostError(f"kernel settings: cannot set {key} to {value}: {error.strerror}") from error
 
 
-def _read(key: str) -> int | None:
+def read(key: str) -> int | None:
     """The live value, or None where the kernel has no such setting (yet)."""
     try:
         with open(os.path.join(ROOT, key), encoding="ascii") as file:

@@ -21,12 +21,14 @@ class Unit(Resource):
         self.started = started
         self.enabled = False
         self.active = False
+        self.outdated = False  # systemd goes on with what the file was before
 
     def prepare(self) -> None:
         self.enabled = os.path.islink(f"{DIRECTORY}/multi-user.target.wants/{self.name}")
         if self.started and self.recorded:
-            code, _, _ = self.run(["systemctl", "is-active", "--quiet", self.name], None)
-            self.active = code == 0
+            _, out, _ = self.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", self.name], None)
+            self.active = "ActiveState=active" in out
+            self.outdated = "NeedDaemonReload=yes" in out
 
     def before(self) -> list[str]:
         return self._state(self.enabled, self.active)
@@ -65,6 +67,7 @@ class Unit(Resource):
 
 class Manager(Resource):
     """systemd itself, told once of all units: that takes longer than everything else, and the longer the more units a host has.
+    A unit that is new it reads without being told when it is started, by the run or at boot.
 
     `removing`: the units that are no longer planned go in this run.
     """
@@ -90,7 +93,7 @@ class Manager(Resource):
 
     def closing(self) -> list[str]:
         stay = [unit for unit in self.units if statements(unit.wanted)]
-        changed = any(unit.wanted != unit.recorded or not unit.enabled for unit in stay)
+        changed = any(unit.outdated or (unit.recorded and unit.wanted != unit.recorded) for unit in stay)
         reload = changed or (self.removing and any(unit.gone for unit in self.units))
         start = [unit.name for unit in stay if unit.started and not unit.active]
         return [*(["systemctl daemon-reload"] if reload else []), *(f"systemctl start {name}" for name in start)]

@@ -1,4 +1,4 @@
-"""docs/rules.md is the catalogue of the code.
+"""docs/rules.md and docs/checks.md are the catalogues of the code.
 
 After a change that is meant: `LVSKIT_WRITE_GOLDEN=1 pytest tests/unit/test_docs.py`.
 """
@@ -6,9 +6,11 @@ After a change that is meant: `LVSKIT_WRITE_GOLDEN=1 pytest tests/unit/test_docs
 import os
 from pathlib import Path
 
+import pytest
 from ansible.module_utils.lvs import modes, rules
+from ansible.module_utils.lvs.findings import CHECKS
 
-PAGE = Path(__file__).parents[2] / "docs/rules.md"
+DOCS = Path(__file__).parents[2] / "docs"
 HEAD = """\
 # What is refused, and why
 
@@ -16,6 +18,23 @@ Generated from the code. `playbooks/validate.yml` checks all of these at once, a
 host. In an id, `{mode}` stands for the service's mode and `{carrier}` for what carries the client's address.
 
 """
+
+
+CHECKS_HEAD = """\
+# What preflight and trace look at
+
+Generated from the code. `playbooks/preflight.yml` looks at all hosts, before a first run (what lvskit itself would make is then
+no fault) and after it; `playbooks/trace.yml` at those that a request passes. Both only look: ARP probes that enter no neighbour
+table, ICMP echo requests, and what the kernel says of itself. A finding names the host, what was found, what is needed, and
+what becomes of the packets. It is a fault, or a risk where packets still take their way.
+
+| id | looks whether |
+|---|---|
+"""
+
+
+def checks():
+    return CHECKS_HEAD + "".join(f"| {id} | {text} |\n" for id, text in CHECKS.items())
 
 
 def page():
@@ -31,10 +50,11 @@ def page():
     return HEAD + "\n".join(lines)
 
 
-def test_the_page_of_rules_is_that_of_the_code():
+@pytest.mark.parametrize(("name", "generated"), [("rules.md", page), ("checks.md", checks)])
+def test_the_page_is_that_of_the_code(name, generated):
     if os.environ.get("LVSKIT_WRITE_GOLDEN"):
-        PAGE.write_text(page())
-    assert PAGE.read_text() == page()
+        (DOCS / name).write_text(generated())
+    assert (DOCS / name).read_text() == generated()
 
 
 def test_the_readmes_table_tells_of_every_mode_whether_replies_pass_the_director():

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.lvs_host import host
 from ansible.module_utils.lvs_host.resource import HostError, Resource
 from ansible.module_utils.lvs_host.unit import Manager, Unit
 
@@ -160,17 +161,16 @@ class Recorded(Fake):
         return [f"remove {line}" for line in self.live if line not in self.wanted.splitlines()]
 
 
-def test_drift_is_what_leads_back_to_the_record_and_not_what_the_new_plan_brings(lvs_state, monkeypatch, tmp_path):
-    def wire(module, wanted, run):
+def test_drift_is_what_leads_back_to_the_record_and_not_what_the_new_plan_brings(monkeypatch, tmp_path):
+    def wire(wanted, run):
         return [
-            Recorded(tmp_path, key, wanted[key], "", live)
-            for key, live in (("modules", ["a"]), ("sysctls", ["x", "y"]))
+            Recorded(tmp_path, key, wanted[key], recorded, live)
+            for key, recorded, live in (("modules", "a\nb\n", ["a"]), ("sysctls", "x\n", ["x", "y"]))
         ]
 
-    monkeypatch.setattr(lvs_state, "wire", wire)
-    monkeypatch.setattr(lvs_state, "STATE", ("modules", "sysctls"))
-    before = [Recorded(tmp_path, "m", "new\n", "a\nb\n", []), Recorded(tmp_path, "s", "new\n", "x\n", [])]
-    assert lvs_state.drift(None, before, None) == ["add b", "remove y"]
+    monkeypatch.setattr(host, "wire", wire)
+    monkeypatch.setattr(host, "STATE", ("modules", "sysctls"))
+    assert host.commands(host.departures(None)) == ["add b", "remove y"]
 
 
 def test_an_earlier_plan_takes_the_place_of_the_given_one(lvs_state, monkeypatch, tmp_path):
@@ -228,10 +228,12 @@ def unit(monkeypatch, tmp_path):
     monkeypatch.setattr("ansible.module_utils.lvs_host.unit.DIRECTORY", str(tmp_path))
     (tmp_path / "multi-user.target.wants").mkdir()
 
-    def make(wanted, recorded, *, enabled, active):
-        if enabled:
-            (tmp_path / "multi-user.target.wants/x.service").symlink_to("/nowhere")
-        made = Unit("x.service", wanted, recorded, lambda argv, stdin: (0 if active else 3, "", ""), started=True)
+    def make(wanted, recorded, *, enabled, active, outdated=False):
+        link = tmp_path / "multi-user.target.wants/x.service"
+        if enabled and not link.is_symlink():
+            link.symlink_to("/nowhere")
+        state = f"ActiveState={'active' if active else 'inactive'}\nNeedDaemonReload={'yes' if outdated else 'no'}\n"
+        made = Unit("x.service", wanted, recorded, lambda argv, stdin: (0, state, ""), started=True)
         made.prepare()
         return made
 
@@ -244,13 +246,9 @@ def steps(made, *, removing=True):
     return [*(made.removals() if removing else []), *made.closing(), *manager.closing()]
 
 
-def test_a_new_unit_is_enabled_and_started(unit):
+def test_a_new_unit_is_enabled_and_started_and_costs_no_reload(unit):
     made = unit("[Unit]\n", "", enabled=False, active=False)
-    assert steps(made) == [
-        "systemctl enable --no-reload x.service",
-        "systemctl daemon-reload",
-        "systemctl start x.service",
-    ]
+    assert steps(made) == ["systemctl enable --no-reload x.service", "systemctl start x.service"]
 
 
 def test_a_unit_that_is_as_wanted_is_left_alone(unit):
@@ -259,6 +257,11 @@ def test_a_unit_that_is_as_wanted_is_left_alone(unit):
 
 def test_a_changed_unit_is_read_again(unit):
     assert steps(unit("[Unit]\nA=B\n", "[Unit]\n", enabled=True, active=True)) == ["systemctl daemon-reload"]
+
+
+def test_a_unit_that_an_earlier_run_changed_and_was_killed_is_read_again(unit):
+    made = unit("[Unit]\n", "[Unit]\n", enabled=True, active=True, outdated=True)
+    assert steps(made) == ["systemctl daemon-reload"]
 
 
 def test_a_unit_that_is_no_longer_wanted_is_disabled_before_its_file_goes(unit):
@@ -275,5 +278,5 @@ def test_a_unit_stays_until_removals_are_asked_for(unit):
 
 
 def test_systemd_is_told_once_of_all_units(unit):
-    units = [unit("[Unit]\n", "", enabled=False, active=False) for _ in range(3)]
+    units = [unit("[Unit]\nA=B\n", "[Unit]\n", enabled=True, active=True) for _ in range(3)]
     assert Manager(units, units[0].run, removing=True).closing().count("systemctl daemon-reload") == 1

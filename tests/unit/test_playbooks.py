@@ -55,7 +55,7 @@ lvs_services:
 """
 
 
-@pytest.mark.parametrize("name", ["validate", "site", "verify"])
+@pytest.mark.parametrize("name", ["validate", "site", "verify", "preflight"])
 def test_every_violation_is_shown_with_its_file_line_and_column(broken, name):
     place = broken(BAD)
     run = playbook(name, "-i", LAB, "-i", place)
@@ -89,6 +89,22 @@ def test_verify_names_a_service_that_does_not_exist():
     run = playbook("verify", "-e", "verify_services=webb")
     assert run.returncode != 0
     assert "there is no service webb (known: web, api, dns, files)" in run.stdout + run.stderr
+
+
+def test_trace_wants_to_know_which_service():
+    run = playbook("trace")
+    assert "Say which service to follow: -e service=web" in run.stdout + run.stderr
+    run = playbook("trace", "-e", "service=webb")
+    assert "there is no service webb" in run.stdout + run.stderr
+
+
+def test_preflight_names_hosts_that_cannot_be_reached(tmp_path):
+    (tmp_path / "hosts.yml").write_text(
+        "all: {vars: {ansible_port: 9, ansible_host: 127.0.0.1, ansible_ssh_common_args: -F none}}\n"
+    )
+    run = playbook("preflight", "-i", LAB, "-i", tmp_path, "--limit", "lb1,rs1")
+    assert "2 hosts: 2 faults, 0 risks" in run.stdout
+    assert "HOST: rs1: connection: found no answer" in run.stdout + run.stderr
 
 
 @pytest.mark.parametrize(("name", "play"), [("site", "Provision the directors"), ("verify", "Compare")])

@@ -18,7 +18,8 @@ ServiceCheck = Callable[[Topology, Service], Iterator[Finding]]
 @dataclass(frozen=True)
 class Rule:
     """A constraint. `id` may hold {mode}, the name of the service's mode, or {carrier}, that of what carries an
-    address in an option. `reason` speaks of packets.
+    address in an option. `reason` speaks of packets. `when` says which modes it is about, None where it is about the
+    environment as a whole.
     """
 
     id: str
@@ -26,6 +27,11 @@ class Rule:
     reason: str
     warning: bool
     violations: Callable[[Topology], Iterator[Violation]]
+    when: Callable[[Mode], bool] | None = None
+
+    def name(self, mode: Mode) -> str:
+        """The id as violations of a service in this mode have it."""
+        return _name(self.id, mode)
 
 
 CATALOGUE: list[Rule] = []
@@ -55,12 +61,16 @@ def service_rule(
         def violations(topology: Topology) -> Iterator[Violation]:
             for service in topology.services:
                 if when(service.mode):
-                    carrier = service.mode.name if service.mode.client_address == "none" else "toa"
-                    name = id.format(mode=service.mode.name.upper(), carrier=carrier.upper())
+                    name = _name(id, service.mode)
                     for message, at in check(topology, service):
                         yield Violation(name, f"{service}: {message}", at, warning)
 
-        CATALOGUE.append(Rule(id, refuses, reason, warning, violations))
+        CATALOGUE.append(Rule(id, refuses, reason, warning, violations, when))
         return check
 
     return register
+
+
+def _name(id: str, mode: Mode) -> str:
+    carrier = mode.name if mode.client_address == "none" else "toa"
+    return id.format(mode=mode.name.upper(), carrier=carrier.upper())

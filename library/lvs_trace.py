@@ -1,0 +1,46 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_trace
+short_description: Follow one request hop by hop
+version_added: "1.0.0"
+description:
+  - Prints the predicted walk of a request beside what was captured, says where both part, and names what on the hosts explains it. Needs
+    scapy on the controller.
+  - Runs on the controller, once for all hosts, and connects to none.
+options:
+  networks: {description: The environment's networks., type: raw, required: true}
+  services: {description: The environment's virtual services., type: raw, required: true}
+  service: {description: The service's name., type: str, required: true}
+  connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
+  captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
+  before: {description: What lvs_inspect returned before the request, by host., type: dict, required: true}
+  after: {description: What lvs_inspect returned after it, by host., type: dict, required: true}
+attributes:
+  check_mode: {support: full, description: Never changes anything.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Say what became of it
+  lvs_trace:
+    networks: "{{ lvs_networks }}"
+    services: "{{ lvs_services }}"
+    service: web
+    connections: "{{ hostvars['client1'].probed.connections }}"
+    captures: "{{ captures }}"
+    before: "{{ before }}"
+    after: "{{ after }}"
+  run_once: true
+"""
+
+RETURN = r"""
+trace: {description: "The trace: hops, verdict, causes.", returned: always, type: dict}
+summary: {description: "The verdict and the causes, as sentences.", returned: always, type: list, elements: str}
+picture: {description: The trace as SVG., returned: always, type: str}
+"""

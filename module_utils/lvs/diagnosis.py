@@ -1,0 +1,200 @@
+"""Says where one request went wrong, and what on the hosts explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from .findings import Finding
+from .observation import Connection, Observed
+from .topology import Service, Topology
+
+# Kernel counters (as lvs_inspect names them), and what it means that one has risen while the request was on its way.
+_COUNTED = {
+    "TcpExt.IPReversePathFilter": "reverse path filtering has dropped packets: the way back to their source is another interface",
+    "Ip.InAddrErrors": "packets were dropped whose destination is no address of the host, and which it does not forward",
+    "Ip.OutNoRoutes": "packets were dropped for which the host has no route",
+    "IpExt.InNoRoutes": "packets were dropped for which the host has no route",
+    "Ip.FragFails": "packets were dropped that are larger than the next link carries and must not be cut",
+    "TcpExt.ListenDrops": "connections were dropped because the application does not accept them fast enough",
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a host has counted: dropping firewall rules (None where a rule does not count) and kernel counters."""
+
+    drops: Mapping[str, int | None]
+    kernel: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that explains what was seen, on one host. `counted`: packets were counted while the request was on its way."""
+
+    host: str
+    text: str
+    counted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """`verdict` says how far the request got. `causes`: the most likely first; `besides`: wrong, but not what stopped it."""
+
+    fine: bool
+    verdict: str
+    causes: tuple[Cause, ...] = ()
+    besides: tuple[Finding, ...] = ()
+
+
+def diagnose(
+    topology: Topology,
+    service: Service,
+    director: str,
+    connection: Connection,
+    error: str,
+    findings: Sequence[Finding],
+    before: Mapping[str, Counts],
+    after: Mapping[str, Counts],
+) -> Diagnosis:
+    """`error` is what the client says of its request, empty where it was answered. `before` and `after` the request, by host."""
+    broken = next((hop for hop in connection.hops if hop.difference), None)
+    if broken is None and not connection.differences and not error:
+        return Diagnosis(True, _success(connection), besides=tuple(findings))
+    verdict, suspects = _where(service, director, connection, broken, error)
+    causes = [cause for name in suspects for cause in _dropped(name, before.get(name), after.get(name))]
+    grave = [finding for finding in findings if not finding.risk]
+    here = [finding for name in suspects for finding in grave if finding.host == name]
+    explaining = here or grave
+    causes += [Cause(finding.host, _words(finding)) for finding in explaining]
+    causes += [cause for name in suspects for cause in _risen(name, before.get(name), after.get(name))]
+    if not causes:
+        causes = [cause for name in suspects for cause in _silent_rules(name, after.get(name))]
+    besides = tuple(finding for finding in findings if finding not in explaining)
+    return Diagnosis(False, verdict, tuple(dict.fromkeys(causes)), besides)
+
+
+def _words(finding: Finding) -> str:
+    return f"{finding.subject}: found {finding.found}, needed {finding.needed}. {finding.consequence} ({finding.check})"
+
+
+def _success(connection: Connection) -> str:
+    return f"the request was answered by {connection.real_server}, and every packet took the way that was predicted"
+
+
+def _where(
+    service: Service, director: str, connection: Connection, broken: Observed | None, error: str
+) -> tuple[str, list[str]]:
+    """How far the request got, and the hosts to look at, the likeliest first."""
+    server = connection.real_server
+    if server is None:
+        return _never_forwarded(service, director, connection)
+    if broken is None:
+        return _after_all_hops(connection, server, director, error)
+    strangers = [frame for frame in connection.strangers if frame.leaving]
+    hop, packet = broken.hop, broken.packet
+    if strangers and hop.leg == "reply":
+        frame = strangers[0]
+        verdict = f"the request reached {server}; the reply left {frame.host} as {frame.packet} instead of {packet}"
+        return verdict, list(dict.fromkeys([frame.host, server, director]))
+    if strangers:
+        frame = strangers[0]
+        verdict = f"the request left {frame.host} as {frame.packet} instead of {packet}"
+        return verdict, list(dict.fromkeys([frame.host, director, server]))
+    if hop.leg == "request" and hop.receiver.host == director and any(f.host == server for f in connection.frames):
+        verdict = f"the request came to {server} without passing {director}"
+        return verdict, [server, director, *service_hosts(service)]
+    if not broken.missing:
+        return broken.difference, _hosts(hop.sender.host, hop.receiver.host, server)
+    if broken.missing == hop.sender.host:
+        came = "the request" if hop.leg == "request" else f"{server} got the request, but the reply"
+        verdict = f"{came} did not leave {hop.sender} as {packet}"
+        if hop.leg == "reply" and hop.sender.host == server:
+            verdict = f"the request reached {server}, and no reply to it left {server}"
+        return verdict, _hosts(hop.sender.host, server)
+    before = connection.hops[: connection.hops.index(broken) + 1]
+    last = next((seen.hop.sender for seen in reversed(before) if seen.sent), hop.sender)
+    by = f" by {hop.sender}" if last != hop.sender else ""
+    verdict = f"the {hop.leg} left {last} as {packet} and did not arrive{by} at {hop.receiver}"
+    return verdict, _hosts(hop.receiver.host, last.host, hop.sender.host, server, director)
+
+
+def _never_forwarded(service: Service, director: str, connection: Connection) -> tuple[str, list[str]]:
+    frames = connection.frames
+    client = next((hop.hop.sender.host for hop in connection.hops), None)
+    if any(frame.host == director and not frame.leaving for frame in frames):
+        verdict = f"the request reached {director}, which sent it to no real server"
+        return verdict, _hosts(director, *service_hosts(service))
+    if frames:
+        return f"the request left {client} and did not arrive at {director}", _hosts(director, client)
+    return f"the request did not even leave {client}", _hosts(client)
+
+
+def service_hosts(service: Service) -> list[str]:
+    """The names of a service's real servers."""
+    return [server.host.name for server in service.real_servers]
+
+
+def _after_all_hops(connection: Connection, server: str, director: str, error: str) -> tuple[str, list[str]]:
+    if not error:
+        return "; ".join(connection.differences), [server, director]
+    for place, left in enumerate(connection.hops):
+        # Behind a router that nobody watches the next hop shows what arrived.
+        for came in connection.hops[place : place + 2]:
+            largest = max((frame.length for frame in left.sent), default=0)
+            arrived = max((frame.length for frame in came.arrived), default=0)
+            if arrived and largest > arrived and (came.packet, came.hop.leg) == (left.packet, left.hop.leg):
+                verdict = (
+                    f"the connection opened, then the client got no whole answer ({error}): of the {left.hop.leg}, frames up "
+                    f"to {largest} bytes left {left.hop.sender}, and none above {arrived} arrived at {came.hop.receiver}"
+                )
+                return verdict, _hosts(left.hop.sender.host, came.hop.receiver.host, server, director)
+    verdict = f"every packet took the way that was predicted, and yet the client got no whole answer ({error})"
+    return verdict, [server, director]
+
+
+def _hosts(*names: str | None) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _dropped(name: str, before: Counts | None, after: Counts | None) -> Iterator[Cause]:
+    if before is None or after is None:
+        return
+    for rule, count in after.drops.items():
+        rise = (count or 0) - (before.drops.get(rule) or 0)
+        if rise > 0:
+            yield Cause(name, f"the firewall has dropped {rise} packets meanwhile: {rule}", counted=True)
+
+
+def _risen(name: str, before: Counts | None, after: Counts | None) -> Iterator[Cause]:
+    if before is None or after is None:
+        return
+    for counter, text in _COUNTED.items():
+        rise = after.kernel.get(counter, 0) - before.kernel.get(counter, 0)
+        if rise > 0:
+            yield Cause(name, f"{text} ({rise} meanwhile, {counter})", counted=True)
+
+
+def _silent_rules(name: str, after: Counts | None) -> Iterator[Cause]:
+    for rule, count in after.drops.items() if after else ():
+        if count is None:
+            yield Cause(name, f"perhaps the firewall drops them: {rule} (it does not count what it drops)")
+
+
+def waits(hops: Sequence[Observed]) -> list[float | None]:
+    """For each hop the milliseconds that its sender took: from the packet's arrival there, by the sender's own clock.
+
+    Clocks of two hosts are not compared: they need not agree. None where it is not known.
+    """
+    found: list[float | None] = []
+    arrivals: dict[str, float] = {}
+    for seen in hops:
+        sender = seen.hop.sender.host or ""
+        start = arrivals.get(sender)
+        found.append(round((seen.sent[0].time - start) * 1000, 3) if seen.sent and start is not None else None)
+        if seen.arrived and seen.hop.receiver.host:
+            arrivals[seen.hop.receiver.host] = seen.arrived[0].time
+    return found

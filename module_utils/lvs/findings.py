@@ -1,0 +1,236 @@
+"""What is wrong with what the hosts have, held against what the inventory says and the model expects.
+
+A finding names the host, what was found, what is needed, and what becomes of the packets. Nothing here asks a host: the
+answers are those of the module lvs_inspect, one for each host that could be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import departures
+from .host_plan import HostPlan
+from .questions import Questions
+from .topology import Host, Interface, Topology
+
+Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong on a host. `risk`: packets take their way today, and may not tomorrow."""
+
+    host: str
+    check: str
+    subject: str
+    found: str
+    needed: str
+    consequence: str
+    risk: bool = False
+
+    def __str__(self) -> str:
+        return (
+            f"{self.check}: {self.host}: {self.subject}: found {self.found}, needed {self.needed}. {self.consequence}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+# Each check's id, and what it looks at; in the order of a report.
+CHECKS = {
+    "HOST": "the host answers",
+    "INTERFACE": "each interface of the inventory is there, up, and has its address",
+    "VLAN": "an interface with an 802.1Q tag has that of its network",
+    "MTU": "an interface carries packets as large as its network does",
+    "SEGMENT": "somebody of the interface's network answers ARP on it",
+    "ADDRESS-OWNER": "the gateway's and other hosts' addresses are answered for by one MAC, and it is theirs",
+    "VIP-ARP": "exactly one MAC answers ARP for each VIP and each local address: the director's",
+    "ROUTE": "packets leave by the interface and gateway that the described networks give",
+    "PATH-MTU": "full-size packets get from director to real server, and to the client, and back",
+    "LRO": "interfaces that forward do not merge received packets",
+    "KERNEL": "the kernel has the modules and features that the plan needs",
+    "SETTING": "the effective kernel settings are the plan's",
+    "SETTING-ALL": "conf/all leaves the settings of single interfaces their effect",
+    "SETTING-BOOT": "no file sets another value at boot",
+    "FORWARD": "the firewall lets pass what the director forwards",
+    "COMPANION": "no other software works on the same things",
+    "DEPARTURE": "the host still has what lvskit brought it to",
+}
+_COMPANIONS = {
+    "keepalived": "where its configuration has virtual servers it works on the same IPVS table and takes real servers out of it",
+    "kube-proxy": "in its ipvs mode it removes virtual services that it does not know",
+    "cilium": "it can take packets for a VIP before IPVS sees them",
+    "docker": "it sets the policy of the filter table's FORWARD chain to DROP",
+    "firewalld": "a reload writes its rules anew, and its zones can refuse what the director forwards",
+    "NetworkManager": "when it brings a connection up again it takes away addresses and routes that it does not know",
+}
+_FEATURES = {
+    "IP_VS": "ip_vs",
+    "IP_VS_NFCT": "xt_ipvs",
+    "NETFILTER_XT_MATCH_IPVS": "xt_ipvs",
+    "NET_IPIP": "ipip",
+    "IP_VS_PROTO_TCP": "ip_vs",
+    "IP_VS_PROTO_UDP": "ip_vs",
+}
+
+
+def findings(
+    topology: Topology, plans: Mapping[str, HostPlan], asked: Mapping[str, Questions], answers: Mapping[str, Answer]
+) -> list[Finding]:
+    """Everything that is wrong, by host and in the order of CHECKS. A host that was asked and has no answer is a finding."""
+    found: list[Finding] = []
+    macs = {
+        (name, interface.network.name): answer["interfaces"].get(interface.name, {}).get("mac")
+        for name, answer in answers.items()
+        for interface in topology.hosts[name].interfaces
+    }
+    for name, questions in asked.items():
+        answer = answers.get(name)
+        if answer is None:
+            consequence = "Nothing is known of it, and the next run would end here."
+            found.append(Finding(name, "HOST", "connection", "no answer", "an answer", consequence))
+            continue
+        plan, host = plans[name], topology.hosts[name]
+        for interface in host.interfaces:
+            found += _interface(host, interface, plan, answer)
+        found += _neighbours(topology, host, questions, answer, macs, answers)
+        found += _ways(host, questions, answer)
+        found += _paths(host, questions, answer)
+        found += _kernel(host, plan, answer)
+        found += _settings(host, plan, answer)
+        found += _others(host, plan, answer)
+        found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
+    hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
+    return sorted(found, key=lambda one: (hosts[one.host], checks[one.check]))
+
+
+def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    network, link = interface.network, answer["interfaces"].get(interface.name)
+    wanted = f"{interface} in {network.name}"
+    lost = f"No packet of {network.name} gets in or out by it."
+    if link is None:
+        names = ", ".join(sorted(answer["interfaces"]))
+        yield Finding(host.name, "INTERFACE", interface.name, f"no such interface (there are {names})", wanted, lost)
+        return
+    if not link["up"]:
+        yield Finding(host.name, "INTERFACE", interface.name, "down", "up", lost)
+    if str(interface) not in link["addresses"]:
+        present = ", ".join(link["addresses"]) or "no address"
+        yield Finding(host.name, "INTERFACE", interface.name, present, wanted, lost)
+    if link["vlan"] is not None and link["vlan"] != network.vlan:
+        text = (
+            f"Its frames are in another VLAN than those of the other hosts of {network.name}, and reach none of them."
+        )
+        yield Finding(host.name, "VLAN", interface.name, f"802.1Q id {link['vlan']}", str(network.vlan), text)
+    if link["mtu"] < network.mtu:
+        text = f"Others send it up to {network.mtu} bytes; what it forwards or sends itself is cut or refused above {link['mtu']}."
+        yield Finding(host.name, "MTU", interface.name, f"{link['mtu']} bytes", f"{network.mtu} bytes", text)
+    if link["lro"] and plan.services:
+        text = "It hands merged packets to IPVS, which are larger than the next link carries, and are dropped."
+        yield Finding(host.name, "LRO", interface.name, "large receive offload on", "off", text)
+
+
+def _neighbours(
+    topology: Topology,
+    host: Host,
+    questions: Questions,
+    answer: Answer,
+    macs: Mapping[tuple[str, str], str | None],
+    answers: Mapping[str, Answer],
+) -> Iterator[Finding]:
+    silent: dict[str, list[str]] = {}
+    heard: set[str] = set()
+    names = {mac: name for (name, _), mac in macs.items() if mac}
+    networks = {interface.name: interface.network for interface in host.interfaces}
+    for ask, replied in zip(questions.neighbours, answer["neighbours"]):
+        network = networks[ask.interface]
+        own = macs.get((ask.owner or "", network.name))
+        said = " and ".join(f"{mac} ({names[mac]})" if mac in names else mac for mac in replied)
+        if not ask.vip:
+            (heard.add(ask.interface) if replied else silent.setdefault(ask.interface, []).append(str(ask.address)))
+            if len(replied) > 1 or (own and replied and replied != [own]):
+                text = "Packets for that address reach whoever answered last."
+                needed = f"{own or 'one MAC'} alone"
+                yield Finding(host.name, "ADDRESS-OWNER", f"{ask.address} on {ask.interface}", said, needed, text)
+            continue
+        wrong = [mac for mac in replied if mac != own]
+        provisioned = answers.get(ask.owner or "", {}).get("provisioned")
+        if wrong and not (own is None and len(replied) == 1):
+            text = "Packets for that address pass the director by, or the router keeps changing its mind."
+            needed = f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"nobody before {ask.owner} has it"
+            yield Finding(host.name, "VIP-ARP", f"{ask.address} on {ask.interface}", said, needed, text)
+        if not replied and provisioned and ask.owner != host.name:
+            text = "Nobody on the segment can send to it."
+            yield Finding(host.name, "VIP-ARP", f"{ask.address} on {ask.interface}", "no answer", str(ask.owner), text)
+    for interface, addresses in silent.items():
+        if interface not in heard:
+            text = "It is probably plugged into another VLAN, or the switch port does not carry this one."
+            needed = f"an answer from {' or '.join(addresses)}"
+            yield Finding(host.name, "SEGMENT", interface, "no ARP answer from anybody", needed, text)
+
+
+def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
+    for way, found in zip(questions.ways, answer["routes"]):
+        gateway = str(way.gateway) if way.gateway else ""
+        if (found.get("interface"), found.get("gateway")) == (way.interface, gateway):
+            continue
+        subject = f"way to {way.to}" + (f" from {way.source}" if way.source else "")
+        there = f"via {found['gateway']} " if found.get("gateway") else ""
+        words = found.get("error") or f"{there}dev {found.get('interface')}"
+        # What lvskit itself makes so, on a host that it has not been to yet, is nothing to report.
+        if answer["provisioned"] or not way.port:
+            yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
+
+
+def _paths(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
+    for path, size in zip(questions.paths, answer["paths"]):
+        if 0 < size < path.size:
+            subject = f"path to {path.to} ({path.address})"
+            text = f"Connections open, and stall once a packet is larger than {size} bytes; nobody tells the sender."
+            yield Finding(host.name, "PATH-MTU", subject, f"{size} bytes", f"{path.size} bytes", text)
+
+
+def _kernel(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    for name, words in answer["modules"].items():
+        text = "The run would end here, with the host as it is."
+        yield Finding(host.name, "KERNEL", f"module {name}", words, "a kernel that has it", text)
+    for feature in answer["config"]:
+        if _FEATURES[feature] in plan.modules:
+            text = "The services that need it cannot be carried."
+            yield Finding(host.name, "KERNEL", f"CONFIG_{feature}", "not built", "y or m", text)
+
+
+def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    for setting in plan.sysctls:
+        found = answer["settings"].get(setting.key)
+        if found is None:
+            continue
+        why = departures.sentence(setting.why)
+        common = setting.key.rpartition("/")[2]
+        if not found["reachable"]:
+            place = f" by {found['boot_all']['place']}" if found["boot_all"] else ""
+            text = f"The kernel combines both. {why}"
+            yield Finding(host.name, "SETTING-ALL", f"conf/all/{common}", f"{found['all']}{place}", "0", text)
+        elif answer["provisioned"] and not found["serves"]:
+            value = "nothing" if found["own"] is None else f"{found['effective']} in effect"
+            yield Finding(host.name, "SETTING", setting.key, value, str(setting.value), why)
+        boot = found["boot"]
+        if answer["provisioned"] and boot and boot["value"] != str(setting.value):
+            text = f"After a reboot: {setting.why}, and it is not so."
+            words = f"{boot['value']} at boot, by {boot['place']}"
+            yield Finding(host.name, "SETTING-BOOT", setting.key, words, str(setting.value), text, risk=True)
+
+
+def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    forwards = any(setting.key == "net/ipv4/ip_forward" for setting in plan.sysctls)
+    for rule, _ in answer["drops"]:
+        refuses = rule == "iptables -t filter -P FORWARD DROP" or ("policy drop" in rule and " forward" in rule.lower())
+        if refuses and forwards:
+            text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
+            yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
+    for name in answer["companions"] if not plan.empty else ():
+        text = departures.sentence(_COMPANIONS[name])
+        yield Finding(host.name, "COMPANION", name, "running", "nothing of it in lvskit's way", text, risk=True)

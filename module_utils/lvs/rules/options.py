@@ -1,0 +1,144 @@
+"""Rules about the TCP option that carries an address: who sends it, who reads it, and whom that one believes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from ..reader import nearest
+from ..topology import Service, Topology
+from ..violations import listed
+from .catalogue import Finding, service_rule
+from .forwarding import others
+
+MODULE_ADDRESSES = 255  # of 15 letters and a comma each in a page of 4096 bytes
+
+
+@service_rule(
+    "ENAT-FORGED-OPTION",
+    "a real server in an enat service with cip_src and in a fullnat service without a client address",
+    "The real server believes the option from any source, and nobody takes it out where a client of the fullnat service "
+    "forges it: replies to the local port that it came by would leave from the VIP, and the next client with that port "
+    "gets none.",
+    when=lambda mode: mode.cip_src,
+)
+def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterator[Finding]:
+    own = {server.host.name: server for server in service.real_servers}
+    for other in topology.services:
+        if not other.mode.source_nat or other.mode.sender or other.protocol != service.protocol:
+            continue
+        for name in dict.fromkeys(server.host.name for server in other.real_servers if server.host.name in own):
+            yield (
+                f"{name} is also in service {other.name} ({other.mode.name}), whose clients could forge the option. Give "
+                f"{other.name} a client_address, use other real servers for one of them, or leave cip_src out.",
+                own[name].at,
+            )
+
+
+@service_rule(
+    "FULLNAT-RESTORE-PLACE",
+    "a place to restore the client's address that the packets do not pass, or that no playbook provisions",
+    "The address must be back in the packet before the real server's stack sees it, and the reply must come by the same place.",
+    when=lambda mode: mode.client_address == "restore",
+)
+def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        name = server.host.restore_on
+        if name is None or name == server.host.name:
+            continue
+        place = topology.hosts.get(name)
+        if place is None:
+            yield f"lvs_restore_on of {server.host.name} is {name}: {nearest(name, topology.hosts)}", server.at
+            continue
+        way = server.host.default_interface
+        passes = not any(topology.shared(service, director, server.host) for director in service.directors)
+        only_link = way is not None and way.network.gateway in place.addresses and len(server.host.interfaces) == 1
+        if not (passes and only_link):
+            yield (
+                f"lvs_restore_on of {server.host.name} is {name}, which its packets need not pass. Name the host that holds "
+                "the gateway of its only link, apart from the director's networks, or leave lvs_restore_on out to restore on the real server itself.",
+                server.at,
+            )
+        if name not in topology.members("hypervisors"):
+            yield (
+                f"lvs_restore_on of {server.host.name} is {name}, which is not in the group hypervisors, so no playbook would "
+                "provision it. Add it there.",
+                server.at,
+            )
+
+
+@service_rule(
+    "TOA-RECEIVER-TRUST",
+    "another maker's receiver, which does not ask who has sent the client's address",
+    "Whoever reaches the real server past the director can send the option, and the application believes it.",
+    when=lambda mode: mode.receiver_exchangeable,
+    warning=True,
+)
+def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
+    locals_ = listed([str(address) for address in service.local_addresses])
+    for server in service.real_servers:
+        receiver = server.host.toa_receiver
+        if receiver:
+            yield (
+                f"{server.host.name} has the receiver {receiver.module}. Unless it can be told whom to believe, let nobody but "
+                f"{locals_} reach {server.host.name} on port {server.port}.",
+                server.at,
+            )
+
+
+@service_rule(
+    "{carrier}-OPTION-KIND",
+    "a director and a real server that know the option with the client's address by different kinds",
+    "The real server's kernel module looks for another option than the director has sent: to the application the client is the director.",
+    when=lambda mode: mode.sender is not None,
+)
+def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        if service.mode.receiver_exchangeable and server.host.toa_receiver:
+            continue
+        reader = topology.restorer(service, server.host) or server.host
+        for director in service.directors:
+            if director.option_kind != reader.option_kind:
+                yield (
+                    f"lvs_option_kind is {director.option_kind} on director {director.name} and {reader.option_kind} on "
+                    f"{reader.name}. Say it once, in group_vars/all.",
+                    server.at,
+                )
+
+
+@service_rule(
+    "{carrier}-MODULE-ADDRESSES",
+    f"more than {MODULE_ADDRESSES} addresses for one kernel module on a director",
+    "The kernel takes a module's parameter as one page of text (4096 bytes), and the addresses beyond it would not be acted on.",
+    when=lambda mode: mode.sender is not None,
+)
+def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding]:
+    for director in service.directors:
+        used: set[IPv4Address] = set()
+        for other in topology.services:
+            if other.mode.sender == service.mode.sender and other.mode.cip_src == service.mode.cip_src:
+                if director in other.directors:
+                    used.update(other.local_addresses if other.mode.source_nat else (other.vip,))
+                if other is service:
+                    break
+        if len(used) > MODULE_ADDRESSES:
+            what = "local addresses" if service.mode.source_nat else "VIPs"
+            yield (
+                f"with it, director {director.name} has {len(used)} {what} of {service.mode.name}, and its kernel module takes "
+                f"{MODULE_ADDRESSES}. Share addresses between services, or give some of them to other directors.",
+                service.at("local_addresses") if service.mode.source_nat else service.at("vip"),
+            )
+
+
+@service_rule(
+    "{carrier}-TCP",
+    "an address in a TCP option for a UDP service",
+    "A UDP datagram has no options to carry it.",
+    when=lambda mode: mode.request.option is not None,
+)
+def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.protocol not in service.mode.protocols:
+        yield (
+            f"{service.protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
+            service.at("protocol"),
+        )

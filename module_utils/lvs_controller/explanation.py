@@ -1,0 +1,273 @@
+"""An environment explained: what a page about it says. The template beside this file lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from ansible.module_utils.lvs import modes, rules
+from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service, Topology
+from ansible.module_utils.lvs.violations import Violation
+from ansible.module_utils.lvs.walk import Walk, walk
+
+from . import drawing
+from .environment import described
+
+DRAWN = 40  # services whose walks are drawn where nobody says which
+HOSTS = 200  # hosts whose load is listed
+NAMED = 6  # hosts of one group that are named one by one
+_COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
+_HEADERS = 40  # bytes of the IPv4 and TCP headers without options
+
+
+@dataclass(frozen=True)
+class Box:
+    """One host, or several of one group, in a network. `kind` is client, director, real server or other."""
+
+    name: str
+    kind: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A network and who is in it."""
+
+    network: Network
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One kind of walk that requests to a service take, drawn and as text."""
+
+    heading: str
+    picture: str
+    hops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A service: `facts` are pairs of what and how much; without `ways` it is not drawn."""
+
+    anchor: str
+    service: Service
+    facts: tuple[tuple[str, str], ...]
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A rule and what it says of the environment."""
+
+    id: str
+    refuses: str
+    reason: str
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one host carries: titles and lines."""
+
+    name: str
+    roles: str
+    parts: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass
+class Page:
+    environment: str
+    revision: str
+    client: str
+    segments: list[Segment]
+    parts: list[Part]
+    constraints: list[Constraint]
+    loads: list[Load]
+    hosts: int
+    limits: list[str] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> int:
+        return sum(len(constraint.messages) for constraint in self.constraints)
+
+    def html(self) -> str:
+        """The page, complete in one file."""
+        folder = Path(__file__).parent / "templates"
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(folder),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        return environment.get_template("explain.html.j2").render(page=self, walk_style=drawing.STYLE)
+
+
+def explain(
+    topology: Topology, warnings: Sequence[Violation], only: Sequence[str], environment: str, revision: str
+) -> Page:
+    """The page about an environment that is in order. `only` names the services that are drawn; the first ones where it is empty."""
+    client = next((host for host in topology.clients if host.interfaces), None)
+    drawn = [s.name for s in topology.services if s.name in only] or [s.name for s in topology.services[:DRAWN]]
+    parts = [
+        Part(
+            f"service-{number}",
+            service,
+            tuple(_facts(topology, service)),
+            tuple(_ways(topology, service, client, f"walk-{number}")) if service.name in drawn else (),
+        )
+        for number, service in enumerate(topology.services, 1)
+    ]
+    compiled = plans(topology)
+    busy = [name for name, plan in compiled.items() if not plan.empty]
+    serving: dict[str, list[str]] = {}
+    for service in topology.services:
+        for server in service.real_servers:
+            text = f"{service.name} (port {server.port}, weight {server.weight})"
+            serving.setdefault(server.host.name, []).append(text)
+    limits = []
+    if len(drawn) < len(topology.services):
+        limits.append(
+            f"The walks of {len(drawn)} of {len(topology.services)} services are drawn; -e explain_services=NAME,NAME chooses which."
+        )
+    if len(busy) > HOSTS:
+        limits.append(f"What hosts carry is listed for the first {HOSTS} of {len(busy)}.")
+    if client is None:
+        limits.append("No client is in the inventory (group clients), so no walk can be drawn.")
+    return Page(
+        environment,
+        revision,
+        client.name if client else "",
+        [Segment(network, tuple(_boxes(topology, network))) for network in topology.networks.values()],
+        parts,
+        list(_constraints(topology, warnings)),
+        [_load(topology, topology.hosts[name], compiled[name], serving.get(name, [])) for name in busy[:HOSTS]],
+        len(topology.hosts),
+        limits,
+    )
+
+
+def _boxes(topology: Topology, network: Network) -> Iterator[Box]:
+    groups: dict[tuple[str, str], list[Host]] = {}
+    for host in topology.in_network(network):
+        kind = _kind(topology, host)
+        group = "" if kind != "real server" else _group(topology, host)
+        groups.setdefault((kind, group), []).append(host)
+    order = ("client", "router", "director", "real server", "other")
+    for (kind, group), hosts in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
+        if len(hosts) > NAMED:
+            yield Box(f"{group or kind}: {len(hosts)} hosts", kind, f"{hosts[0].name} \u2026 {hosts[-1].name}")
+            continue
+        for host in hosts:
+            interface = host.interface_in(network)
+            yield Box(host.name, kind, f"{interface.address} ({interface.name})" if interface else "")
+
+
+def _kind(topology: Topology, host: Host) -> str:
+    kinds = (("directors", "director"), ("clients", "client"), ("real_servers", "real server"))
+    found = next((kind for group, kind in kinds if host.name in topology.members(group)), None)
+    gateways = {network.gateway for network in topology.networks.values()}
+    return found or ("router" if gateways & set(host.addresses) else "other")
+
+
+def _group(topology: Topology, host: Host) -> str:
+    own = (name for name, members in topology.groups.items() if host.name in members and name not in _COMMON)
+    return min(own, key=lambda name: len(topology.groups[name]), default="real server")
+
+
+def _ways(topology: Topology, service: Service, client: Host | None, anchor: str) -> Iterator[Way]:
+    """One walk of each kind: real servers whose packets pass the same networks and hosts are of one."""
+    if client is None:
+        return
+    kinds: dict[tuple[tuple[str, str, bool, bool], ...], list[tuple[RealServer, Walk]]] = {}
+    for director in service.directors:
+        for server in service.real_servers:
+            found = walk(topology, service, director, server, client)
+            kind = tuple(
+                (hop.leg, hop.network.name, hop.sender.host is None, hop.packet.outer is None) for hop in found.hops
+            )
+            kinds.setdefault(kind, []).append((server, found))
+    for number, servers in enumerate(kinds.values(), 1):
+        server, found = servers[0]
+        names = ", ".join(dict.fromkeys(other.host.name for other, _ in servers[:NAMED]))
+        more = f" and {len(servers) - NAMED} more" if len(servers) > NAMED else ""
+        heading = f"By {server.host.name}" + (f" (the same for {names}{more})" if len(servers) > 1 else "")
+        drawn = [drawing.Drawn(hop, hop.packet) for hop in found.hops]
+        title = f"A request to {service.name} that {server.host.name} answers, and its reply"
+        hops = tuple(f"{hop.leg}: {hop}" for hop in found.hops)
+        yield Way(heading, drawing.walk(drawn, title, f"{anchor}-{number}", standalone=False), hops)
+
+
+def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
+    mode = service.mode
+    yield "directors", ", ".join(director.name for director in service.directors)
+    yield "scheduler", service.scheduler
+    if service.persistence_timeout:
+        yield "persistence", f"{service.persistence_timeout} s"
+    yield "replies", "pass the director" if mode.reply_through_director else "go straight to the client"
+    seen = "the client" if mode.client_in_packets else "the client, from accept() and getpeername()"
+    yield "applications see", seen if mode.seen.value.startswith("CIP") else "a local address of the director"
+    if mode.needs_modules:
+        yield "kernel modules", ", ".join(name for name in (mode.sender, mode.receiver) if name)
+    sizes = {topology.path_mtu(service, d, s.host) for d in service.directors for s in service.real_servers}
+    if sizes:
+        yield "smallest MTU on the way", f"{min(sizes)} bytes"
+    if mode.overhead and sizes:
+        room = min(sizes) - mode.overhead - _HEADERS
+        yield "added to each packet of a request", f"{mode.overhead} bytes; segments carry up to {room} bytes"
+    if mode.source_nat:
+        room = topology.capacity(service)
+        used = (
+            f", {service.connections} expected ({100 * service.connections / room:.0f} %)"
+            if service.connections
+            else ""
+        )
+        yield "ports for connections at the same time", f"{room}{used}"
+        yield "local addresses", ", ".join(map(str, service.local_addresses))
+
+
+def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[Constraint]:
+    """Those that concern the environment and its modes, each with its warnings; then what reading the inventory warns of."""
+    used = list(dict.fromkeys(service.mode for service in topology.services))
+    absent = {name.upper() for name in modes.NAMES} - {mode.name.upper() for mode in used}
+    known: set[str] = set()
+    for rule in rules.CATALOGUE:
+        if rule.id.partition("-")[0] in absent:
+            continue
+        names = [rule.id] if rule.when is None else [rule.name(mode) for mode in used if rule.when(mode)]
+        for name in dict.fromkeys(names):
+            known.add(name)
+            messages = tuple(described(warning) for warning in warnings if warning.rule == name)
+            yield Constraint(name, rule.refuses, rule.reason, messages)
+    for warning in warnings:
+        if warning.rule not in known:
+            yield Constraint(warning.rule, "", "", (described(warning),))
+
+
+def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str]) -> Load:
+    kinds = {
+        "interfaces": tuple(f"{name}: {address}" for name, address in plan.interfaces.items()),
+        "virtual services": tuple(
+            f"{service.name}: {service.protocol} {service.address}:{service.port} {service.scheduler}, "
+            f"{len(service.destinations)} real servers"
+            for service in plan.services
+        ),
+        "addresses": tuple(f"{address.address} on {address.device}" for address in plan.addresses),
+        "kernel settings": tuple(f"{s.key} = {s.value}: {s.why}" for s in plan.sysctls),
+        "kernel modules": tuple(plan.modules),
+        "routes": tuple(f"default via {r.gateway} dev {r.device}, table {r.table}" for r in plan.routes),
+        "routing rules": tuple(f"{rule.selector} lookup {rule.lookup}" for rule in plan.rules),
+        "source NAT": tuple(
+            f"{nat.protocol} {nat.vip}:{nat.port} from {', '.join(r.addresses for r in nat.ranges)}"
+            for nat in plan.source_nats
+        ),
+        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.mss_clamps),
+        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.guards),
+    }
+    parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}
+    return Load(host.name, _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))

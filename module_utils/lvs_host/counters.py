@@ -1,0 +1,68 @@
+"""What the kernel counts of packets that it does not take, and the firewall rules that drop some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+KERNEL = (
+    "TcpExt.IPReversePathFilter",
+    "Ip.InAddrErrors",
+    "Ip.InDiscards",
+    "Ip.OutNoRoutes",
+    "Ip.FragFails",
+    "IpExt.InNoRoutes",
+    "IpExt.InTruncatedPkts",
+    "IpExt.InCsumErrors",
+    "Tcp.InCsumErrors",
+    "TcpExt.ListenDrops",
+)
+_COUNTED = re.compile(r"^\[(\d+):\d+\] (.*)$")
+_POLICY = re.compile(r"^:(\S+) (DROP) \[(\d+):\d+\]$")
+_NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes \d+ ?")
+_NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
+
+
+def kernel(texts: list[str]) -> dict[str, int]:
+    """Those of KERNEL that there are, in the texts of /proc/net/snmp and /proc/net/netstat."""
+    found = {}
+    for text in texts:
+        lines = [line.split() for line in text.splitlines()]
+        for names, values in zip(lines[::2], lines[1::2]):
+            for name, value in zip(names[1:], values[1:]):
+                found[f"{names[0].rstrip(':')}.{name}"] = int(value)
+    return {name: found[name] for name in KERNEL if name in found}
+
+
+def iptables_drops(text: str) -> Iterator[tuple[str, int]]:
+    """Each rule and policy of an `iptables-save --counters` text that drops or rejects, with the packets it has counted."""
+    table = ""
+    for line in text.splitlines():
+        policy, counted = _POLICY.match(line), _COUNTED.match(line)
+        if line.startswith("*"):
+            table = line[1:]
+        elif policy:
+            yield f"iptables -t {table} -P {policy[1]} {policy[2]}", int(policy[3])
+        elif counted and re.search(r"-j (DROP|REJECT)\b", counted[2]):
+            yield f"iptables -t {table} {counted[2]}", int(counted[1])
+
+
+def nft_drops(text: str, iptables: bool) -> Iterator[tuple[str, int | None]]:
+    """Each rule and policy of a `nft list ruleset` text that drops or rejects; None where it does not count.
+
+    With `iptables` those tables are passed over that iptables-save shows, too.
+    """
+    table = chain = ""
+    for line in (line.strip() for line in text.splitlines()):
+        words = line.split()
+        if line.startswith("table "):
+            table = " ".join(words[1:3])
+        elif line.startswith("chain "):
+            chain = words[1]
+        elif iptables and table in {f"ip {name}" for name in ("filter", "nat", "mangle", "raw", "security")}:
+            continue
+        elif line.startswith("type ") and "policy drop" in line:
+            yield f"nft {table} {chain} policy drop", None
+        elif _NFT_VERDICT.search(line) and not line.startswith(("type ", "set ", "elements")):
+            counter = _NFT_COUNTER.search(line)
+            yield f"nft {table} {chain} {_NFT_COUNTER.sub('', line)}", int(counter[1]) if counter else None

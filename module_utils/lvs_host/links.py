@@ -1,0 +1,57 @@
+"""Network interfaces as the kernel has them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+import struct
+from typing import Any
+
+from .resource import CommandRunner
+
+_SIOCETHTOOL = 0x8946  # linux/sockios.h
+_ETHTOOL_GFLAGS = 0x25  # linux/ethtool.h
+_ETH_FLAG_LRO = 1 << 15
+
+
+def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
+    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro."""
+    _, out, _ = run(["ip", "-json", "-details", "address", "show"], None)
+    found = {}
+    for link in json.loads(out or "[]"):
+        name = link["ifname"]
+        kind = link.get("linkinfo", {})
+        found[name] = {
+            "mac": link.get("address", ""),
+            "mtu": int(link.get("mtu", 0)),
+            "up": "LOWER_UP" in link.get("flags", ()) and "UP" in link.get("flags", ()),
+            "vlan": kind.get("info_data", {}).get("id") if kind.get("info_kind") == "vlan" else None,
+            "addresses": [
+                f"{address['local']}/{address['prefixlen']}"
+                for address in link.get("addr_info", ())
+                if address.get("family") == "inet"
+            ],
+            "lro": merges(name),
+        }
+    return found
+
+
+def merges(interface: str) -> bool:
+    """Whether the device merges received packets (large receive offload)."""
+    value = struct.pack("II", _ETHTOOL_GFLAGS, 0)
+    buffer = bytearray(value)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        address = _address_of(buffer)
+        request = struct.pack("16sP", interface.encode()[:15], address)
+        try:
+            fcntl.ioctl(handle, _SIOCETHTOOL, request)
+        except OSError:  # a device without such settings
+            return False
+    return bool(struct.unpack("II", buffer)[1] & _ETH_FLAG_LRO)
+
+
+def _address_of(buffer: bytearray) -> int:
+    import ctypes
+
+    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))

@@ -1,0 +1,149 @@
+"""What is said of a request that went wrong: how far it got, and what explains it."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+from ansible.module_utils.lvs.diagnosis import Counts, diagnose, waits
+from ansible.module_utils.lvs.findings import Finding
+from ansible.module_utils.lvs.walk import Endpoint
+from scenes import CLIENT, MACS, ROUTER, Scene
+
+
+def finding(host, check="SETTING", risk=False):
+    return Finding(host, check, "what", "this", "that", "Packets get lost.", risk)
+
+
+def said(environment, scene, error="timed out", findings=(), before=None, after=None):
+    return diagnose(
+        environment().topology, scene.service, "lb1", scene.compared(), error, findings, before or {}, after or {}
+    )
+
+
+def until(scene, host, *, arriving):
+    """Nothing after the request arrived at the host, or, if not `arriving`, left it."""
+    end = next(i for i, f in enumerate(scene.frames) if f.host == host and f.leaving != arriving)
+    scene.frames = scene.frames[: end + 1]
+    return scene
+
+
+def test_a_request_as_predicted_is_fine(environment):
+    found = said(environment, Scene(environment, "dr"), error="")
+    assert (found.fine, found.causes) == (True, ())
+    assert "answered by rs1" in found.verdict
+
+
+def test_what_is_wrong_besides_is_told_of_a_request_that_went_well(environment):
+    found = said(environment, Scene(environment, "dr"), error="", findings=[finding("rs2")])
+    assert [one.host for one in found.besides] == ["rs2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "arriving", "verdict", "suspect"),
+    [
+        ("dr", "rs1", True, "the request reached rs1, and no reply to it left rs1", "rs1"),
+        ("tun", "rs3", True, "the request reached rs3, and no reply to it left rs3", "rs3"),
+        ("dr", "lb1", True, "the request reached lb1, which sent it to no real server", "lb1"),
+        ("dr", "client1", False, "the request left client1 and did not arrive at lb1", "lb1"),
+    ],
+)
+def test_the_verdict_says_how_far_it_got_and_the_cause_is_looked_for_there(
+    environment, name, host, arriving, verdict, suspect
+):
+    scene = until(Scene(environment, name), host, arriving=arriving)
+    found = said(environment, scene, findings=[finding("client1"), finding(suspect), finding("rs2")])
+    assert found.verdict == verdict
+    assert found.causes[0].host == suspect
+
+
+def test_a_tunnelled_request_that_does_not_arrive_is_told_from_one_that_was_not_sent(environment):
+    scene = until(Scene(environment, "tun"), "lb1", arriving=False)
+    found = said(environment, scene)
+    assert found.verdict.startswith("the request left lb1 as 203.0.113.10 > 10.20.2.13")
+    assert "did not arrive by gateway 10.20.2.1 at rs3" in found.verdict
+
+
+def test_a_reply_with_another_source_is_told(environment):
+    scene = Scene(environment, "dr")
+    wrong = Endpoint(IPv4Address("10.20.1.11"), 80)
+    for i, frame in enumerate(scene.frames):
+        if frame.host == "rs1" and frame.leaving:
+            scene.frames[i] = replace(frame, packet=replace(frame.packet, source=wrong))
+    found = said(environment, scene, findings=[finding("rs1")])
+    assert found.verdict == (
+        "the request reached rs1; the reply left rs1 as 10.20.1.11:80 > 198.51.100.10:40000 instead of "
+        "10.20.1.80:80 > 198.51.100.10:40000"
+    )
+    assert found.causes[0].host == "rs1"
+
+
+def test_a_request_that_passes_the_director_by_is_told(environment):
+    scene = Scene(environment, "dr")
+    scene.frames = [
+        replace(frame, source_mac=ROUTER) if frame.host == "rs1" and not frame.leaving else frame
+        for frame in scene.frames
+        if frame.host != "lb1"
+    ]
+    found = said(environment, scene, findings=[finding("rs2")])
+    assert found.verdict == "the request came to rs1 without passing lb1"
+    assert found.causes[0].host == "rs2"  # any real server may have answered for the VIP
+
+
+def test_what_a_firewall_has_dropped_meanwhile_comes_first_and_what_the_kernel_has_counted_last(environment):
+    scene = until(Scene(environment, "tun"), "rs3", arriving=True)
+    before = {"rs3": Counts({"drop ipip": 4, "other": 1}, {"TcpExt.IPReversePathFilter": 2})}
+    after = {"rs3": Counts({"drop ipip": 6, "other": 1}, {"TcpExt.IPReversePathFilter": 3})}
+    found = said(environment, scene, findings=[finding("rs3")], before=before, after=after)
+    assert [cause.counted for cause in found.causes] == [True, False, True]
+    assert "dropped 2 packets meanwhile: drop ipip" in found.causes[0].text
+    assert "reverse path" in found.causes[2].text
+
+
+def test_a_rule_that_counts_nothing_is_named_only_where_nothing_else_is_known(environment):
+    scene = until(Scene(environment, "tun"), "rs3", arriving=True)
+    counts = {"rs3": Counts({"silent": None}, {})}
+    assert "perhaps" in said(environment, scene, before=counts, after=counts).causes[0].text
+    found = said(environment, scene, findings=[finding("rs3")], before=counts, after=counts)
+    assert not any("silent" in cause.text for cause in found.causes)
+
+
+def test_a_risk_is_no_cause(environment):
+    scene = until(Scene(environment, "dr"), "rs1", arriving=True)
+    found = said(environment, scene, findings=[finding("rs1", risk=True)])
+    assert found.causes == ()
+    assert len(found.besides) == 1
+
+
+def test_large_packets_that_do_not_arrive_are_told_by_their_size(environment):
+    scene = Scene(environment, "tun")
+    reply = next(f for f in scene.frames if f.host == "rs3" and f.leaving)
+    scene.frames += [replace(reply, length=1494)] * 2
+    found = said(environment, scene, findings=[finding("rs3", "PATH-MTU")])
+    assert "of the reply, frames up to 1494 bytes left rs3, and none above 60 arrived at client1" in found.verdict
+    assert found.causes[0].host == "rs3"
+
+
+def test_an_application_that_sees_another_client_is_told(environment):
+    scene = Scene(environment, "fullnat", client_address="toa")
+    connection = scene.compared()
+    connection.differences.append("the application saw 10.20.1.200:61234 as its client")
+    found = diagnose(environment().topology, scene.service, "lb1", connection, "", [finding("rs3")], {}, {})
+    assert not found.fine
+    assert found.verdict == "the application saw 10.20.1.200:61234 as its client"
+    assert found.causes[0].host == "rs3"
+
+
+def test_waits_are_told_by_one_hosts_clock(environment):
+    scene = Scene(environment, "nat")
+    times = {"client1": 0.0, "lb1": 1000.0, "rs1": 500.0}  # three clocks that do not agree
+    scene.frames = [replace(frame, time=times[frame.host] + place / 1000) for place, frame in enumerate(scene.frames)]
+    hops = scene.compared().hops
+    found = waits(hops)
+    assert found[0] is None
+    assert all(0 < wait < 10 for hop, wait in zip(hops, found) if wait is not None)
+    assert [hop.hop.sender.host for hop, wait in zip(hops, found) if wait is not None] == ["lb1", "rs1", "lb1"]
+
+
+def test_the_ends_of_scenes_are_what_this_file_takes_them_for():
+    assert str(CLIENT) == "198.51.100.10:40000"
+    assert set(MACS) >= {"client1", "lb1", "rs1"}

@@ -1,0 +1,156 @@
+"""The page that explains an environment, and its pictures of walks."""
+
+import re
+from dataclasses import replace
+from html import escape
+from xml.etree import ElementTree
+
+import pytest
+from ansible.module_utils.lvs.walk import walk
+from ansible.module_utils.lvs_controller import drawing, explanation
+from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
+
+HOSTILE = "<script>alert('x')</script>&\""
+
+
+def explained(env, only=()):
+    return explanation.explain(env.topology, [v for v in env.violations if v.warning], only, "lab", "4f1c2ab")
+
+
+def test_every_hop_of_every_service_is_on_the_page(environment):
+    env = environment()
+    page = explained(env).html()
+    client, director = env.host("client1"), env.host("lb1")
+    for service in env.topology.services:
+        for hop in walk(env.topology, service, director, service.real_servers[0], client).hops:
+            assert escape(str(hop)) in page, hop
+
+
+def test_real_servers_whose_packets_go_alike_are_drawn_once(environment):
+    (part,) = [part for part in explained(environment()).parts if part.service.name == "dr"]
+    (way,) = part.ways
+    assert way.heading == "By rs1 (the same for rs1, rs2)"
+
+
+def test_real_servers_whose_packets_go_otherwise_are_drawn_too(environment):
+    service = {"name": "t", "vip": "203.0.113.82", "port": 80, "mode": "tun"}
+    env = environment({"services": [{**service, "real_servers": [{"host": "rs1"}, {"host": "rs3"}]}]})
+    assert [way.heading for way in explained(env).parts[0].ways] == ["By rs1", "By rs3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("tun", ("added to each packet of a request", "20 bytes; segments carry up to 1440 bytes")),
+        ("enat", ("added to each packet of a request", "8 bytes; segments carry up to 1452 bytes")),
+        ("fullnat", ("ports for connections at the same time", "64512")),
+        ("fullnat", ("applications see", "a local address of the director")),
+        ("dr", ("replies", "go straight to the client")),
+        ("nat", ("replies", "pass the director")),
+    ],
+)
+def test_what_a_mode_costs_is_told_in_figures(environment, name, fact):
+    (part,) = [part for part in explained(environment()).parts if part.service.name == name]
+    assert fact in part.facts
+
+
+def test_what_a_host_carries_is_its_plan(environment):
+    loads = {load.name: dict(load.parts) for load in explained(environment()).loads}
+    assert "10.20.1.80 on lo" in loads["rs1"]["addresses"]
+    assert any("arp_ignore = 1: " in line for line in loads["rs1"]["kernel settings"])
+    assert "dr (port 80, weight 1)" in loads["rs1"]["serves"]
+    assert len(loads["lb1"]["virtual services"]) == 6
+    assert "client1" not in loads
+
+
+def test_warnings_stand_beside_their_rule(environment):
+    service = {"name": "f", "vip": "203.0.113.83", "port": 80, "mode": "fullnat", "local_addresses": ["10.20.1.200"]}
+    env = environment({"services": [{**service, "connections": 100000, "real_servers": [{"host": "rs3"}]}]})
+    (warning,) = env.violations
+    (found,) = [constraint for constraint in explained(env).constraints if constraint.messages]
+    assert str(warning) in found.messages[0]
+    assert explained(env).warnings == 1
+
+
+def test_only_rules_of_the_modes_in_use_are_listed(environment):
+    env = environment(
+        {"services": [{"name": "d", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}]}
+    )
+    ids = {constraint.id for constraint in explained(env).constraints}
+    assert "DR-RETURN" in ids
+    assert not [id for id in ids if id.startswith(("NAT-", "TUN-", "ENAT-", "FULLNAT-"))]
+
+
+def test_what_is_left_out_is_said(environment, monkeypatch):
+    monkeypatch.setattr(explanation, "DRAWN", 2)
+    page = explained(environment())
+    assert [bool(part.ways) for part in page.parts] == [True, True, False, False, False, False]
+    assert "The walks of 2 of 6 services are drawn" in page.limits[0]
+    assert [part.service.name for part in explained(environment(), ["tun"]).parts if part.ways] == ["tun"]
+
+
+def test_an_environment_without_a_client_is_explained_without_pictures(environment):
+    env = environment(
+        {
+            "groups": {
+                "directors": ["lb1"],
+                "real_servers": ["rs1", "rs2", "rs3"],
+                "app": ["rs1", "rs2"],
+                "farm": ["rs3"],
+            }
+        }
+    )
+    page = explained(env)
+    assert not any(part.ways for part in page.parts)
+    assert "no walk can be drawn" in page.html()
+
+
+def test_names_cannot_break_the_page(environment):
+    env = environment()
+    services = tuple(replace(service, name=f"{HOSTILE}{i}") for i, service in enumerate(env.topology.services))
+    page = explanation.explain(replace(env.topology, services=services), [], [], HOSTILE, HOSTILE).html()
+    assert "<script" not in page
+    assert HOSTILE not in page
+    for picture in re.findall(r"<svg.*?</svg>", page, re.S):
+        ElementTree.fromstring(picture)
+
+
+def test_the_same_inventory_gives_the_same_page(environment):
+    assert explained(environment()).html() == explained(environment()).html()
+
+
+@pytest.fixture
+def hops(environment):
+    env = environment()
+    service = env.service("fullnat")
+    found = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+    return [Drawn(hop, hop.packet) for hop in found.hops]
+
+
+def test_a_picture_is_a_file_of_its_own(hops):
+    tree = ElementTree.fromstring(drawing.walk(hops, "A walk"))
+    assert tree.find("{*}title").text == "A walk"
+    assert tree.find("{*}style") is not None
+    texts = ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
+    for number, one in enumerate(hops, 1):
+        assert f"{number}. {one.packet}" in texts
+
+
+def test_gateways_without_a_name_are_one_router(hops):
+    picture = drawing.walk(hops, "A walk")
+    assert picture.count('class="host"') == 4
+    assert ">router<" in picture
+
+
+def test_what_a_hop_changes_stands_out(hops):
+    picture = drawing.walk(hops, "A walk")
+    changed = re.findall(r'<tspan class="new">(.*?)</tspan>', picture)
+    assert changed[:2] == ["10.20.1.200:lport", "10.20.2.13:8080"]
+    assert len(changed) == 4  # and both back again
+
+
+@pytest.mark.parametrize("state", [state for state in SIGNS if SIGNS[state]])
+def test_a_state_is_told_in_words_and_not_by_colour_alone(hops, state):
+    picture = drawing.walk([replace(hops[0], state=state, milliseconds=1.5), *hops[1:]], "A walk")
+    assert SIGNS[state] in picture
+    assert "client1 took 1.5 ms" in picture

@@ -1,0 +1,278 @@
+"""What hosts answer, held against what the model expects: nothing where all is well, and each fault by its name."""
+
+import copy
+
+import pytest
+from ansible.module_utils.lvs.findings import CHECKS, findings
+from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs.questions import questions
+
+HOSTS = ["lb1", "rs1", "rs2", "rs3", "client1"]
+
+
+class Network:
+    """The base environment's hosts, and what each of them would answer if all were as it should be."""
+
+    def __init__(self, environment, **changes):
+        self.topology = environment(changes).topology
+        self.plans = plans(self.topology, HOSTS)
+        self.asked = questions(self.topology, self.plans, HOSTS)
+        self.answers = {name: self._answer(name) for name in HOSTS}
+
+    def mac(self, host):
+        return f"52:54:00:00:00:0{HOSTS.index(host)}" if host in HOSTS else "52:54:00:00:00:ff"
+
+    def _answer(self, name):
+        asked, host = self.asked[name], self.topology.hosts[name]
+        fine = {"all": 0, "serves": True, "reachable": True, "boot": None, "boot_all": None}
+        return {
+            "interfaces": {
+                i.name: {
+                    "mac": self.mac(name),
+                    "mtu": i.network.mtu,
+                    "up": True,
+                    "vlan": i.network.vlan if "." in i.name else None,
+                    "addresses": [str(i)],
+                    "lro": False,
+                }
+                for i in host.interfaces
+            },
+            "settings": {key: {**fine, "own": v, "effective": v} for key, v in asked.settings.items()},
+            "modules": {},
+            "routes": [
+                {"interface": way.interface, "gateway": str(way.gateway) if way.gateway else ""} for way in asked.ways
+            ],
+            "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
+            "paths": [path.size for path in asked.paths],
+            "drops": [],
+            "counters": {},
+            "config": [],
+            "companions": [],
+            "provisioned": True,
+            "departures": [],
+        }
+
+    def wrong(self):
+        return findings(self.topology, self.plans, self.asked, self.answers)
+
+    def neighbour(self, host, **wanted):
+        asked = list(self.asked[host].neighbours)
+        return next(i for i, n in enumerate(asked) if all(str(getattr(n, k)) == str(v) for k, v in wanted.items()))
+
+    def way(self, host, **wanted):
+        asked = list(self.asked[host].ways)
+        return next(i for i, w in enumerate(asked) if all(str(getattr(w, k)) == str(v) for k, v in wanted.items()))
+
+
+@pytest.fixture
+def network(environment):
+    return Network(environment)
+
+
+def only(network):
+    (finding,) = network.wrong()
+    assert finding.check in CHECKS
+    return finding
+
+
+def test_nothing_is_found_where_all_is_well(network):
+    assert network.wrong() == []
+
+
+def test_a_host_that_does_not_answer_is_named(network):
+    del network.answers["rs2"]
+    assert (only(network).host, only(network).check) == ("rs2", "HOST")
+
+
+@pytest.mark.parametrize(
+    ("changed", "check", "found"),
+    [
+        ({"up": False}, "INTERFACE", "down"),
+        ({"addresses": ["10.20.1.99/24"]}, "INTERFACE", "10.20.1.99/24"),
+        ({"addresses": ["10.20.1.11/16"]}, "INTERFACE", "10.20.1.11/16"),
+        ({"vlan": 99}, "VLAN", "802.1Q id 99"),
+        ({"mtu": 1400}, "MTU", "1400 bytes"),
+    ],
+)
+def test_an_interface_that_is_not_as_the_inventory_says_is_named(network, changed, check, found):
+    network.answers["rs1"]["interfaces"]["eth1"].update(changed)
+    finding = only(network)
+    assert (finding.host, finding.check, finding.subject, finding.found) == ("rs1", check, "eth1", found)
+
+
+def test_an_interface_that_is_not_there_is_named_with_those_that_are(network):
+    network.answers["rs1"]["interfaces"] = {"ens5": network.answers["rs1"]["interfaces"]["eth1"]}
+    assert "ens5" in only(network).found
+
+
+def test_merging_matters_on_directors(network):
+    for host in ("lb1", "rs1"):
+        for link in network.answers[host]["interfaces"].values():
+            link["lro"] = True
+    assert {(f.host, f.check) for f in network.wrong()} == {("lb1", "LRO")}
+
+
+def test_a_real_server_that_answers_for_the_vip_is_named_by_the_director(network):
+    network.answers["lb1"]["neighbours"][network.neighbour("lb1", address="10.20.1.80")] = [network.mac("rs1")]
+    finding = only(network)
+    assert (finding.host, finding.check) == ("lb1", "VIP-ARP")
+    assert "(rs1)" in finding.found
+
+
+def test_a_vip_for_which_two_answer_is_named(network):
+    place = network.neighbour("rs1", address="10.20.1.80")
+    network.answers["rs1"]["neighbours"][place] = [network.mac("lb1"), "52:54:00:00:00:99"]
+    assert "52:54:00:00:00:99" in only(network).found
+
+
+def test_a_vip_for_which_nobody_answers_matters_once_its_director_is_provisioned(network):
+    place = network.neighbour("rs1", address="10.20.1.80")
+    network.answers["rs1"]["neighbours"][place] = []
+    assert (only(network).check, only(network).found) == ("VIP-ARP", "no answer")
+    network.answers["lb1"]["provisioned"] = False
+    assert network.wrong() == []
+
+
+def test_a_vip_that_somebody_has_already_is_named_before_the_first_run(network):
+    network.answers["lb1"]["provisioned"] = False
+    network.answers["rs1"]["neighbours"][network.neighbour("rs1", address="10.20.1.80")] = ["52:54:00:00:00:99"]
+    assert only(network).needed == "nobody before lb1 has it"
+
+
+def test_an_interface_on_which_nobody_answers_is_named(network):
+    for place, asked in enumerate(network.asked["rs3"].neighbours):
+        if not asked.vip:
+            network.answers["rs3"]["neighbours"][place] = []
+    assert (only(network).host, only(network).check, only(network).subject) == ("rs3", "SEGMENT", "eth1")
+
+
+def test_a_silent_gateway_alone_is_nothing(network):
+    network.answers["rs1"]["neighbours"][network.neighbour("rs1", address="10.20.1.1")] = []
+    assert network.wrong() == []
+
+
+def test_an_address_that_another_host_answers_for_is_named(network):
+    place = network.neighbour("rs1", address="10.20.1.10", vip=False)
+    network.answers["rs1"]["neighbours"][place] = [network.mac("rs2")]
+    assert (only(network).check, only(network).subject) == ("ADDRESS-OWNER", "10.20.1.10 on eth1")
+
+
+def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
+    place = network.way("rs1", gateway="10.20.1.10")
+    network.answers["rs1"]["routes"][place]["gateway"] = "10.20.1.1"
+    finding = only(network)
+    assert (finding.check, finding.found, finding.needed) == (
+        "ROUTE",
+        "via 10.20.1.1 dev eth1",
+        "via 10.20.1.10 dev eth1",
+    )
+    assert "resets the connection" in finding.consequence
+    network.answers["rs1"]["provisioned"] = False  # it is lvskit that would make it so
+    assert network.wrong() == []
+
+
+def test_a_path_that_carries_less_than_the_networks_is_named(network):
+    network.answers["lb1"]["paths"][0] = 1400
+    assert (only(network).check, only(network).found) == ("PATH-MTU", "1400 bytes")
+
+
+def test_a_path_on_which_no_echo_is_answered_says_nothing(network):
+    network.answers["lb1"]["paths"][0] = 0
+    assert network.wrong() == []
+
+
+def test_a_setting_without_effect_is_named_with_its_reason(network):
+    key = "net/ipv4/conf/eth1/arp_ignore"
+    network.answers["rs1"]["settings"][key].update(own=0, effective=0, serves=False)
+    finding = only(network)
+    assert (finding.check, finding.subject, finding.found, finding.needed) == ("SETTING", key, "0 in effect", "1")
+    network.answers["rs1"]["provisioned"] = False
+    assert network.wrong() == []
+
+
+def test_what_all_interfaces_have_and_no_run_could_overcome_is_named_before_the_first_run(network):
+    network.answers["rs1"]["provisioned"] = False
+    setting = network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"]
+    setting.update(reachable=False, all=8, boot_all={"value": "8", "place": "/etc/sysctl.d/90-x.conf:3"})
+    assert only(network).check == "SETTING-ALL"
+    assert only(network).found == "8 by /etc/sysctl.d/90-x.conf:3"
+
+
+def test_a_file_that_sets_something_else_at_boot_is_a_risk(network):
+    boot = {"value": "0", "place": "/etc/sysctl.d/zzz.conf:1"}
+    network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"]["boot"] = boot
+    assert (only(network).check, only(network).risk) == ("SETTING-BOOT", True)
+
+
+def test_a_policy_that_drops_matters_where_something_is_forwarded(network):
+    for host in ("lb1", "rs1"):
+        network.answers[host]["drops"] = [["iptables -t filter -P FORWARD DROP", 3]]
+    assert {(f.host, f.check, f.risk) for f in network.wrong()} == {("lb1", "FORWARD", True)}
+
+
+def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):
+    for host in ("lb1", "client1"):
+        network.answers[host]["companions"] = ["docker"]
+    assert [(f.host, f.check, f.risk) for f in network.wrong()] == [("lb1", "COMPANION", True)]
+
+
+def test_what_the_kernel_lacks_is_named(network):
+    network.answers["rs3"]["modules"] = {"ipip": "modprobe: FATAL: Module ipip not found"}
+    network.answers["rs3"]["config"] = ["NET_IPIP", "IP_VS_NFCT"]
+    assert [(f.check, f.subject) for f in network.wrong()] == [("KERNEL", "module ipip"), ("KERNEL", "CONFIG_NET_IPIP")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "before", "subject", "found", "consequence"),
+    [
+        ("addresses and routes", "ip address replace 10.20.1.80/32 dev lo scope host", [], "address 10.20.1.80 on lo",
+         "it is not there", "does not take packets"),
+        ("IPVS table", "ipvsadm -e -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 1",
+         ["-A -t 10.20.1.80:80 -s wlc", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0"],
+         "IPVS service -t 10.20.1.80:80, real server 10.20.1.11:80", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0",
+         "none with weight 0"),
+        ("kernel modules", "modprobe lvskit_toa_peer lips=10.20.1.200", [], "kernel module lvskit_toa_peer",
+         "it is not there", "Applications see the director's local address"),
+        ("iptables rules", "iptables -t nat -A LVSKIT-POSTROUTING -j SNAT --to-source 10.20.1.200", [], "iptables rules",
+         "it is not there", "leave from the client's address"),
+    ],
+)  # fmt: skip
+def test_what_a_host_has_left_is_told_by_its_consequence(network, kind, command, before, subject, found, consequence):
+    departed = {"kind": kind, "commands": [command], "before": before, "obstacle": ""}
+    network.answers["rs1"]["departures"] = [departed]
+    finding = only(network)
+    assert (finding.check, finding.subject, finding.found, finding.needed) == ("DEPARTURE", subject, found, command)
+    assert consequence in finding.consequence
+
+
+def test_a_setting_of_the_plan_is_told_once(network):
+    key = "net/ipv4/conf/eth1/arp_ignore"
+    network.answers["rs1"]["departures"] = [
+        {"kind": "kernel settings", "commands": [f"{key} = 1"], "before": [f"{key} = 0"], "obstacle": ""}
+    ]
+    network.answers["rs1"]["settings"][key].update(own=0, effective=0, serves=False)
+    assert only(network).check == "SETTING"
+
+
+def test_a_named_service_alone_is_asked_for(environment, network):
+    service = next(s for s in network.topology.services if s.name == "tun")
+    asked = questions(network.topology, network.plans, HOSTS, [service])
+    assert not [n for n in asked["lb1"].neighbours if n.vip and n.address != service.vip]
+    assert not asked["rs1"].paths
+    assert {str(path.address) for path in asked["lb1"].paths} == {"10.20.2.13"}
+
+
+def test_every_mode_asks_the_real_servers_for_their_way_back(network):
+    client = "198.51.100.10"
+    ways = {name: [(str(w.to), str(w.source), str(w.gateway)) for w in network.asked[name].ways] for name in HOSTS}
+    assert (client, "10.20.1.80", "10.20.1.1") in ways["rs1"]  # dr: from the VIP, not by the director
+    assert (client, "10.20.1.11", "10.20.1.10") in ways["rs1"]  # nat: by the director
+    assert (client, "203.0.113.82", "10.20.2.1") in ways["rs3"]  # tun
+    assert (client, "10.20.2.13", "10.20.2.1") in ways["rs3"]  # enat
+    assert ("10.20.1.200", "10.20.2.13", "10.20.2.1") in ways["rs3"]  # fullnat: to the local address
+
+
+def test_questions_do_not_change_what_is_known(network):
+    before = copy.deepcopy(network.answers)
+    network.wrong()
+    assert network.answers == before

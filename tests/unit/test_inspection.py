@@ -1,0 +1,120 @@
+"""What a host's own files and tools say, read into answers."""
+
+from ansible.module_utils.lvs_host import counters, links, sysctl_files
+from ansible.module_utils.lvs_host.sysctl_files import Assignment, assignments, at_boot, files
+
+KEY = "net/ipv4/conf/eth1/rp_filter"
+
+
+def boot(*texts):
+    lines = [line for number, text in enumerate(texts) for line in assignments(f"{number}.conf", text)]
+    found = at_boot(lines, [KEY]).get(KEY)
+    return (found.value, found.place) if found else None
+
+
+def test_the_last_file_that_names_a_setting_decides():
+    assert boot("net.ipv4.conf.eth1.rp_filter = 1", "# x\nnet/ipv4/conf/eth1/rp_filter=2") == ("2", "1.conf:2")
+
+
+def test_a_name_goes_before_a_glob_wherever_it_stands():
+    assert boot("net.ipv4.conf.eth1.rp_filter = 1", "net.ipv4.conf.*.rp_filter = 2") == ("1", "0.conf:1")
+    assert boot("net.ipv4.conf.*.rp_filter = 2") == ("2", "0.conf:1")
+
+
+def test_a_name_behind_a_dash_is_out_of_globs():
+    assert boot("net.ipv4.conf.*.rp_filter = 2", "-net.ipv4.conf.eth1.rp_filter") is None
+
+
+def test_a_dash_before_an_assignment_only_forgives_errors():
+    assert boot("-net.ipv4.conf.eth1.rp_filter = 1") == ("1", "0.conf:1")
+
+
+def test_a_glob_does_not_reach_over_a_slash():
+    assert boot("net.ipv4.*.rp_filter = 2") is None
+
+
+def test_an_interface_with_a_dot_in_its_name():
+    (found,) = assignments("x", "net/ipv4/conf/eth1.20/rp_filter = 2")
+    assert found == Assignment("net/ipv4/conf/eth1.20/rp_filter", "2", "x:1")
+    (found,) = assignments("x", "net.ipv4.conf.eth1/20.rp_filter = 2")
+    assert found.pattern == "net/ipv4/conf/eth1.20/rp_filter"
+
+
+def test_of_two_files_with_one_name_the_administrators_counts(tmp_path):
+    for folder, names in (("etc", ("b.conf", "c.conf")), ("usr", ("a.conf", "b.conf", "README"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+    found = files([str(tmp_path / "etc"), str(tmp_path / "usr")])
+    assert found == [str(tmp_path / path) for path in ("usr/a.conf", "etc/b.conf", "etc/c.conf")]
+    assert sysctl_files.DIRECTORIES[0] == "/etc/sysctl.d"
+
+
+IPTABLES = """\
+*filter
+:INPUT ACCEPT [10:400]
+:FORWARD DROP [7:280]
+[3:120] -A INPUT -p ipencap -j DROP
+[5:200] -A INPUT -p tcp -j ACCEPT
+[2:80] -A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable
+COMMIT
+"""
+
+
+def test_iptables_rules_that_drop():
+    assert list(counters.iptables_drops(IPTABLES)) == [
+        ("iptables -t filter -P FORWARD DROP", 7),
+        ("iptables -t filter -A INPUT -p ipencap -j DROP", 3),
+        ("iptables -t filter -A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable", 2),
+    ]
+
+
+NFT = """\
+table ip filter {
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+		ip protocol ipencap counter packets 3 bytes 120 drop
+	}
+}
+table inet host {
+	chain in {
+		type filter hook input priority filter; policy drop;
+		ip protocol 4 counter packets 5 bytes 200 drop
+		udp dport 53 reject
+		tcp dport 80 accept
+	}
+}
+"""
+
+
+def test_nftables_rules_that_drop():
+    own = [
+        ("nft inet host in policy drop", None),
+        ("nft inet host in ip protocol 4 drop", 5),
+        ("nft inet host in udp dport 53 reject", None),
+    ]
+    assert list(counters.nft_drops(NFT, iptables=True)) == own
+    assert list(counters.nft_drops(NFT, iptables=False)) == [
+        ("nft ip filter INPUT ip protocol ipencap drop", 3),
+        *own,
+    ]
+
+
+def test_kernel_counters():
+    text = "TcpExt: SyncookiesSent IPReversePathFilter\nTcpExt: 4 7\nIpExt: InNoRoutes\nIpExt: 2\n"
+    assert counters.kernel([text]) == {"TcpExt.IPReversePathFilter": 7, "IpExt.InNoRoutes": 2}
+
+
+LINKS = """[
+ {"ifname": "eth1", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "address": "52:54:00:00:00:01",
+  "addr_info": [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24}, {"family": "inet6", "local": "fe80::1", "prefixlen": 64}]},
+ {"ifname": "eth1.20", "flags": ["UP"], "mtu": 1496, "address": "52:54:00:00:00:01",
+  "linkinfo": {"info_kind": "vlan", "info_data": {"protocol": "802.1Q", "id": 20}}}
+]"""
+
+
+def test_interfaces():
+    found = links.interfaces(lambda argv, stdin: (0, LINKS, ""))
+    assert found["eth1"]["addresses"] == ["10.0.0.1/24"]
+    assert (found["eth1"]["up"], found["eth1"]["vlan"]) == (True, None)
+    assert (found["eth1.20"]["up"], found["eth1.20"]["vlan"], found["eth1.20"]["mtu"]) == (False, 20, 1496)

@@ -1,0 +1,87 @@
+"""A trace as a person, a program and a picture get it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from ansible.module_utils.lvs_controller import captures, inspection, tracing, verification
+from ansible.module_utils.lvs_controller.verification import Expectation
+from scenes import Scene
+
+PROBE = {"service": "x", "port": 40000, "bytes": 20, "seconds": 0.5, "peer": "", "error": ""}
+
+
+@pytest.fixture
+def trace(environment):
+    def make(name, cut=None, **probe):
+        scene = Scene(environment, name)
+        env = environment()
+        expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+        frames = scene.frames if cut is None else scene.frames[:cut]
+        return tracing.follow(env.topology, expected, {**PROBE, **probe}, (frames, scene.vantages), {}, {})
+
+    return make
+
+
+def test_every_hop_of_a_good_request_is_seen(trace):
+    found = trace("tun")
+    assert set(found.states()) == {"seen"}
+    assert found.diagnosis.fine
+    text = "\n".join(found.lines())
+    assert all(str(hop.packet) in text for hop in found.connection.hops)
+    assert "20 bytes in 500.0 ms" in text
+
+
+def test_hops_behind_the_one_where_it_broke_are_told_from_it(trace):
+    found = trace("dr", cut=4, error="timed out")  # client1 out, lb1 in and out, rs1 in
+    assert found.states() == ["seen", "seen", "seen", "missing", "after"]
+    assert "no reply to it left rs1" in found.summary()[0]
+
+
+def test_where_nobody_captured_nothing_is_said(environment, trace):
+    scene = Scene(environment, "tun")
+    env = environment()
+    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    blind = {name: vantage for name, vantage in scene.vantages.items() if name == "rs3"}
+    frames = [frame for frame in scene.frames if frame.host == "rs3"]
+    found = tracing.follow(env.topology, expected, PROBE, (frames, blind), {}, {})
+    assert set(found.states()) == {"seen", "unknown"}
+
+
+def test_the_data_are_json_and_complete(trace):
+    found = trace("enat")
+    data = json.loads(json.dumps(found.as_dict()))
+    assert [hop["predicted"] for hop in data["hops"]] == [str(hop.packet) for hop in found.connection.hops]
+    assert all(hop["source_mac"] for hop in data["hops"] if hop["state"] == "seen")
+    assert (data["fine"], data["causes"], data["real_server"]) == (True, [], "rs3")
+
+
+def test_an_answer_of_another_kind_than_expected_is_a_cause_of_nothing(environment):
+    """A host whose look at itself failed has no answer, and counts nothing."""
+    assert inspection.counts({"rs1": {"unreachable": True}, "rs2": {}}) == {}
+
+
+def test_captures_of_several_hosts_are_in_the_order_of_time(environment, monkeypatch):
+    scene = Scene(environment, "dr")
+    monkeypatch.setattr(
+        captures, "frames", lambda name, report, kind: [replace(f, time=report["at"]) for f in scene.frames[:1]]
+    )
+    seen = {name: {"at": at, "neighbours": {}, "macs": {}} for name, at in (("lb1", 2.0), ("rs1", 1.0))}
+    frames, vantages = captures.read(seen, environment().topology)
+    assert [frame.time for frame in frames] == [1.0, 2.0]
+    assert set(vantages) == {"lb1", "rs1"}
+
+
+def test_a_service_without_a_real_server_in_use_cannot_be_followed(environment):
+    quiet = {
+        "name": "quiet",
+        "vip": "203.0.113.90",
+        "port": 80,
+        "mode": "tun",
+        "real_servers": [{"host": "rs3", "weight": 0}],
+    }
+    used = {**quiet, "name": "used", "vip": "203.0.113.91", "real_servers": [{"host": "rs3"}]}
+    topology = environment({"services": [quiet, used]}).topology
+    assert [item.service.name for item in verification.expectations(topology, [])] == ["used"]
+    with pytest.raises(LookupError, match="no real server of quiet gets requests"):
+        verification.expectations(topology, ["quiet"])
