@@ -227,7 +227,7 @@ def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
 def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
     forwards = any(setting.key == "net/ipv4/ip_forward" for setting in plan.sysctls)
     for rule, _ in answer["drops"]:
-        refuses = rule == "iptables -t filter -P FORWARD DROP" or ("policy drop" in rule and " forward" in rule.lower())
+        refuses = rule == "iptables -t filter -P FORWARD DROP" or rule.endswith(" hook forward policy drop")
         if refuses and forwards:
             text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)

@@ -62,7 +62,7 @@ def nft_drops(text: str, iptables: bool) -> Iterator[tuple[str, int | None]]:
         elif iptables and table in {f"ip {name}" for name in ("filter", "nat", "mangle", "raw", "security")}:
             continue
         elif line.startswith("type ") and "policy drop" in line:
-            yield f"nft {table} {chain} policy drop", None
+            yield f"nft {table} {chain} hook {words[words.index('hook') + 1]} policy drop", None
         elif _NFT_VERDICT.search(line) and not line.startswith(("type ", "set ", "elements")):
             counter = _NFT_COUNTER.search(line)
             yield f"nft {table} {chain} {_NFT_COUNTER.sub('', line)}", int(counter[1]) if counter else None

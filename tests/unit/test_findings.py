@@ -154,7 +154,24 @@ def test_a_silent_gateway_alone_is_nothing(network):
 def test_an_address_that_another_host_answers_for_is_named(network):
     place = network.neighbour("rs1", address="10.20.1.10", vip=False)
     network.answers["rs1"]["neighbours"][place] = [network.mac("rs2")]
-    assert (only(network).check, only(network).subject) == ("ADDRESS-OWNER", "10.20.1.10 on eth1")
+    finding = only(network)
+    assert (finding.check, finding.subject) == ("ADDRESS-OWNER", "10.20.1.10 on eth1")
+    assert (finding.found, finding.needed) == (f"{network.mac('rs2')} (rs2)", f"{network.mac('lb1')} alone")
+
+
+def test_an_address_for_which_two_answer_is_named_whoever_should_have_it(network):
+    place = network.neighbour("rs1", address="10.20.1.1")
+    network.answers["rs1"]["neighbours"][place] = ["52:54:00:00:00:98", "52:54:00:00:00:99"]
+    assert (only(network).check, only(network).needed) == ("ADDRESS-OWNER", "one MAC alone")
+
+
+def test_who_answers_for_a_director_that_cannot_be_asked_is_not_judged(network):
+    """Its MAC is not known; one answer may well be its own, two cannot be."""
+    del network.answers["lb1"]
+    assert {f.check for f in network.wrong()} == {"HOST"}
+    place = network.neighbour("rs1", address="10.20.1.80")
+    network.answers["rs1"]["neighbours"][place] = ["52:54:00:00:00:98", "52:54:00:00:00:99"]
+    assert [(f.check, f.needed) for f in network.wrong()][1:] == [("VIP-ARP", "nobody before lb1 has it")]
 
 
 def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
@@ -204,9 +221,10 @@ def test_a_file_that_sets_something_else_at_boot_is_a_risk(network):
     assert (only(network).check, only(network).risk) == ("SETTING-BOOT", True)
 
 
-def test_a_policy_that_drops_matters_where_something_is_forwarded(network):
+@pytest.mark.parametrize("policy", ["iptables -t filter -P FORWARD DROP", "nft inet x y hook forward policy drop"])
+def test_a_policy_that_drops_matters_where_something_is_forwarded(network, policy):
     for host in ("lb1", "rs1"):
-        network.answers[host]["drops"] = [["iptables -t filter -P FORWARD DROP", 3]]
+        network.answers[host]["drops"] = [[policy, 3], ["nft inet x y hook input policy drop", None]]
     assert {(f.host, f.check, f.risk) for f in network.wrong()} == {("lb1", "FORWARD", True)}
 
 

@@ -1,5 +1,7 @@
 """What a host's own files and tools say, read into answers."""
 
+from ansible.module_utils.lvs.findings import Finding
+from ansible.module_utils.lvs_controller import inspection
 from ansible.module_utils.lvs_host import counters, links, sysctl_files
 from ansible.module_utils.lvs_host.sysctl_files import Assignment, assignments, at_boot, files
 
@@ -89,7 +91,7 @@ table inet host {
 
 def test_nftables_rules_that_drop():
     own = [
-        ("nft inet host in policy drop", None),
+        ("nft inet host in hook input policy drop", None),
         ("nft inet host in ip protocol 4 drop", 5),
         ("nft inet host in udp dport 53 reject", None),
     ]
@@ -118,3 +120,21 @@ def test_interfaces():
     assert found["eth1"]["addresses"] == ["10.0.0.1/24"]
     assert (found["eth1"]["up"], found["eth1"]["vlan"]) == (True, None)
     assert (found["eth1.20"]["up"], found["eth1.20"]["vlan"], found["eth1.20"]["mtu"]) == (False, 20, 1496)
+
+
+def test_findings_as_a_person_reads_them():
+    found = [
+        Finding("lb1", "MTU", "eth1", "1400 bytes", "1500 bytes", "x"),
+        Finding("rs1", "HOST", "rs1", "a", "b", "c", risk=True),
+    ]
+    lines = list(inspection.lines(found))
+    assert [line for line in lines if not line.startswith(" ")] == ["lb1", "", "rs1", ""]
+    assert (lines[1], lines[7]) == ("  fault  MTU  eth1", "  risk   HOST  rs1")
+    assert lines[2:5] == ["         found 1400 bytes", "         needed 1500 bytes", "         x"]
+
+
+def test_a_host_that_answered_something_else_has_not_answered(environment):
+    topology = environment().topology
+    asked = inspection.asked(topology, ["rs1", "rs2"])
+    found = inspection.wrong(topology, asked, {"rs1": {}, "rs2": {"unreachable": True, "msg": "no route to host"}})
+    assert [(one.host, one.check) for one in found] == [("rs1", "HOST"), ("rs2", "HOST")]

@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from ansible.module_utils.lvs.diagnosis import Cause
 from ansible.module_utils.lvs_controller import captures, inspection, tracing, verification
 from ansible.module_utils.lvs_controller.verification import Expectation
-from scenes import Scene
+from scenes import LOCAL, ROUTER, Scene
 
 PROBE = {"service": "x", "port": 40000, "bytes": 20, "seconds": 0.5, "peer": "", "error": ""}
 
@@ -36,6 +37,33 @@ def test_hops_behind_the_one_where_it_broke_are_told_from_it(trace):
     found = trace("dr", cut=4, error="timed out")  # client1 out, lb1 in and out, rs1 in
     assert found.states() == ["seen", "seen", "seen", "missing", "after"]
     assert "no reply to it left rs1" in found.summary()[0]
+
+
+def test_a_person_reads_where_it_broke_and_what_explains_it(trace):
+    found = trace("dr", cut=4, error="timed out")
+    lines = found.lines()
+    marks = [line.split()[0].rstrip(",") for line in lines if line.startswith(" " * 10)]
+    assert [mark for mark in marks if mark in ("ok", "MISSING", "-")] == ["ok", "ok", "ok", "MISSING", "-"]
+    assert "  the client got: timed out" in lines
+    assert found.summary()[1] == "Nothing that was looked at on the hosts explains it."
+    causes = Cause("rs1", "down", counted=True), Cause("lb1", "perhaps")
+    explained = replace(found, diagnosis=replace(found.diagnosis, causes=causes)).summary()
+    assert [line.split(":")[0] for line in explained[1:]] == ["Cause", "Also"]
+    assert len(trace("dr").summary()) == 1
+
+
+def test_packets_that_nobody_expected_are_listed_with_the_way_they_went(environment):
+    scene = Scene(environment, "dr")
+    stray = [
+        replace(frame, packet=replace(frame.packet, destination=LOCAL), destination_mac=ROUTER)
+        for frame in scene.frames[2:4]
+    ]
+    env = environment()
+    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    found = tracing.follow(env.topology, expected, PROBE, (scene.frames + stray, scene.vantages), {}, {})
+    unexpected = [line.split(",")[1].split()[0] for line in found.lines() if line.startswith("  unexpected")]
+    assert unexpected == ["leaving", "arriving"]
+    assert [one["leaving"] for one in found.as_dict()["unexpected"]] == [True, False]
 
 
 def test_where_nobody_captured_nothing_is_said(environment, trace):
