@@ -7,15 +7,25 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.lvs import modes, rules
 from ansible.module_utils.lvs.findings import CHECKS
 
 DOCS = Path(__file__).parents[2] / "docs"
+BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yml"))
 HEAD = """\
 # What is refused, and why
 
 Generated from the code. `playbooks/validate.yml` checks all of these at once, and `playbooks/site.yml` before it touches a
-host. In an id, `{mode}` stands for the service's mode and `{carrier}` for what carries the client's address.
+host. In an id, `{mode}` stands for the service's mode and `{carrier}` for what carries the client's address. Under each rule
+stands what small examples of breaking it are told, which is also how to mend them.
+
+"""
+
+FORM = """
+## The form of an inventory
+
+These are told of values that mean nothing; no packet comes into it.
 
 """
 
@@ -33,28 +43,28 @@ what becomes of the packets. It is a fault, or a risk where packets still take t
 """
 
 
-def checks():
+def checks(environment):
     return CHECKS_HEAD + "".join(f"| {id} | {text} |\n" for id, text in CHECKS.items())
 
 
-def page():
+def page(environment):
+    """The rules in the catalogue's order, each with the messages of the broken inventories that it refuses."""
+    broken = [environment({k: v for k, v in yaml.safe_load(p.read_text()).items() if k != "expect"}) for p in BROKEN]
     lines = []
     for rule in rules.CATALOGUE:
-        lines += [
-            f"## {rule.id}",
-            "",
-            f"Refuses {rule.refuses}." if not rule.warning else f"Warns of {rule.refuses}.",
-            "",
-        ]
-        lines += [rule.reason, ""]
-    return HEAD + "\n".join(lines)
+        refuses = "Warns of" if rule.warning else "Refuses"
+        lines += [f"## {rule.id}", "", f"{refuses} {rule.refuses}.", "", rule.reason, ""]
+        told = (violation.message for one in broken for violation in rule.violations(one.topology))
+        lines += [*(f"- {message}" for message in dict.fromkeys(told)), ""]
+    form = sorted({f"- `{fault.rule}`: {fault.message}" for one in broken for fault in one.faults})
+    return HEAD + "\n".join(lines) + FORM + "\n".join(form) + "\n"
 
 
 @pytest.mark.parametrize(("name", "generated"), [("rules.md", page), ("checks.md", checks)])
-def test_the_page_is_that_of_the_code(name, generated):
+def test_the_page_is_that_of_the_code(environment, name, generated):
     if os.environ.get("LVSKIT_WRITE_GOLDEN"):
-        (DOCS / name).write_text(generated())
-    assert (DOCS / name).read_text() == generated()
+        (DOCS / name).write_text(generated(environment))
+    assert (DOCS / name).read_text() == generated(environment)
 
 
 def test_the_readmes_table_tells_of_every_mode_whether_replies_pass_the_director():
