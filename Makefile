@@ -132,15 +132,12 @@ test-long:
 bench-site: venv
 	$(BIN)/python -m tests.bench.site
 
-bench-apply: lab
-	$(BIN)/python -m tests.bench.apply
-
 bench-model: venv
 	$(BIN)/python -m tests.bench.model
 
-bench-datapath: venv packages
-	LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench $(BIN)/python -m tests.bench.datapath
-	@LVSKIT_LAB=.lab/scenarios/bench $(BIN)/python -m lab down
+# These have a lab of their own.
+bench-apply bench-datapath: bench-%: venv packages
+	@export LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench-$*; $(BIN)/python -m tests.bench.$*; code=$$?; $(BIN)/python -m lab down; exit $$code
 
 clean: lab-down
 	rm -rf $(VENV) .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible

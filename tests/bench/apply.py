@@ -1,4 +1,4 @@
-"""What 1,000 services with 20 real servers each cost: on the controller, and on a director of the lab.
+"""What 1,000 services with 20 real servers each cost: on the controller, and on a director.
 
 On the director, the same table is loaded by lvskit, by `ipvsadm -R` and by keepalived beside it, and read by `ipvsadm -Sn`.
 """
@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from lab import lifecycle, paths
-
+from .machines import PROJECT, Machines
 from .model import compiled, described, environment
 
-PROJECT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
 TEMPLATES = PROJECT / "roles/host/templates"
 DIRECTOR = "lb1"
 FOLDER = "/tmp/lvskit-bench"
@@ -57,29 +55,22 @@ def keepalived(raw: dict[str, Any]) -> str:
 
 
 def on_director(raw: dict[str, Any], wanted: str) -> dict[str, float]:
-    state = paths.State(paths.this_lab())
-    if lifecycle.running(state, DIRECTOR) is None:
-        sys.exit("the lab is down: make lab")
+    machines = Machines(HERE / "apply")
 
-    def ask(command: str, given: bytes = b"") -> bytes:
-        words = ["ssh", "-F", str(state.ssh_config), DIRECTOR, command]
-        done = subprocess.run(words, input=given, capture_output=True, check=False)
-        if done.returncode:
-            sys.exit(f"{DIRECTOR}: {(done.stderr or done.stdout).decode()}")
-        return done.stdout
+    def ask(command: str, given: bytes = b"") -> str:
+        return machines.ask(DIRECTOR, command, given)
 
     sources = subprocess.run(
         ["tar", "-C", str(PROJECT / "module_utils"), "-cz", "lvs_host"], capture_output=True, check=True
     ).stdout
-    ask(f"rm -rf {FOLDER}; mkdir {FOLDER}; modprobe ip_vs; tar -C {FOLDER} -xz", sources)
+    ask(f"mkdir {FOLDER}; modprobe ip_vs; tar -C {FOLDER} -xz", sources)
     for name, text in (
         ("wanted.rules", wanted),
         ("keepalived.conf", keepalived(raw)),
-        ("on_director.py", (Path(__file__).parent / "on_director.py").read_text()),
+        ("on_director.py", (HERE / "on_director.py").read_text()),
     ):
         ask(f"cat > {FOLDER}/{name}", text.encode())
     result: dict[str, float] = json.loads(ask(f"python3 {FOLDER}/on_director.py {FOLDER}"))
-    ask(f"rm -rf {FOLDER}")
     return result
 
 

@@ -10,63 +10,33 @@ from __future__ import annotations
 import os
 import random
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
-from lab import environment, lifecycle, paths
+from lab import environment
 
-PROJECT = Path(__file__).resolve().parents[2]
+from .machines import Machines
+
 HERE = Path(__file__).parent
-INVENTORIES = [str(PROJECT / "inventory/lab"), str(HERE / "datapath")]
-BIN = Path(sys.executable).parent
 CONNECTIONS = 400
 OCTETS = 8_000_000
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
 DIRECTOR, CLIENT = "lb1", "client1"
 
 
-class Lab:
-    """The machines, from outside and by ssh."""
-
-    def __init__(self) -> None:
-        self.state = paths.State(paths.this_lab())
-        pid = lifecycle.running(self.state, DIRECTOR)
-        if pid is None:
-            sys.exit("the lab is down")
-        self.tasks = Path(f"/proc/{pid}/task")
-
-    def ask(self, host: str, command: str, given: str = "") -> str:
-        words = ["ssh", "-F", str(self.state.ssh_config), host, command]
-        run = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
-        if run.returncode:
-            sys.exit(f"{host}: {command}: {run.stderr or run.stdout}")
-        return run.stdout
-
-    def processor_time(self) -> float:
-        """Seconds that the director's machine has had so far."""
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in self.tasks.iterdir()) / 1e9
-
-
-def run(*command: str) -> None:
-    done = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=PROJECT, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed")
-
-
-def measured(lab: Lab, address: str, port: int) -> dict[str, float]:
+def measured(machines: Machines, address: str, port: int) -> dict[str, float]:
     """One service, once. Per connection and per octet: seconds, and seconds of the director's processor."""
-    before = lab.processor_time()
-    seconds = float(lab.ask(CLIENT, f"/tmp/connect {address} {port} {CONNECTIONS}"))
-    between = lab.processor_time()
+    before = machines.processor_time(DIRECTOR)
+    seconds = float(machines.ask(CLIENT, f"/tmp/connect {address} {port} {CONNECTIONS}"))
+    between = machines.processor_time(DIRECTOR)
     words = (
         f"curl -sS -o /dev/null -m 300 -w '%{{time_total}} %{{size_download}}' http://{address}:{port}/bytes/{OCTETS}"
     )
-    total, size = map(float, lab.ask(CLIENT, words).split())
+    total, size = map(float, machines.ask(CLIENT, words).split())
     if size != OCTETS:
         sys.exit(f"{address}:{port} sent {size:.0f} of {OCTETS} octets")
-    after = lab.processor_time()
+    after = machines.processor_time(DIRECTOR)
     return {
         "connection": seconds / CONNECTIONS,
         "connection, director": (between - before) / CONNECTIONS,
@@ -76,13 +46,11 @@ def measured(lab: Lab, address: str, port: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = [word for inventory in INVENTORIES for word in ("--inventory", inventory)]
-    run("python", "-m", "lab", "up", *options)
-    run("ansible-playbook", "playbooks/site.yml", *options)
-    lab = Lab()
-    lab.ask(CLIENT, "cat > /tmp/connect.c", (HERE / "connect.c").read_text())
-    lab.ask(CLIENT, "gcc -O2 -o /tmp/connect /tmp/connect.c")
-    topology = environment.topology(environment.read(INVENTORIES))
+    machines = Machines(HERE / "datapath")
+    machines.provision()
+    machines.ask(CLIENT, "cat > /tmp/connect.c", (HERE / "connect.c").read_bytes())
+    machines.ask(CLIENT, "gcc -O2 -o /tmp/connect /tmp/connect.c")
+    topology = environment.topology(machines.listing)
     ends = {service.name: (str(service.vip), service.port) for service in topology.services}
     server = topology.services[0].real_servers[0]
     ends = {"direct": (str(server.host.interfaces[0].address), server.port), **ends}
@@ -90,7 +58,7 @@ def main() -> None:
     for number in range(-1, ROUNDS):
         order = list(ends)
         random.Random(number).shuffle(order)
-        found = {name: measured(lab, *ends[name]) for name in order}
+        found = {name: measured(machines, *ends[name]) for name in order}
         if number >= 0:  # the first time everything is cold
             rounds.append(found)
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
