@@ -41,30 +41,34 @@ class VirtualService:
 Table = dict[ServiceKey, VirtualService]
 
 
-@lru_cache(maxsize=8)  # wanted, recorded and live, and what was there before
+@lru_cache(maxsize=8)  # wanted, recorded and live
 def parse(text: str) -> Table:
     """The table that a saved file describes, to be read only. Raises HostError for a line that is not ipvsadm's."""
     table: Table = {}
     for line in statements(text):
-        words = line.split()
+        words = line.split(None, 3)
         try:
             command, flag, address = words[0], _SERVICE_FLAGS[words[1]], words[2]
             key = (flag, address)
             if command in ("-A", "--add-service"):
-                table[key] = VirtualService(_options(words[3:]))
-            elif command in ("-a", "--add-server") and words[3] == "-r":
-                table[key].destinations[words[4]] = _options(words[5:])
+                table[key] = VirtualService(_options(*words[3:]))
+            elif command in ("-a", "--add-server"):
+                option, rip, *rest = words[3].split(None, 2)
+                if option != "-r":
+                    raise KeyError(option)
+                table[key].destinations[rip] = _options(*rest)
             else:
                 raise KeyError(command)
-        except (KeyError, IndexError):
+        except (KeyError, IndexError, ValueError):
             raise HostError(f"IPVS table: cannot read the line `{line}` of a saved table") from None
     return table
 
 
-def _options(words: Sequence[str]) -> str:
+@lru_cache(maxsize=1024)  # many lines have the same ones
+def _options(text: str = "") -> str:
     """Options in a fixed order, without those that only repeat a default."""
     groups: list[tuple[str, ...]] = []
-    for word in words:
+    for word in text.split():
         if word.startswith("-"):
             groups.append((word,))
         else:
@@ -72,6 +76,19 @@ def _options(words: Sequence[str]) -> str:
     kept = [group for group in groups if group not in _DEFAULT_OPTIONS]
     kept.sort(key=lambda group: (group[0] not in ("-s", *_METHODS), group))
     return " ".join(word for group in kept for word in group)
+
+
+def by_service(statements: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of a saved table for each service, by its flag and address as they are written there."""
+    found: dict[str, list[str]] = {}
+    start = "\n"  # of the lines of the service that the line before was for
+    for line in statements:
+        if not line.startswith(start):
+            name = " ".join(line.split(None, 3)[1:3])
+            start = f"-a {name} "
+            lines = found.setdefault(name, [])
+        lines.append(line)
+    return found
 
 
 def render(table: Table) -> str:
@@ -180,14 +197,24 @@ class IpvsTable(Resource):
         self.netlink = netlink
         self.installed = installed
         self.purge_foreign = purge_foreign
-        self.found = ""
+        # What there is to compare: the lines of the services that differ, in the kernel, in the plan and in the file of record.
+        self.found, self.differing, self.known = "", wanted, recorded
 
     def prepare(self) -> None:
         if self.installed and os.path.exists(TABLE):  # ipvsadm would load the kernel module to look
-            found = self.output(["ipvsadm", "--save", "--numeric"])
-            # The kernel's order is its own. Where nothing differs but that, no line has to be taken apart.
-            same = sorted(statements(found)) == sorted(statements(self.wanted))
-            self.found = self.wanted if same else found
+            found, wanted = statements(self.output(["ipvsadm", "--save", "--numeric"])), statements(self.wanted)
+            if set(found) == set(wanted):  # in whichever order: the kernel's is its own
+                self.found = self.differing = self.known = ""
+            else:
+                self._leave_out_what_is_the_same(*map(by_service, (found, wanted, statements(self.recorded))))
+
+    def _leave_out_what_is_the_same(self, *tables: dict[str, list[str]]) -> None:
+        found, wanted, _ = tables
+        same = {name for name in found if name in wanted and set(found[name]) == set(wanted[name])}
+        self.found, self.differing, self.known = (
+            "".join(f"{line}\n" for name, lines in table.items() if name not in same for line in lines)
+            for table in tables
+        )
 
     @property
     def live(self) -> Table:
@@ -195,12 +222,7 @@ class IpvsTable(Resource):
 
     @property
     def table(self) -> Table:
-        return parse(self.wanted)
-
-    @property
-    def as_wanted(self) -> bool:
-        """Whether the kernel has the wanted table and nothing else."""
-        return self.found == self.wanted
+        return parse(self.differing)
 
     @property
     def foreign(self) -> list[str]:
@@ -208,9 +230,7 @@ class IpvsTable(Resource):
         return [" ".join(key) for key in self._foreign_keys()]
 
     def _foreign_keys(self) -> list[ServiceKey]:
-        if self.as_wanted:
-            return []
-        known = {**parse(self.recorded), **self.table}
+        known = {**parse(self.known), **self.table}
         return [key for key in self.live if key not in known]
 
     def before(self) -> list[str]:
@@ -221,12 +241,10 @@ class IpvsTable(Resource):
         return render({**kept, **self.table}).splitlines()
 
     def additions(self) -> list[str]:
-        return [] if self.as_wanted else [f"ipvsadm {line}" for line in additions(self.live, self.table)]
+        return [f"ipvsadm {line}" for line in additions(self.live, self.table)]
 
     def stale(self) -> list[str]:
-        if self.as_wanted:
-            return []
-        recorded = parse(self.recorded)
+        recorded = parse(self.known)
         gone: Table = {key: service for key, service in recorded.items() if key in self.live and key not in self.table}
         lines = render(gone).splitlines()
         for key in (key for key in recorded if key in self.live and key in self.table):
@@ -241,9 +259,7 @@ class IpvsTable(Resource):
         return self.wanted + "".join(f"{line}\n" for line in (self.stale() if keep_stale else []))
 
     def removals(self) -> list[str]:
-        if self.as_wanted:
-            return []
-        lines = removals(self.live, self.table, parse(self.recorded), foreign=self.purge_foreign)
+        lines = removals(self.live, self.table, parse(self.known), foreign=self.purge_foreign)
         return [f"ipvsadm {line}" for line in lines]
 
     def quieting(self) -> list[str]:
@@ -272,7 +288,6 @@ class IpvsTable(Resource):
             return
         if not self._by_netlink(lines):
             self.output(["ipvsadm", "--restore"], "".join(f"{line}\n" for line in lines))
-        self.prepare()
 
     def _by_netlink(self, lines: Sequence[str]) -> bool:
         """Whether netlink could carry them out. Raises HostError where the kernel refused some."""

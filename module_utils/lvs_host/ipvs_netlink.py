@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 NETLINK_GENERIC = 16
 NLMSG_ERROR = 2
@@ -45,26 +46,23 @@ class Unsupported(Exception):
 
 def message(family: int, number: int, command: str, *, acknowledge: bool = False) -> bytes:
     """A line of `ipvsadm --restore` as a netlink message of the family, with a sequence number. Raises Unsupported."""
-    words = command.split()
+    words = command.split(None, 3)
     try:
-        kind, flag, virtual, rest = COMMANDS[words[0]], words[1], words[2], words[3:]
-        service = [
-            _attribute(AF, struct.pack("=H", socket.AF_INET)),
-            _attribute(PROTOCOL, struct.pack("=H", PROTOCOLS[flag])),
-            *_endpoint(ADDRESS, PORT, virtual),
-        ]
+        kind, service, rest = COMMANDS[words[0]], _service(words[1], words[2]), "".join(words[3:])
         destination = b""
         if words[0] in ("-A", "-E"):
             service += _service_options(rest)
         elif words[0] in ("-a", "-e", "-d"):
-            real = _value(rest, "-r")
-            options = [] if words[0] == "-d" else _destination_options(rest[2:])
-            destination = _attribute(
-                DESTINATION | NLA_F_NESTED, b"".join([*_endpoint(TO_ADDRESS, TO_PORT, real), *options])
-            )
+            option, real, *options = rest.split(None, 2)
+            if option != "-r":
+                raise KeyError(option)
+            destination = _endpoint(TO_ADDRESS, TO_PORT, real)
+            if words[0] != "-d":
+                destination += _destination_options(options[0])
+            destination = _attribute(DESTINATION | NLA_F_NESTED, destination)
     except (KeyError, IndexError, ValueError, OSError) as error:
         raise Unsupported(command) from error
-    body = _attribute(SERVICE | NLA_F_NESTED, b"".join(service)) + destination
+    body = _attribute(SERVICE | NLA_F_NESTED, service) + destination
     flags = NLM_F_REQUEST | (NLM_F_ACK if acknowledge else 0)
     return _HEADER.pack(_HEADER.size + len(body), family, flags, number, 0, kind, VERSION, 0) + body
 
@@ -73,43 +71,50 @@ def _attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
-def _endpoint(address: int, port: int, text: str) -> list[bytes]:
+# Thousands of commands are for few services, real servers and weights.
+@lru_cache(maxsize=1024)
+def _service(flag: str, address: str) -> bytes:
+    return (
+        _attribute(AF, struct.pack("=H", socket.AF_INET))
+        + _attribute(PROTOCOL, struct.pack("=H", PROTOCOLS[flag]))
+        + _endpoint(ADDRESS, PORT, address)
+    )
+
+
+@lru_cache(maxsize=65536)
+def _endpoint(address: int, port: int, text: str) -> bytes:
     host, _, number = text.rpartition(":")
-    return [
-        _attribute(address, socket.inet_aton(host) + bytes(12)),  # room for IPv6
-        _attribute(port, struct.pack("!H", int(number))),
-    ]
+    return _attribute(address, socket.inet_aton(host) + bytes(12)) + _attribute(port, struct.pack("!H", int(number)))
 
 
-def _value(words: Sequence[str], option: str) -> str:
-    """The value of an option, which has to be the first one."""
-    if words[0] != option:
-        raise KeyError(words[0])
-    return words[1]
+@lru_cache(maxsize=1024)
+def _service_options(text: str) -> bytes:
+    option, scheduler, *persistence = text.split()
+    timeout = 0
+    if persistence:
+        persistent, seconds = persistence
+        timeout = int(seconds) if persistent == "-p" else 0
+    if option != "-s" or (persistence and not timeout):
+        raise KeyError(text)
+    return (
+        _attribute(SCHEDULER, scheduler.encode("ascii") + b"\0")
+        + _attribute(FLAGS, struct.pack("=II", PERSISTENT if timeout else 0, 0xFFFFFFFF))
+        + _attribute(TIMEOUT, struct.pack("=I", timeout))
+        + _attribute(NETMASK, WHOLE_ADDRESS)
+    )
 
 
-def _service_options(words: Sequence[str]) -> list[bytes]:
-    scheduler = _value(words, "-s")
-    timeout = int(_value(words[2:], "-p")) if len(words) > 2 else 0
-    if len(words) > 4:
-        raise KeyError(words[4])
-    return [
-        _attribute(SCHEDULER, scheduler.encode("ascii") + b"\0"),
-        _attribute(FLAGS, struct.pack("=II", PERSISTENT if timeout else 0, 0xFFFFFFFF)),
-        _attribute(TIMEOUT, struct.pack("=I", timeout)),
-        _attribute(NETMASK, WHOLE_ADDRESS),
-    ]
-
-
-def _destination_options(words: Sequence[str]) -> list[bytes]:
-    if len(words) != 3:
-        raise KeyError(" ".join(words))
-    return [
-        _attribute(METHOD, struct.pack("=I", METHODS[words[0]])),
-        _attribute(WEIGHT, struct.pack("=I", int(_value(words[1:], "-w")))),
-        _attribute(UPPER, bytes(4)),
-        _attribute(LOWER, bytes(4)),
-    ]
+@lru_cache(maxsize=1024)
+def _destination_options(text: str) -> bytes:
+    method, option, weight = text.split()
+    if option != "-w":
+        raise KeyError(text)
+    return (
+        _attribute(METHOD, struct.pack("=I", METHODS[method]))
+        + _attribute(WEIGHT, struct.pack("=I", int(weight)))
+        + _attribute(UPPER, bytes(4))
+        + _attribute(LOWER, bytes(4))
+    )
 
 
 def carry_out(commands: Sequence[str]) -> list[str]:
@@ -118,22 +123,21 @@ def carry_out(commands: Sequence[str]) -> list[str]:
     Raises Unsupported, before anything is done, where one of them is beyond this, OSError where netlink is, and Interrupted
     where it is unknown how many were done.
     """
-    for command in commands:
-        message(0, 0, command)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as kernel:
         kernel.settimeout(SECONDS)
         kernel.bind((0, 0))
         family = _family(kernel)
+        lasts = {*range(BATCH - 1, len(commands), BATCH), len(commands) - 1}  # of their batches
+        messages = [message(family, i, command, acknowledge=i in lasts) for i, command in enumerate(commands)]
         refused = []
-        for start in range(0, len(commands), BATCH):
-            batch = commands[start : start + BATCH]
-            last = len(batch) - 1
-            kernel.send(b"".join(message(family, i, line, acknowledge=i == last) for i, line in enumerate(batch)))
+        for start in range(0, len(messages), BATCH):
+            batch = messages[start : start + BATCH]
+            kernel.send(b"".join(batch))
             try:
-                errors = dict(_answers(kernel, last))
+                errors = dict(_answers(kernel, start + len(batch) - 1))
             except OSError as error:
                 raise Interrupted(f"no answer to a batch of {len(batch)} commands: {error}") from error
-            refused += [f"{batch[i]}: {os.strerror(number)}" for i, number in errors.items() if number]
+            refused += [f"{commands[i]}: {os.strerror(number)}" for i, number in errors.items() if number]
     return refused
 
 

@@ -6,6 +6,7 @@ On the director, the same table is loaded by lvskit, by `ipvsadm -R` and by keep
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -54,7 +55,7 @@ def keepalived(raw: dict[str, Any]) -> str:
     return "".join(blocks)
 
 
-def on_director(raw: dict[str, Any], wanted: str) -> dict[str, float]:
+def on_director(raw: dict[str, Any], wanted: str) -> dict[str, Any]:
     machines = Machines(HERE / "apply")
 
     def ask(command: str, given: bytes = b"") -> str:
@@ -70,7 +71,7 @@ def on_director(raw: dict[str, Any], wanted: str) -> dict[str, float]:
         ("on_director.py", (HERE / "on_director.py").read_text()),
     ):
         ask(f"cat > {FOLDER}/{name}", text.encode())
-    result: dict[str, float] = json.loads(ask(f"python3 {FOLDER}/on_director.py {FOLDER}"))
+    result: dict[str, Any] = json.loads(ask(f"python3 {FOLDER}/on_director.py {FOLDER}"))
     return result
 
 
@@ -80,15 +81,16 @@ def main() -> None:
     print(f"loading {SERVICES} services with {SERVERS} real servers each on {DIRECTOR}", flush=True)
     found = on_director(raw, wanted)
     rows = (
-        ("full load", "load again", "keepalived"),
-        ("full load", "load again", "ipvsadm"),
-        ("nothing to change", "nothing", "save"),
-        ("one weight changed", "one weight", "save"),
+        ("full load", "load", "keepalived", "keepalived's"),
+        ("full load", "load", "ipvsadm", "ipvsadm -R"),
+        ("nothing to change", "nothing", "save", "ipvsadm -Sn"),
+        ("one weight changed", "one weight", "save", "ipvsadm -Sn"),
     )
-    names = {"keepalived": "keepalived's", "ipvsadm": "ipvsadm -R", "save": "ipvsadm -Sn"}
-    for title, own, other in rows:
+    for title, own, other, name in rows:
+        seconds, beside = (statistics.median(found[key]) for key in (own, other))
+        ratio = statistics.median(a / b for a, b in zip(found[own], found[other], strict=True))
         print(
-            f"{title:<20} {found[own]:6.2f} s, {found[own] / found[other]:.2f} x {names[other]} ({found[other]:.2f} s)"
+            f"{title:<20} {seconds:6.2f} s, {ratio:.2f} x {name} ({beside:.2f} s), medians of {len(found[own])} rounds"
         )
     print(f"memory               {found['memory'] / 1024:6.0f} MiB")
 
