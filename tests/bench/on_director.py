@@ -52,7 +52,16 @@ def by_keepalived(configuration, wanted):
     last = lines[-1].split()[2]
     number = sum(1 for line in lines if line.startswith(f"-a -t {last} "))
     daemon = subprocess.Popen(
-        ["keepalived", "--dont-fork", "--check", "--use-file", configuration, "--pid", "/run/lvskit-bench.pid"],
+        [
+            "keepalived",
+            "--dont-fork",
+            "--no-syslog",
+            "--check",
+            "--use-file",
+            configuration,
+            "--pid",
+            "/run/lvskit-bench.pid",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,6 +1,7 @@
 """The IPVS table: reading what ipvsadm saves, and the smallest set of commands from one table to another."""
 
 import copy
+import re
 
 import pytest
 from ansible.module_utils.lvs_host import ipvs
@@ -205,6 +206,20 @@ def test_no_command_concerns_a_destination_that_stays_as_it_is(live, wanted):
         for rip, options in wanted[key].destinations.items():
             if live[key].destinations.get(rip) == options:
                 assert not any(f"{key[1]} -r {rip}" in line and f" {key[0]} " in line for line in lines)
+
+
+@given(TABLES, TABLES, TABLES)
+def test_what_is_the_same_in_kernel_and_plan_can_be_left_out_of_the_comparison(live, wanted, recorded):
+    texts = [ipvs.render(table) for table in ({**live, **dict(list(wanted.items())[:2])}, wanted, recorded)]
+    kernels_order = "".join(reversed(re.split("^(?=-A)", texts[0], flags=re.M)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ipvs, "TABLE", __file__)
+        made = ipvs.IpvsTable(texts[1], texts[2], lambda argv, stdin: (0, kernels_order, ""), installed=True)
+        made.prepare()
+    tables = [ipvs.parse(text) for text in texts]
+    assert set(made.additions()) == {f"ipvsadm {line}" for line in ipvs.additions(*tables[:2])}
+    assert set(made.removals()) == {f"ipvsadm {line}" for line in ipvs.removals(*tables, foreign=False)}
+    assert set(made.foreign) == {" ".join(key) for key in tables[0] if key not in tables[1] and key not in tables[2]}
 
 
 @given(TABLES)
