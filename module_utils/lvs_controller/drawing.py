@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ansible.module_utils.lvs.walk import Hop, Node, Packet
 
 LETTER = 7.3  # width of a letter, in pixels, of the typeface below
-SPACING, LEFT, ROW, TOP = 190, 90, 58, 64  # pixels
+NEAREST, FARTHEST, LEFT, ROW, TOP = 190, 310, 90, 58, 64  # pixels: the distance of two hosts, and what surrounds them
 ROUTER = "router"
 
 STYLE = """
@@ -53,9 +53,10 @@ class Drawn:
 
 def walk(hops: Sequence[Drawn], title: str, name: str = "walk", *, standalone: bool = True) -> str:
     """The picture. `name` is unique among the pictures of a page; a page that has STYLE itself wants none `standalone`."""
-    columns = {key: LEFT + place * SPACING for place, key in enumerate(_columns(hops))}
-    labels = [f"{number}. {one.packet}" for number, one in enumerate(hops, 1)]
-    width = max([LEFT + max(columns.values(), default=0), *(len(label) * LETTER + 40 for label in labels)])
+    widths = [len(f"{number}. {one.packet}") * LETTER for number, one in enumerate(hops, 1)]
+    spacing = min(max(NEAREST, *(round(width) + 24 for width in widths)), FARTHEST) if widths else NEAREST
+    columns = {key: LEFT + place * spacing for place, key in enumerate(_columns(hops))}
+    width = max([LEFT + max(columns.values(), default=0), *(width + 40 for width in widths)])
     height = TOP + ROW * len(hops) + 16
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="walk" role="img" aria-labelledby={quoteattr(f"{name}-title {name}-text")} '

@@ -194,9 +194,10 @@ def _ways(topology: Topology, service: Service, client: Host | None, anchor: str
             kinds.setdefault(kind, []).append((server, found))
     for number, servers in enumerate(kinds.values(), 1):
         server, found = servers[0]
-        names = ", ".join(dict.fromkeys(other.host.name for other, _ in servers[:NAMED]))
-        more = f" and {len(servers) - NAMED} more" if len(servers) > NAMED else ""
-        heading = f"By {server.host.name}" + (f" (the same for {names}{more})" if len(servers) > 1 else "")
+        others = [name for name in dict.fromkeys(other.host.name for other, _ in servers) if name != server.host.name]
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        alike = f" (the same for {', '.join(others[:NAMED])}{more})" if others else ""
+        heading = f"By {server.host.name}{alike}"
         drawn = [drawing.Drawn(hop, hop.packet) for hop in found.hops]
         title = f"A request to {service.name} that {server.host.name} answers, and its reply"
         hops = tuple(f"{hop.leg}: {hop}" for hop in found.hops)

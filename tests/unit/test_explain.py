@@ -29,7 +29,7 @@ def test_every_hop_of_every_service_is_on_the_page(environment):
 def test_real_servers_whose_packets_go_alike_are_drawn_once(environment):
     (part,) = [part for part in explained(environment()).parts if part.service.name == "dr"]
     (way,) = part.ways
-    assert way.heading == "By rs1 (the same for rs1, rs2)"
+    assert way.heading == "By rs1 (the same for rs2)"
 
 
 def test_real_servers_whose_packets_go_otherwise_are_drawn_too(environment):
