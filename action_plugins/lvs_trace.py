@@ -19,7 +19,9 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "service", "connections", "captures", "before", "after"))
+    _VALID_ARGS = frozenset(
+        ("networks", "services", "service", "connections", "captures", "before", "after", "answers")
+    )
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
@@ -33,7 +35,7 @@ class ActionModule(ActionBase):
                 f"{expected.client.name}, which was to send the request, could not be used. See above."
             )
         trace = tracing.follow(
-            topology, expected, probe, captures.read(seen, topology), given["before"], given["after"]
+            topology, expected, probe, captures.read(seen, topology), given["answers"], given["before"], given["after"]
         )
         result.update(trace=trace.as_dict(), summary=trace.summary(), picture=trace.svg())
         self._display.display("\n".join(["", *trace.lines(), ""]))

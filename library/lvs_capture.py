@@ -78,6 +78,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 DIRECTORY = "/run/lvskit-capture"
+IFF_UP = 1  # linux/if.h
 SNAP_LENGTH = "160"  # bytes: Ethernet, two IPv4 headers and TCP with all its options
 
 ARGUMENTS = {
@@ -132,7 +133,15 @@ def start(module):
 
 def interfaces(module):
     names = module.params["interfaces"]
-    return [name for name in names if not module.params["skip_missing"] or os.path.exists(f"/sys/class/net/{name}")]
+    return [name for name in names if not module.params["skip_missing"] or is_up(name)]
+
+
+def is_up(interface):
+    try:
+        with open(f"/sys/class/net/{interface}/flags", encoding="ascii") as file:
+            return bool(int(file.read(), 16) & IFF_UP)
+    except FileNotFoundError:
+        return False
 
 
 def spawn(command, log, pid_file):
@@ -200,9 +209,11 @@ def stop(module):
     time.sleep(0.3)  # the last frames are on their way through the kernel's buffer
     end_captures()
     captures, macs = {}, {}
-    for interface in interfaces(module):
+    for interface in module.params["interfaces"]:
         path = f"{DIRECTORY}/{interface}.pcap"
         if not os.path.exists(path):
+            if module.params["skip_missing"]:
+                continue
             module.fail_json(msg=f"there is no capture of {interface}: start one first.")
         with open(path, "rb") as file:
             captures[interface] = base64.b64encode(gzip.compress(file.read(), 6)).decode("ascii")

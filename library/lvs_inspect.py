@@ -77,7 +77,11 @@ drops: {description: Firewall rules that drop or reject, with the packets they h
 counters: {description: Kernel counters of packets that were not taken., returned: always, type: dict}
 config: {description: IPVS features that the kernel was built without., returned: always, type: list, elements: str}
 companions: {description: Other software that runs here and changes the same things., returned: always, type: list, elements: str}
-provisioned: {description: Whether lvskit keeps something on this host., returned: always, type: bool}
+recorded:
+  description: Addresses, routes, rules and settings that lvskit has brought the host to, as lines of its files of record.
+  returned: always
+  type: list
+  elements: str
 departures:
   description: Each kind of state in which the host has left its files of record, with the commands that lead back.
   returned: always
@@ -91,7 +95,10 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import arp, counters, echo, host, links, sysctl_files, sysctls
+from ansible.module_utils.lvs_host import arp, counters, echo, host, kernel_modules, links, sysctl_files, sysctls
+from ansible.module_utils.lvs_host.network import Network
+from ansible.module_utils.lvs_host.resource import statements
+from ansible.module_utils.lvs_host.sysctls import Sysctls
 
 ARGUMENTS = {
     "settings": {"type": "dict", "default": {}},
@@ -120,14 +127,14 @@ def main():
         return module.run_command(list(argv), data=stdin)
 
     found = links.interfaces(run)
-    macs = {name: link["mac"] for name, link in found.items()}
+    macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
     paths = [(str(path["address"]), int(path["size"])) for path in given["paths"]]
     module.exit_json(
         changed=False,
         interfaces=found,
         settings=settings_of({key: int(value) for key, value in given["settings"].items()}),
-        modules=lacking(given["modules"], run),
+        modules=lacking(module, given["modules"], run),
         routes=[route(packet, run) for packet in given["routes"]],
         neighbours=arp.answers(asks, macs) if asks else [],
         paths=echo.largest(paths) if paths else [],
@@ -135,14 +142,9 @@ def main():
         counters=counters.kernel([read("/proc/net/snmp"), read("/proc/net/netstat")]),
         config=unbuilt(),
         companions=companions(),
-        provisioned=any(os.path.exists(resource.path) for resource in records(run)),
+        recorded=[line for kind in (Network, Sysctls) for line in statements(host.recorded(kind.path))],
         departures=[dataclasses.asdict(one) for one in host.departures(run)] if given["departures"] else [],
     )
-
-
-def records(run):
-    nothing = dict.fromkeys(host.STATE, "")
-    return [resource for resource in host.wire({**nothing, "interfaces": {}}, run) if resource.path]
 
 
 def settings_of(wanted):
@@ -163,22 +165,29 @@ def settings_of(wanted):
             "serves": used is not None and sysctls.serves(key, value, used),
             "reachable": sysctls.serves(key, value, reached),
             "boot": placed(boot.get(key)),
+            "boot_serves": boots_into(key, value, boot.get(key)),
             "boot_all": placed(boot.get(other)),
         }
     return found
+
+
+def boots_into(key, value, assignment):
+    """Whether what the files of sysctl.d say serves the purpose; they need not say anything."""
+    try:
+        return assignment is None or sysctls.serves(key, value, int(assignment.value))
+    except ValueError:
+        return False
 
 
 def placed(assignment):
     return {"value": assignment.value, "place": assignment.place} if assignment else None
 
 
-def lacking(names, run):
-    found = {}
-    for name in names:
-        code, _, words = run(["modprobe", "--show-depends", name])
-        if code:
-            found[name] = words.strip()
-    return found
+def lacking(module, names, run):
+    if not module.get_bin_path("modprobe"):
+        return dict.fromkeys(names, "no modprobe (Debian's package kmod)")
+    loads = {name: kernel_modules.look(name, run) for name in names if not kernel_modules.loaded(name)}
+    return {name: load.obstacle for name, load in loads.items() if load.obstacle}
 
 
 def route(packet, run):
@@ -196,13 +205,10 @@ def route(packet, run):
 
 
 def drops(module, run):
-    found = []
     iptables, nft = module.get_bin_path("iptables-save"), module.get_bin_path("nft")
-    if iptables:
-        found += counters.iptables_drops(run([iptables, "--counters"])[1])
-    if nft:
-        found += counters.nft_drops(run([nft, "list", "ruleset"])[1], bool(iptables))
-    return found
+    saved = run([iptables, "--counters"])[1] if iptables else ""
+    listed = run([nft, "list", "ruleset"])[1] if nft else ""
+    return [*counters.iptables_drops(saved), *counters.nft_drops(listed, saved)]
 
 
 def unbuilt():

@@ -19,7 +19,8 @@ options:
   connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
   captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
   before: {description: What lvs_inspect returned before the request, by host., type: dict, required: true}
-  after: {description: What lvs_inspect returned after it, by host., type: dict, required: true}
+  after: {description: What lvs_inspect returned right after it, by host., type: dict, required: true}
+  answers: {description: "What lvs_inspect says of each host, asked for everything.", type: dict, required: true}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -36,6 +37,7 @@ EXAMPLES = r"""
     captures: "{{ captures }}"
     before: "{{ before }}"
     after: "{{ after }}"
+    answers: "{{ answers }}"
   run_once: true
 """
 

@@ -21,6 +21,8 @@ _WITHOUT = (
     ("addresses and routes", "ip address replace", "the host does not take packets for this address"),
     ("addresses and routes", "ip address del", "the host takes packets for an address that is not its own any more"),
     ("addresses and routes", "ip link set", "packets for this device are dropped"),
+    ("addresses and routes", "ip route del", "packets take a way that is not planned"),
+    ("addresses and routes", "ip rule del", "packets take a way that is not planned"),
     ("addresses and routes", "ip route", "replies do not go by the director"),
     ("addresses and routes", "ip rule", "replies do not go by the director"),
     ("IPVS table", "ipvsadm -A", "the director does not forward requests for it: they end there"),
@@ -36,6 +38,7 @@ _WITHOUT = (
     ("iptables rules", "", "packets are not translated or guarded as planned"),
     ("module parameters", "", "the module acts on other addresses than planned"),
     ("unit", "", "a reboot does not bring this state back"),
+    ("systemd", "", "a reboot does not bring this state back"),
 )
 
 
@@ -49,7 +52,7 @@ def described(plan: HostPlan, departed: Sequence[Mapping[str, Any]]) -> Iterator
         title = str(kind["kind"])
         if kind["obstacle"]:
             yield title, "something in the way", "what lvskit keeps there", str(kind["obstacle"]), False
-        for command in kind["commands"]:
+        for command in _missing_rules(kind) if title == "iptables rules" else kind["commands"]:
             if title == "kernel settings" and command.partition(" ")[0] in settings:
                 continue
             yield (
@@ -57,8 +60,20 @@ def described(plan: HostPlan, departed: Sequence[Mapping[str, Any]]) -> Iterator
                 _found(command, kind["before"]),
                 command,
                 sentence(_consequence(title, command)),
-                title.startswith("unit"),
+                title.startswith(("unit", "systemd")),
             )
+
+
+def _missing_rules(kind: Mapping[str, Any]) -> list[str]:
+    """Those of the commands that make a rule which is not there: a chain is written anew as a whole."""
+    there = {line.partition(" -A ")[2] for line in kind["before"]}
+    chains = {line.partition(" -A ")[2].partition(" ")[0] for line in kind["before"]}
+    missing = []
+    for command in kind["commands"]:
+        if command.partition(" -A ")[2] in there or command.partition(" -N ")[2] in chains:
+            continue
+        missing.append(command)
+    return missing or list(kind["commands"][:1])
 
 
 def sentence(text: str) -> str:
@@ -83,6 +98,8 @@ def _found(command: str, before: Sequence[str]) -> str:
     if command.startswith("ipvsadm -e") or command.startswith("ipvsadm -E"):
         start = " ".join(["-a" if "-e" in command else "-A", *command.split()[2 : 6 if "-e" in command else 4]])
         return next((line for line in before if line.startswith(start)), "something else")
+    if command.startswith("systemctl"):
+        return "that is still to be done"
     if " del " in f" {command} " or command.startswith(("ipvsadm -d", "ipvsadm -D")):
         return "it is there"
     if " = " in command:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .findings import Finding
-from .observation import Connection, Observed
+from .observation import Connection, Observed, astray
 from .topology import Service, Topology
 
 # Kernel counters (as lvs_inspect names them), and what it means that one has risen while the request was on its way.
@@ -18,6 +18,9 @@ _COUNTED = {
     "Ip.FragFails": "packets were dropped that are larger than the next link carries and must not be cut",
     "TcpExt.ListenDrops": "connections were dropped because the application does not accept them fast enough",
 }
+
+_GUARD = " LVSKIT-"  # in the name of a chain of lvskit's own
+_ETHERNET = 14  # bytes of a frame's header
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ def diagnose(
     if broken is None and not connection.differences and not error:
         return Diagnosis(True, _success(connection), besides=tuple(findings))
     verdict, suspects = _where(service, director, connection, broken, error)
-    causes = [cause for name in suspects for cause in _dropped(name, before.get(name), after.get(name))]
+    dropped = [cause for name in suspects for cause in _dropped(name, before.get(name), after.get(name))]
+    guards = [cause for cause in dropped if _GUARD in cause.text]  # they drop what comes of another fault
+    causes = [cause for cause in dropped if cause not in guards]
     grave = [finding for finding in findings if not finding.risk]
     here = [finding for name in suspects for finding in grave if finding.host == name]
     explaining = here or grave
     causes += [Cause(finding.host, _words(finding)) for finding in explaining]
+    causes += guards
     causes += [cause for name in suspects for cause in _risen(name, before.get(name), after.get(name))]
     if not causes:
         causes = [cause for name in suspects for cause in _silent_rules(name, after.get(name))]
@@ -104,7 +110,8 @@ def _where(
         frame = strangers[0]
         verdict = f"the request left {frame.host} as {frame.packet} instead of {packet}"
         return verdict, list(dict.fromkeys([frame.host, director, server]))
-    if hop.leg == "request" and hop.receiver.host == director and any(f.host == server for f in connection.frames):
+    unseen = hop.leg == "request" and hop.receiver.host == director and broken.missing == director
+    if unseen and any(frame.host == server for frame in connection.frames):
         verdict = f"the request came to {server} without passing {director}"
         return verdict, [server, director, *service_hosts(service)]
     if not broken.missing:
@@ -125,9 +132,16 @@ def _where(
 def _never_forwarded(service: Service, director: str, connection: Connection) -> tuple[str, list[str]]:
     frames = connection.frames
     client = next((hop.hop.sender.host for hop in connection.hops), None)
+    went = astray(director, connection.ends.client, frames)
+    if went:
+        verdict = f"the request left {director} for {went.destination_mac}, and none of its real servers is known to have got it"
+        return verdict, _hosts(director, *service_hosts(service))
     if any(frame.host == director and not frame.leaving for frame in frames):
         verdict = f"the request reached {director}, which sent it to no real server"
         return verdict, _hosts(director, *service_hosts(service))
+    if frames and not any(director in hop.watched for hop in connection.hops):
+        verdict = f"the request left {client} and came to no real server; nobody captured at {director}"
+        return verdict, _hosts(director, *service_hosts(service), client)
     if frames:
         return f"the request left {client} and did not arrive at {director}", _hosts(director, client)
     return f"the request did not even leave {client}", _hosts(client)
@@ -144,7 +158,8 @@ def _after_all_hops(connection: Connection, server: str, director: str, error: s
     for place, left in enumerate(connection.hops):
         # Behind a router that nobody watches the next hop shows what arrived.
         for came in connection.hops[place : place + 2]:
-            largest = max((frame.length for frame in left.sent), default=0)
+            # A sender's own capture has segments that are cut only later (TSO).
+            largest = min(max((frame.length for frame in left.sent), default=0), left.hop.network.mtu + _ETHERNET)
             arrived = max((frame.length for frame in came.arrived), default=0)
             if arrived and largest > arrived and (came.packet, came.hop.leg) == (left.packet, left.hop.leg):
                 verdict = (

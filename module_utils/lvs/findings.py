@@ -80,8 +80,13 @@ _FEATURES = {
 def findings(
     topology: Topology, plans: Mapping[str, HostPlan], asked: Mapping[str, Questions], answers: Mapping[str, Answer]
 ) -> list[Finding]:
-    """Everything that is wrong, by host and in the order of CHECKS. A host that was asked and has no answer is a finding."""
+    """Everything that is wrong, by host and in the order of CHECKS. A host that could not be asked is a finding.
+
+    `answers` are the results of lvs_inspect, also those of hosts that could not be reached.
+    """
     found: list[Finding] = []
+    silent = {name: str((answers.get(name) or {}).get("msg") or "no answer") for name in asked}
+    answers = {name: answer for name, answer in answers.items() if answer and "interfaces" in answer}
     macs = {
         (name, interface.network.name): answer["interfaces"].get(interface.name, {}).get("mac")
         for name, answer in answers.items()
@@ -91,7 +96,7 @@ def findings(
         answer = answers.get(name)
         if answer is None:
             consequence = "Nothing is known of it, and the next run would end here."
-            found.append(Finding(name, "HOST", "connection", "no answer", "an answer", consequence))
+            found.append(Finding(name, "HOST", "connection", silent[name], "an answer", consequence))
             continue
         plan, host = plans[name], topology.hosts[name]
         for interface in host.interfaces:
@@ -104,7 +109,7 @@ def findings(
         found += _others(host, plan, answer)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
-    return sorted(found, key=lambda one: (hosts[one.host], checks[one.check]))
+    return sorted(dict.fromkeys(found), key=lambda one: (hosts[one.host], checks[one.check]))
 
 
 def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
@@ -147,6 +152,8 @@ def _neighbours(
     networks = {interface.name: interface.network for interface in host.interfaces}
     for ask, replied in zip(questions.neighbours, answer["neighbours"]):
         network = networks[ask.interface]
+        if not answer["interfaces"].get(ask.interface, {}).get("up"):
+            continue  # that says it all
         own = macs.get((ask.owner or "", network.name))
         said = " and ".join(f"{mac} ({names[mac]})" if mac in names else mac for mac in replied)
         if not ask.vip:
@@ -157,7 +164,7 @@ def _neighbours(
                 yield Finding(host.name, "ADDRESS-OWNER", f"{ask.address} on {ask.interface}", said, needed, text)
             continue
         wrong = [mac for mac in replied if mac != own]
-        provisioned = answers.get(ask.owner or "", {}).get("provisioned")
+        provisioned = _recorded(answers.get(ask.owner or "", {}), f"address replace {ask.address}/")
         if wrong and not (own is None and len(replied) == 1):
             text = "Packets for that address pass the director by, or the router keeps changing its mind."
             needed = f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"nobody before {ask.owner} has it"
@@ -172,6 +179,11 @@ def _neighbours(
             yield Finding(host.name, "SEGMENT", interface, "no ARP answer from anybody", needed, text)
 
 
+def _recorded(answer: Answer, words: str) -> bool:
+    """Whether lvskit has brought the host to something, by the words of its files of record."""
+    return any(words in line for line in answer.get("recorded", ()))
+
+
 def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
     for way, found in zip(questions.ways, answer["routes"]):
         gateway = str(way.gateway) if way.gateway else ""
@@ -180,8 +192,8 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
         subject = f"way to {way.to}" + (f" from {way.source}" if way.source else "")
         there = f"via {found['gateway']} " if found.get("gateway") else ""
         words = found.get("error") or f"{there}dev {found.get('interface')}"
-        # What lvskit itself makes so, on a host that it has not been to yet, is nothing to report.
-        if answer["provisioned"] or not way.port:
+        # What the next run makes so is nothing to report.
+        if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, "from all lookup"):
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
 
 
@@ -214,11 +226,11 @@ def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
             place = f" by {found['boot_all']['place']}" if found["boot_all"] else ""
             text = f"The kernel combines both. {why}"
             yield Finding(host.name, "SETTING-ALL", f"conf/all/{common}", f"{found['all']}{place}", "0", text)
-        elif answer["provisioned"] and not found["serves"]:
+        elif _recorded(answer, f"{setting.key} = ") and not found["serves"]:
             value = "nothing" if found["own"] is None else f"{found['effective']} in effect"
             yield Finding(host.name, "SETTING", setting.key, value, str(setting.value), why)
         boot = found["boot"]
-        if answer["provisioned"] and boot and boot["value"] != str(setting.value):
+        if _recorded(answer, f"{setting.key} = ") and boot and not found["boot_serves"]:
             text = f"After a reboot: {setting.why}, and it is not so."
             words = f"{boot['value']} at boot, by {boot['place']}"
             yield Finding(host.name, "SETTING-BOOT", setting.key, words, str(setting.value), text, risk=True)

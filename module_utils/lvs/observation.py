@@ -129,14 +129,14 @@ def compare(
     """
     server = next((frame.host for frame in frames if frame.host in walks), None)
     if server is None:
-        server = _chosen_by_director(walks, director, ends, frames)
+        server = _chosen_by_director(walks, director, ends, frames, vantages)
     followed = walks[server] if server else next(iter(walks.values()), None)
     hops = [
         _hop(hop, bind(hop.packet, ends), frames, vantages, service.mode.every_packet)
         for hop in (followed.hops if followed else ())
     ]
     if server is None:
-        return Connection(ends, None, None, frames, [_never_forwarded(service, director, frames)], hops)
+        return Connection(ends, None, None, frames, [_never_forwarded(service, director, ends, frames)], hops)
     explained = {frame for hop in hops for frame in (*hop.sent, *hop.arrived)}
     strangers = {f"{frame.host} {frame.interface}: {frame.packet}": frame for frame in frames if frame not in explained}
     differences = [hop.difference for hop in hops if hop.difference]
@@ -191,25 +191,46 @@ def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str |
     return vantage.neighbours.get(node.address)
 
 
-def _chosen_by_director(walks: Mapping[str, Walk], director: str, ends: Ends, frames: Sequence[Frame]) -> str | None:
-    """The real server to which the director sent the request, when that host itself saw nothing."""
-    sent = {frame.packet for frame in frames if frame.host == director and frame.leaving}
-    for name, walk in walks.items():
-        forwarded = next(
-            (hop.packet for hop in walk.hops if hop.sender.host == director and hop.leg == "request"), None
-        )
-        ambiguous = [w for w in walks.values() if any(h.packet == forwarded for h in w.hops)]
-        if forwarded and len(ambiguous) == 1 and bind(forwarded, ends) in sent:
+def _chosen_by_director(
+    walks: Mapping[str, Walk],
+    director: str,
+    ends: Ends,
+    frames: Sequence[Frame],
+    vantages: Mapping[str, Vantage],
+) -> str | None:
+    """The real server to which the director sent the request, when that host itself saw nothing.
+
+    Where the packet is the same for several, the frame's destination tells.
+    """
+    sent = [frame for frame in frames if frame.host == director and frame.leaving]
+    onward = {
+        name: hop
+        for name, walk in walks.items()
+        for hop in walk.hops
+        if (hop.sender.host, hop.leg) == (director, "request")
+    }
+    for name, hop in onward.items():
+        alike = [frame for frame in sent if frame.packet == bind(hop.packet, ends)]
+        if alike and sum(other.packet == hop.packet for other in onward.values()) == 1:
+            return name
+        if any(frame.destination_mac == _mac(hop.receiver, vantages[director], vantages) for frame in alike):
             return name
     return None
 
 
-def _never_forwarded(service: Service, director: str, frames: Sequence[Frame]) -> str:
+def _never_forwarded(service: Service, director: str, ends: Ends, frames: Sequence[Frame]) -> str:
+    if went := astray(director, ends.client, frames):
+        return f"request: reached {director}, which sent it to {went.destination_mac}, no real server of {service.name}"
     if any(frame.host == director and not frame.leaving for frame in frames):
         return f"request: reached {director}, which forwarded it to no real server of {service.name}"
     if frames:
         return f"request: left the client, but never arrived at director {director}"
     return "request: nothing was captured, not even leaving the client"
+
+
+def astray(director: str, client: Endpoint, frames: Sequence[Frame]) -> Frame | None:
+    """The frame by which a director sent a request on, of a connection that no real server is known to have got."""
+    return next((f for f in frames if f.host == director and f.leaving and f.packet.destination != client), None)
 
 
 def _stranger(frame: Frame, vantages: Mapping[str, Vantage]) -> str:

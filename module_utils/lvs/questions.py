@@ -27,7 +27,7 @@ class Way:
     port: int | None
     interface: str
     gateway: IPv4Address | None
-    consequence: str
+    consequence: str = field(compare=False)  # it names the service, and all services that go this way ask once
 
     def as_argument(self) -> dict[str, Any]:
         found: dict[str, Any] = {"to": str(self.to)}
@@ -102,7 +102,7 @@ def questions(
             for server in service.real_servers:
                 for host, way in _ways(topology, service, director, server, client):
                     if host.name in asked:
-                        asked[host.name].ways[way] = None
+                        asked[host.name].ways.setdefault(way)
                 for host, path in _paths(topology, service, director, server, client):
                     if host.name in asked:
                         asked[host.name].paths[path] = None
@@ -131,9 +131,8 @@ def _ways(
     outside = client.interfaces[0].address if client else OUTSIDE
     if real is None:
         return
-    yield from _routed(
-        director, real.address, None, f"requests of {service.name} do not get to {server.host.name} as planned"
-    )
+    consequence = f"requests of {service.name} do not get to {server.host.name} as planned"
+    yield from _routed(topology, director, real.address, None, consequence)
     if mode.director_is_gateway:
         gateway = topology.gateway(service, director, server.host)
         consequence = (
@@ -144,19 +143,23 @@ def _ways(
     elif not mode.reply_through_director:
         source = service.vip if mode.vip_device else real.address
         consequence = f"replies of {service.name} take another way to the client than planned"
-        yield from _routed(server.host, outside, source, consequence)
+        yield from _routed(topology, server.host, outside, source, consequence)
     elif mode.client_address != "restore":  # it turns replies back after their route was chosen
         for local in service.local_addresses:
             consequence = f"replies of {service.name} do not come back to {director.name}"
-            yield from _routed(server.host, local, real.address, consequence)
+            yield from _routed(topology, server.host, local, real.address, consequence)
     if mode.reply_through_director:
-        yield from _routed(director, outside, None, f"replies of {service.name} do not get to the client")
+        consequence = f"replies of {service.name} do not get to the client"
+        yield from _routed(topology, director, outside, None, consequence)
     if client:
-        yield from _routed(client, service.vip, None, f"requests of {service.name} do not get to {director.name}")
+        consequence = f"requests of {service.name} do not get to {director.name}"
+        yield from _routed(topology, client, service.vip, None, consequence)
 
 
-def _routed(host: Host, to: IPv4Address, source: IPv4Address | None, consequence: str) -> Iterator[tuple[Host, Way]]:
-    route = host.route_to(to)
+def _routed(
+    topology: Topology, host: Host, to: IPv4Address, source: IPv4Address | None, consequence: str
+) -> Iterator[tuple[Host, Way]]:
+    route = topology.route(host, to)
     if route and to not in host.addresses:
         yield host, Way(to, source, "", None, route.interface.name, route.gateway, consequence)
 
@@ -168,7 +171,7 @@ def _paths(
     if real and director is not server.host:
         yield director, Path(real.address, topology.path_mtu(service, director, server.host), server.host.name)
     replying = director if service.mode.reply_through_director else server.host
-    route = replying.route_to(client.interfaces[0].address) if client else None
+    route = topology.route(replying, client.interfaces[0].address) if client else None
     if client and route:
         size = min(route.interface.network.mtu, client.interfaces[0].network.mtu)
         yield replying, Path(client.interfaces[0].address, size, client.name)

@@ -196,13 +196,32 @@ class Topology:
     def network_of(self, address: IPv4Address) -> Network | None:
         return next((network for network in self.networks.values() if address in network.cidr), None)
 
+    def route(self, host: Host, destination: IPv4Address) -> Route | None:
+        """By which way a host that has its plan sends to an address: by a director, where that is its gateway for everything."""
+        found = host.route_to(destination)
+        return found if found and found.gateway is None else self._directed.get(host.name, found)
+
+    @cached_property
+    def _directed(self) -> Mapping[str, Route]:
+        """The way by the director of the hosts that have one as their gateway."""
+        found: dict[str, Route] = {}
+        for service in self.services:
+            if service.mode.director_is_gateway and service.return_path == "gateway":
+                for director in service.directors:
+                    for server in service.real_servers:
+                        real = self.real_interface(service, director, server.host)
+                        gateway = self.gateway(service, director, server.host)
+                        if real and gateway:
+                            found.setdefault(server.host.name, Route(real, gateway))
+        return found
+
     def reaches(self, host: Host, destination: IPv4Address, receiver: Host) -> bool:
         """Whether the described networks are known to carry a packet from `host` to `destination`, which `receiver` has.
 
         Where the receiver is itself the gateway of that address's network, nothing says how others hand packets to it, save
         those for whom it is the next hop anyway.
         """
-        route = host.route_to(destination)
+        route = self.route(host, destination)
         if route is None:
             return False
         if route.gateway is None or route.gateway in receiver.addresses:

@@ -155,13 +155,13 @@ def _carry(
     topology: Topology, leg: str, packet: Packet, sender: Host, target: IPv4Address, receiver: Host, arrival: Interface
 ) -> tuple[Hop, ...]:
     """The hops of `packet` from `sender`, routed as for `target`, to the interface `arrival` of `receiver`."""
-    route = sender.route_to(target)
+    route = topology.route(sender, target)
     if route is None:
         raise NoRoute(f"{sender.name} has no route to {target}")
     start = _node(sender, route.interface)
     if route.gateway is None:
         return (Hop(leg, route.interface.network, start, _node(receiver, arrival), packet),)
-    first = _gateway(topology, route.interface.network)
+    first = _holder(topology, route.interface.network, route.gateway)
     router = topology.hosts.get(first.host or "")
     if router is receiver:
         return (Hop(leg, route.interface.network, start, first, packet),)
@@ -170,7 +170,7 @@ def _carry(
             f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}"
         )
     between = router.interface_in(arrival.network) if router else None
-    last = _node(router, between) if router and between else _gateway(topology, arrival.network)
+    last = _node(router, between) if router and between else _holder(topology, arrival.network, arrival.network.gateway)
     if last.host == receiver.name:
         raise NoRoute(
             f"{receiver.name} is itself the gateway of {arrival.network.name}: how it gets {target} is unknown"
@@ -181,8 +181,8 @@ def _carry(
     )
 
 
-def _gateway(topology: Topology, network: Network) -> Node:
-    assert network.gateway is not None
-    owner = topology.owners.get(network.gateway)
+def _holder(topology: Topology, network: Network, gateway: IPv4Address) -> Node:
+    """Who has a gateway's address in a network."""
+    owner = topology.owners.get(gateway)
     interface = owner.interface_in(network) if owner else None
-    return Node(owner.name if owner else None, interface.name if interface else None, network.gateway)
+    return Node(owner.name if owner else None, interface.name if interface else None, gateway)

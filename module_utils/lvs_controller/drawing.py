@@ -47,7 +47,6 @@ class Drawn:
     hop: Hop
     packet: Packet
     state: str = "predicted"
-    note: str = ""
     milliseconds: float | None = None
 
 
@@ -103,7 +102,7 @@ def _row(number: int, one: Drawn, before: Packet | None, columns: dict[str, int]
     back = -1 if end < start else 1
     length = len(f"{number + 1}. {one.packet}") * LETTER
     x = min(max(min(start, end) + 8, 8), width - length - 12)
-    beneath = [f"{hop.network.name}, VLAN {hop.network.vlan}", SIGNS[one.state], one.note]
+    beneath = [f"{hop.network.name}, VLAN {hop.network.vlan}", SIGNS[one.state]]
     beneath += [f"{_key(hop.sender)} took {one.milliseconds} ms"] if one.milliseconds is not None else []
     words = " \u00b7 ".join(word for word in beneath if word)
     under = min(max(min(start, end) + 8, 8), max(width - len(words) * LETTER * 0.93 - 12, 8))

@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 from ansible.module_utils.lvs import modes, rules
 from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs.modes import Address
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service, Topology
 from ansible.module_utils.lvs.violations import Violation
@@ -21,7 +22,7 @@ DRAWN = 40  # services whose walks are drawn where nobody says which
 HOSTS = 200  # hosts whose load is listed
 NAMED = 6  # hosts of one group that are named one by one
 _COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
-_HEADERS = 40  # bytes of the IPv4 and TCP headers without options
+_HEADERS = {"tcp": 40, "udp": 28}  # bytes of the headers, IPv4's among them, without options
 
 
 @dataclass(frozen=True)
@@ -212,15 +213,15 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
         yield "persistence", f"{service.persistence_timeout} s"
     yield "replies", "pass the director" if mode.reply_through_director else "go straight to the client"
     seen = "the client" if mode.client_in_packets else "the client, from accept() and getpeername()"
-    yield "applications see", seen if mode.seen.value.startswith("CIP") else "a local address of the director"
+    yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"
     if mode.needs_modules:
         yield "kernel modules", ", ".join(name for name in (mode.sender, mode.receiver) if name)
     sizes = {topology.path_mtu(service, d, s.host) for d in service.directors for s in service.real_servers}
     if sizes:
         yield "smallest MTU on the way", f"{min(sizes)} bytes"
     if mode.overhead and sizes:
-        room = min(sizes) - mode.overhead - _HEADERS
-        yield "added to each packet of a request", f"{mode.overhead} bytes; segments carry up to {room} bytes"
+        room = min(sizes) - mode.overhead - _HEADERS[service.protocol]
+        yield "added to each packet of a request", f"{mode.overhead} bytes; up to {room} bytes of data are left in each"
     if mode.source_nat:
         room = topology.capacity(service)
         used = (

@@ -30,8 +30,7 @@ def wrong(
     topology: Topology, asked_of: Mapping[str, Questions], answers: Mapping[str, Mapping[str, Any]]
 ) -> list[Finding]:
     """What is wrong. `answers` are the results of lvs_inspect by host, also those of hosts that could not be reached."""
-    given = {name: answer for name, answer in answers.items() if answer and "interfaces" in answer}
-    return findings(topology, plans(topology, list(asked_of)), asked_of, given)
+    return findings(topology, plans(topology, list(asked_of)), asked_of, answers)
 
 
 def counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Counts]:

@@ -125,14 +125,15 @@ def follow(
     expectation: Expectation,
     probe: Mapping[str, Any],
     seen: tuple[Sequence[Frame], Mapping[str, Vantage]],
+    answers: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Mapping[str, Any]],
     after: Mapping[str, Mapping[str, Any]],
 ) -> Trace:
-    """`seen`: all frames, and who captured. `before` and `after`: what lvs_inspect returned at these times, by host."""
+    """`seen`: all frames, and who captured. `answers`: what lvs_inspect says of each host; `before` and `after` the request, what it had counted."""
     service = expectation.service
     connection = followed(expectation, probe, *seen)
     asked = inspection.asked(topology, inspection.hosts(topology), [service])
-    wrong = inspection.wrong(topology, {name: asked[name] for name in after if name in asked}, after)
+    wrong = inspection.wrong(topology, {name: asked[name] for name in answers if name in asked}, answers)
     counted = inspection.counts(before), inspection.counts(after)
     diagnosis = diagnose(topology, service, expectation.director.name, connection, str(probe["error"]), wrong, *counted)
     return Trace(expectation, connection, probe, diagnosis, waits(connection.hops))

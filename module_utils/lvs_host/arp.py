@@ -5,6 +5,7 @@ The question is an ARP probe (RFC 5227): it names no sender, so it enters no nei
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -33,7 +34,8 @@ def answers(asks: Sequence[tuple[str, str]], macs: dict[str, str], seconds: floa
                 sockets[interface] = _open(interface)
         for interface, address in (*places, *places):
             if interface in sockets:
-                sockets[interface].send(_question(macs[interface], address))
+                with contextlib.suppress(OSError):  # it has just gone down
+                    sockets[interface].send(_question(macs[interface], address))
                 _hear(sockets, places, found, _PACE)
         _hear(sockets, places, found, seconds)
     finally:
@@ -72,7 +74,7 @@ def _replies(one: socket.socket) -> Iterator[tuple[str, str]]:
     while True:
         try:
             frame = one.recv(128)
-        except BlockingIOError:
+        except OSError:  # nothing waits, or the interface has just gone down
             return
         if len(frame) >= 42 and frame[14:20] == _HEAD and frame[20:22] == struct.pack("!H", _REPLY):
             yield frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32])

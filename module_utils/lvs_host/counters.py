@@ -8,17 +8,15 @@ from collections.abc import Iterator
 KERNEL = (
     "TcpExt.IPReversePathFilter",
     "Ip.InAddrErrors",
-    "Ip.InDiscards",
     "Ip.OutNoRoutes",
     "Ip.FragFails",
     "IpExt.InNoRoutes",
-    "IpExt.InTruncatedPkts",
-    "IpExt.InCsumErrors",
-    "Tcp.InCsumErrors",
     "TcpExt.ListenDrops",
 )
 _COUNTED = re.compile(r"^\[(\d+):\d+\] (.*)$")
 _POLICY = re.compile(r"^:(\S+) (DROP) \[(\d+):\d+\]$")
+_VERDICT = re.compile(r" -j (DROP|REJECT)(\s|$)")
+_NFT_FAMILIES = ("ip", "inet", "netdev")  # that see IPv4 packets of this host
 _NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes \d+ ?")
 _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
@@ -43,26 +41,31 @@ def iptables_drops(text: str) -> Iterator[tuple[str, int]]:
             table = line[1:]
         elif policy:
             yield f"iptables -t {table} -P {policy[1]} {policy[2]}", int(policy[3])
-        elif counted and re.search(r"-j (DROP|REJECT)\b", counted[2]):
+        elif counted and _VERDICT.search(counted[2]):
             yield f"iptables -t {table} {counted[2]}", int(counted[1])
 
 
-def nft_drops(text: str, iptables: bool) -> Iterator[tuple[str, int | None]]:
+def nft_drops(text: str, saved: str) -> Iterator[tuple[str, int | None]]:
     """Each rule and policy of a `nft list ruleset` text that drops or rejects; None where it does not count.
 
-    With `iptables` those tables are passed over that iptables-save shows, too.
+    Tables are passed over that the text of iptables-save, `saved`, shows, too.
     """
+    shown = {f"ip {line[1:]}" for line in saved.splitlines() if line.startswith("*")}
     table = chain = ""
+    listing = False  # the line before was within a set's or map's elements, and not the last one
     for line in (line.strip() for line in text.splitlines()):
         words = line.split()
+        verdict = _NFT_VERDICT.search(re.sub(r'"[^"]*"', "", line))
+        element = listing or line.startswith("elements = {")
+        listing = element and "}" not in line
         if line.startswith("table "):
             table = " ".join(words[1:3])
         elif line.startswith("chain "):
             chain = words[1]
-        elif iptables and table in {f"ip {name}" for name in ("filter", "nat", "mangle", "raw", "security")}:
+        elif element or table in shown or table.partition(" ")[0] not in _NFT_FAMILIES:
             continue
         elif line.startswith("type ") and "policy drop" in line:
             yield f"nft {table} {chain} hook {words[words.index('hook') + 1]} policy drop", None
-        elif _NFT_VERDICT.search(line) and not line.startswith(("type ", "set ", "elements")):
+        elif verdict and not line.startswith("type "):
             counter = _NFT_COUNTER.search(line)
             yield f"nft {table} {chain} {_NFT_COUNTER.sub('', line)}", int(counter[1]) if counter else None

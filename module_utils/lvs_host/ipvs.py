@@ -17,6 +17,7 @@ _SERVICE_FLAGS = {
     "--tcp-service": "-t",
     "-u": "-u",
     "--udp-service": "-u",
+    "--sctp-service": "--sctp-service",  # somebody else's
     "-f": "-f",
     "--fwmark-service": "-f",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from .resource import CommandRunner, HostError, Resource, statements
 
@@ -30,14 +31,12 @@ class KernelModules(Resource):
         self.missing: list[str] = []
 
     def prepare(self) -> None:
-        names = statements(self.wanted)
-        self.missing = [name for name in names if not os.path.isdir(f"/sys/module/{name}")]
-        release = os.uname().release
+        self.missing = [name for name in statements(self.wanted) if not loaded(name)]
         for name in list(self.missing):
-            code, plan, err = self.run(["modprobe", "--show-depends", name], None)
-            if code and name not in self.coming:
-                raise HostError(_unavailable(name, release, str(err).strip()))
-            if str(plan).startswith("builtin"):
+            found = look(name, self.run)
+            if found.obstacle and name not in self.coming:
+                raise HostError(found.obstacle)
+            if found.builtin:
                 self.missing.remove(name)
 
     def before(self) -> list[str]:
@@ -53,6 +52,26 @@ class KernelModules(Resource):
         for command in commands:
             self.output(command.split())
         self.missing = []
+
+
+@dataclass(frozen=True)
+class Load:
+    """What loading a module would come to: it is part of the kernel, or cannot be had for a reason."""
+
+    builtin: bool
+    obstacle: str
+
+
+def loaded(name: str) -> bool:
+    """Whether the running kernel has a module, or has it built in with parameters."""
+    return os.path.isdir(f"/sys/module/{name}")
+
+
+def look(name: str, run: CommandRunner) -> Load:
+    """What modprobe says of a module that is not loaded."""
+    code, plan, err = run(["modprobe", "--show-depends", name], None)
+    obstacle = _unavailable(name, os.uname().release, str(err).strip()) if code else ""
+    return Load(str(plan).startswith("builtin"), obstacle)
 
 
 def _unavailable(name: str, release: str, reason: str) -> str:

@@ -15,7 +15,7 @@ from .resource import CommandRunner, HostError, Resource, statements
 
 PREFIX = "LVSKIT-"
 CONNECTIONS = "/proc/net/nf_conntrack"
-_SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?$", re.MULTILINE)
+_SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?(?=\s|$)")
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
 

@@ -56,6 +56,30 @@ def test_the_verdict_says_how_far_it_got_and_the_cause_is_looked_for_there(
     assert found.causes[0].host == suspect
 
 
+def test_the_destination_of_a_frame_tells_to_which_of_two_real_servers_it_was_sent(environment):
+    servers = [{"host": "rs1"}, {"host": "rs2"}]
+    scene = until(Scene(environment, "dr", real_servers=servers), "lb1", arriving=False)
+    for host in ("rs1", "rs2"):
+        scene.vantages.pop(host)  # nobody captured there
+        vantage = scene.vantages["lb1"]
+        address = next(s.host.interfaces[0].address for s in scene.service.real_servers if s.host.name == host)
+        scene.vantages["lb1"] = replace(vantage, neighbours={**vantage.neighbours, address: MACS[host]})
+    scene.frames[-1] = replace(scene.frames[-1], destination_mac=MACS["rs2"])
+    assert scene.compared().real_server == "rs2"
+    scene.frames[-1] = replace(scene.frames[-1], destination_mac="52:54:00:00:00:99")
+    found = said(environment, scene)
+    assert found.verdict == (
+        "the request left lb1 for 52:54:00:00:00:99, and none of its real servers is known to have got it"
+    )
+
+
+def test_where_nobody_captured_at_the_director_nothing_is_said_of_it(environment):
+    scene = until(Scene(environment, "nat"), "client1", arriving=False)
+    scene.vantages.pop("lb1")
+    found = said(environment, scene)
+    assert found.verdict == "the request left client1 and came to no real server; nobody captured at lb1"
+
+
 def test_a_tunnelled_request_that_does_not_arrive_is_told_from_one_that_was_not_sent(environment):
     scene = until(Scene(environment, "tun"), "lb1", arriving=False)
     found = said(environment, scene)
@@ -87,6 +111,25 @@ def test_a_request_that_passes_the_director_by_is_told(environment):
     found = said(environment, scene, findings=[finding("rs2")])
     assert found.verdict == "the request came to rs1 without passing lb1"
     assert found.causes[0].host == "rs2"  # any real server may have answered for the VIP
+
+
+def test_a_request_that_came_to_the_director_from_another_mac_has_not_passed_it_by(environment):
+    scene = Scene(environment, "nat")
+    place = next(i for i, f in enumerate(scene.frames) if f.host == "lb1" and not f.leaving)
+    scene.frames[place] = replace(
+        scene.frames[place], source_mac="52:54:00:00:00:98"
+    )  # a router pair sends from its own
+    assert said(environment, scene).verdict.endswith(f"source MAC is 52:54:00:00:00:98, expected {ROUTER}")
+
+
+def test_rules_of_lvskits_own_that_drop_what_comes_of_a_fault_are_not_the_fault(environment):
+    scene = Scene(environment, "enat")
+    server = scene.server
+    until(scene, server, arriving=True)
+    guard = "iptables -t mangle -A LVSKIT-POSTROUTING -j DROP"
+    before, after = ({server: Counts({guard: number}, {})} for number in (0, 3))
+    found = said(environment, scene, findings=[finding(server)], before=before, after=after)
+    assert [guard in cause.text for cause in found.causes] == [False, True]
 
 
 def test_what_a_firewall_has_dropped_meanwhile_comes_first_and_what_the_kernel_has_counted_last(environment):
@@ -121,6 +164,16 @@ def test_large_packets_that_do_not_arrive_are_told_by_their_size(environment):
     found = said(environment, scene, findings=[finding("rs3", "PATH-MTU")])
     assert "of the reply, frames up to 1494 bytes left rs3, and none above 60 arrived at client1" in found.verdict
     assert found.causes[0].host == "rs3"
+
+
+def test_segments_that_are_cut_only_behind_the_capture_are_not_lost(environment):
+    scene = Scene(environment, "tun")
+    for host, length in (("rs3", 5858), ("client1", 1514)):
+        reply = next(
+            f for f in scene.frames if f.host == host and f.leaving == (host == "rs3") and f.packet.source.port == 80
+        )
+        scene.frames.append(replace(reply, length=length))
+    assert "frames up to" not in said(environment, scene, error="reset").verdict
 
 
 def test_an_application_that_sees_another_client_is_told(environment):

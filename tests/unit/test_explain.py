@@ -41,8 +41,8 @@ def test_real_servers_whose_packets_go_otherwise_are_drawn_too(environment):
 @pytest.mark.parametrize(
     ("name", "fact"),
     [
-        ("tun", ("added to each packet of a request", "20 bytes; segments carry up to 1440 bytes")),
-        ("enat", ("added to each packet of a request", "8 bytes; segments carry up to 1452 bytes")),
+        ("tun", ("added to each packet of a request", "20 bytes; up to 1440 bytes of data are left in each")),
+        ("enat", ("added to each packet of a request", "8 bytes; up to 1452 bytes of data are left in each")),
         ("fullnat", ("ports for connections at the same time", "64512")),
         ("fullnat", ("applications see", "a local address of the director")),
         ("dr", ("replies", "go straight to the client")),

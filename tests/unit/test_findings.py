@@ -24,7 +24,7 @@ class Network:
 
     def _answer(self, name):
         asked, host = self.asked[name], self.topology.hosts[name]
-        fine = {"all": 0, "serves": True, "reachable": True, "boot": None, "boot_all": None}
+        fine = {"all": 0, "serves": True, "reachable": True, "boot": None, "boot_serves": True, "boot_all": None}
         return {
             "interfaces": {
                 i.name: {
@@ -48,9 +48,18 @@ class Network:
             "counters": {},
             "config": [],
             "companions": [],
-            "provisioned": True,
+            "recorded": self._recorded(self.plans[name]),
             "departures": [],
         }
+
+    @staticmethod
+    def _recorded(plan):
+        """What the host's files of record say, in the words of the role's templates."""
+        return [
+            *(f"address replace {a.address}/32 dev {a.device}" for a in plan.addresses),
+            *(f"rule add {rule.selector} lookup {rule.lookup} priority 1 protocol 76" for rule in plan.rules),
+            *(f"{setting.key} = {setting.value}" for setting in plan.sysctls),
+        ]
 
     def wrong(self):
         return findings(self.topology, self.plans, self.asked, self.answers)
@@ -80,8 +89,10 @@ def test_nothing_is_found_where_all_is_well(network):
 
 
 def test_a_host_that_does_not_answer_is_named(network):
+    network.answers["rs2"] = {"unreachable": True, "msg": "no route to host"}
+    assert (only(network).host, only(network).check, only(network).found) == ("rs2", "HOST", "no route to host")
     del network.answers["rs2"]
-    assert (only(network).host, only(network).check) == ("rs2", "HOST")
+    assert only(network).found == "no answer"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,29 @@ def test_an_interface_that_is_not_as_the_inventory_says_is_named(network, change
     network.answers["rs1"]["interfaces"]["eth1"].update(changed)
     finding = only(network)
     assert (finding.host, finding.check, finding.subject, finding.found) == ("rs1", check, "eth1", found)
+
+
+def test_an_interface_that_is_down_is_named_and_not_what_comes_of_it(network):
+    network.answers["rs1"]["interfaces"]["eth1"]["up"] = False
+    network.answers["rs1"]["neighbours"] = [[] for _ in network.asked["rs1"].neighbours]
+    assert (only(network).check, only(network).found) == ("INTERFACE", "down")
+
+
+def test_what_a_service_is_asked_for_twice_is_one_question(environment):
+    services = [
+        {
+            "name": f"s{n}",
+            "vip": "203.0.113.81",
+            "port": n,
+            "mode": "nat",
+            "real_servers": [{"host": "rs1", "port": 8080}],
+        }
+        for n in range(1, 4)
+    ]
+    network = Network(environment, services=services)
+    assert [str(way.to) for way in network.asked["rs1"].ways] == ["198.51.100.10"]
+    network.answers["rs1"]["routes"] = [{"interface": "eth1", "gateway": "10.20.1.1"}]
+    assert only(network).check == "ROUTE"
 
 
 def test_an_interface_that_is_not_there_is_named_with_those_that_are(network):
@@ -129,12 +163,12 @@ def test_a_vip_for_which_nobody_answers_matters_once_its_director_is_provisioned
     place = network.neighbour("rs1", address="10.20.1.80")
     network.answers["rs1"]["neighbours"][place] = []
     assert (only(network).check, only(network).found) == ("VIP-ARP", "no answer")
-    network.answers["lb1"]["provisioned"] = False
+    network.answers["lb1"]["recorded"] = []
     assert network.wrong() == []
 
 
 def test_a_vip_that_somebody_has_already_is_named_before_the_first_run(network):
-    network.answers["lb1"]["provisioned"] = False
+    network.answers["lb1"]["recorded"] = []
     network.answers["rs1"]["neighbours"][network.neighbour("rs1", address="10.20.1.80")] = ["52:54:00:00:00:99"]
     assert only(network).needed == "nobody before lb1 has it"
 
@@ -184,7 +218,7 @@ def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
         "via 10.20.1.10 dev eth1",
     )
     assert "resets the connection" in finding.consequence
-    network.answers["rs1"]["provisioned"] = False  # it is lvskit that would make it so
+    network.answers["rs1"]["recorded"] = []  # it is lvskit that would make it so
     assert network.wrong() == []
 
 
@@ -203,12 +237,12 @@ def test_a_setting_without_effect_is_named_with_its_reason(network):
     network.answers["rs1"]["settings"][key].update(own=0, effective=0, serves=False)
     finding = only(network)
     assert (finding.check, finding.subject, finding.found, finding.needed) == ("SETTING", key, "0 in effect", "1")
-    network.answers["rs1"]["provisioned"] = False
+    network.answers["rs1"]["recorded"] = []
     assert network.wrong() == []
 
 
 def test_what_all_interfaces_have_and_no_run_could_overcome_is_named_before_the_first_run(network):
-    network.answers["rs1"]["provisioned"] = False
+    network.answers["rs1"]["recorded"] = []
     setting = network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"]
     setting.update(reachable=False, all=8, boot_all={"value": "8", "place": "/etc/sysctl.d/90-x.conf:3"})
     assert only(network).check == "SETTING-ALL"
@@ -217,7 +251,7 @@ def test_what_all_interfaces_have_and_no_run_could_overcome_is_named_before_the_
 
 def test_a_file_that_sets_something_else_at_boot_is_a_risk(network):
     boot = {"value": "0", "place": "/etc/sysctl.d/zzz.conf:1"}
-    network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"]["boot"] = boot
+    network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"].update(boot=boot, boot_serves=False)
     assert (only(network).check, only(network).risk) == ("SETTING-BOOT", True)
 
 
@@ -261,6 +295,20 @@ def test_what_a_host_has_left_is_told_by_its_consequence(network, kind, command,
     finding = only(network)
     assert (finding.check, finding.subject, finding.found, finding.needed) == ("DEPARTURE", subject, found, command)
     assert consequence in finding.consequence
+
+
+def test_of_a_chain_that_is_written_anew_only_the_rule_that_is_missing_is_told(network):
+    rules = [f"-t nat -A LVSKIT-POSTROUTING -d 10.20.1.{n}/32 -j SNAT --to-source 10.20.1.200" for n in range(3)]
+    commands = ["iptables -t nat -N LVSKIT-POSTROUTING", *(f"iptables {rule}" for rule in rules)]
+    departed = {"kind": "iptables rules", "commands": commands, "before": rules[:1] + rules[2:], "obstacle": ""}
+    network.answers["rs1"]["departures"] = [departed]
+    assert only(network).needed == commands[2]
+
+
+def test_what_systemd_has_still_to_be_told_stops_no_packet(network):
+    departed = {"kind": "systemd", "commands": ["systemctl daemon-reload"], "before": [], "obstacle": ""}
+    network.answers["rs1"]["departures"] = [departed]
+    assert (only(network).risk, only(network).found) == (True, "that is still to be done")
 
 
 def test_a_setting_of_the_plan_is_told_once(network):

@@ -58,6 +58,7 @@ IPTABLES = """\
 :FORWARD DROP [7:280]
 [3:120] -A INPUT -p ipencap -j DROP
 [5:200] -A INPUT -p tcp -j ACCEPT
+[9:80] -A INPUT -p udp -j DROP-LOG
 [2:80] -A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable
 COMMIT
 """
@@ -84,6 +85,18 @@ table inet host {
 		ip protocol 4 counter packets 5 bytes 200 drop
 		udp dport 53 reject
 		tcp dport 80 accept
+		ip saddr 192.0.2.1 log prefix "not a drop: " accept
+		ip saddr vmap @known
+	}
+	map known {
+		type ipv4_addr : verdict
+		elements = { 192.0.2.2 : drop,
+				192.0.2.3 : drop }
+	}
+}
+table ip6 filter {
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
 	}
 }
 """
@@ -95,8 +108,8 @@ def test_nftables_rules_that_drop():
         ("nft inet host in ip protocol 4 drop", 5),
         ("nft inet host in udp dport 53 reject", None),
     ]
-    assert list(counters.nft_drops(NFT, iptables=True)) == own
-    assert list(counters.nft_drops(NFT, iptables=False)) == [
+    assert list(counters.nft_drops(NFT, IPTABLES)) == own
+    assert list(counters.nft_drops(NFT, "")) == [
         ("nft ip filter INPUT ip protocol ipencap drop", 3),
         *own,
     ]

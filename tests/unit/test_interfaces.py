@@ -44,7 +44,7 @@ def test_a_modules_documentation_is_that_of_its_arguments(path):
     arguments = getattr(module, "ARGUMENTS", None)
     if arguments is None:  # an action plugin's documentation
         plugin = (PROJECT / "action_plugins" / path.name).read_text()
-        names = re.search(r"_VALID_ARGS = frozenset\(\((.*?)\)\)", plugin, re.S).group(1)
+        names = re.search(r"_VALID_ARGS = frozenset\(\s*\((.*?)\)\s*\)", plugin, re.S).group(1)
         assert set(re.findall(r'"(\w+)"', names)) == set(documented["options"])
         return
     described = {

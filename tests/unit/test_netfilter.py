@@ -64,7 +64,7 @@ def test_each_chain_is_called_from_the_built_in_chain_that_it_is_named_after():
     }
 
 
-SOURCES = "-A LVSKIT-POSTROUTING -p tcp -j SNAT --to-source 10.20.1.210-10.20.1.212\n-A LVSKIT-POSTROUTING -j SNAT --to-source {}\n"
+SOURCES = "-A LVSKIT-POSTROUTING -p tcp -j SNAT --to-source 10.20.1.210-10.20.1.212\n-A LVSKIT-POSTROUTING -j SNAT --to-source {} --random-fully\n"
 OPEN = (
     "ipv4     2 tcp      6 431999 ESTABLISHED src=198.51.100.10 dst=10.20.1.80 sport=40000 dport=80 src=10.20.1.11 "
     "dst=10.20.1.220 sport=80 dport=1025 [ASSURED] mark=0 use=1\n"

@@ -19,7 +19,7 @@ def trace(environment):
         env = environment()
         expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
         frames = scene.frames if cut is None else scene.frames[:cut]
-        return tracing.follow(env.topology, expected, {**PROBE, **probe}, (frames, scene.vantages), {}, {})
+        return tracing.follow(env.topology, expected, {**PROBE, **probe}, (frames, scene.vantages), {}, {}, {})
 
     return make
 
@@ -60,7 +60,7 @@ def test_packets_that_nobody_expected_are_listed_with_the_way_they_went(environm
     ]
     env = environment()
     expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
-    found = tracing.follow(env.topology, expected, PROBE, (scene.frames + stray, scene.vantages), {}, {})
+    found = tracing.follow(env.topology, expected, PROBE, (scene.frames + stray, scene.vantages), {}, {}, {})
     unexpected = [line.split(",")[1].split()[0] for line in found.lines() if line.startswith("  unexpected")]
     assert unexpected == ["leaving", "arriving"]
     assert [one["leaving"] for one in found.as_dict()["unexpected"]] == [True, False]
@@ -72,7 +72,7 @@ def test_where_nobody_captured_nothing_is_said(environment, trace):
     expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
     blind = {name: vantage for name, vantage in scene.vantages.items() if name == "rs3"}
     frames = [frame for frame in scene.frames if frame.host == "rs3"]
-    found = tracing.follow(env.topology, expected, PROBE, (frames, blind), {}, {})
+    found = tracing.follow(env.topology, expected, PROBE, (frames, blind), {}, {}, {})
     assert set(found.states()) == {"seen", "unknown"}
 
 

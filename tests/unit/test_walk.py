@@ -177,3 +177,19 @@ def test_a_network_without_gateway_is_isolated(environment):
     service = env.service("dr")
     with pytest.raises(NoRoute):
         walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+
+
+def test_replies_go_to_a_local_address_by_the_director_where_it_is_the_real_servers_gateway(environment):
+    """nat makes the director the gateway for everything, and so for what fullnat's local address is told, too."""
+    services = [
+        {"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "real_servers": [{"host": "rs1", "port": 8080}]},
+        {
+            "name": "f", "vip": "203.0.113.84", "port": 80, "mode": "fullnat", "local_addresses": ["203.0.113.200"],
+            "real_servers": [{"host": "rs1", "port": 8081}],
+        },
+    ]  # fmt: skip
+    env = environment({"services": services})
+    assert env.messages == []
+    found = walk(env.topology, env.service("f"), env.host("lb1"), env.service("f").real_servers[0], env.host("client1"))
+    reply = [hop for hop in found.hops if hop.leg == "reply"]
+    assert [(hop.sender.host, hop.receiver.host, hop.network.name) for hop in reply[:1]] == [("rs1", "lb1", "app")]
