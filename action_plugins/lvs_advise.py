@@ -26,15 +26,21 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         given = self._task.args
         needs = given.get("needs") or {}
-        services = [{**raw, "needs": {**raw.get("needs", {}), **needs}} for raw in given["services"]]
+        if not isinstance(needs, dict):
+            raise AnsibleActionFail(
+                f'needs is {reader.described(needs)}, it must be a mapping: -e \'{{"needs": {{"client_address": true}}}}\''
+            )
+        services = given["services"]
+        if isinstance(services, list):
+            services = [advice.needing(raw, needs) for raw in services]
+        topology = environment.readable(task_vars, given["networks"], services)
         only = [str(name) for name in given.get("only", ())]
         names = [raw.get("name") for raw in services]
         for name in only:
             if name not in names:
                 raise AnsibleActionFail(f"there is no service {name}: {reader.nearest(name, map(str, names))}")
-        topology = environment.readable(task_vars, given["networks"], given["services"])
         result["options"] = {}
-        lines = []
+        lines = [] if services else ["lvs_services is an empty list: there is nothing to advise on."]
         for raw in services:
             if not only or raw.get("name") in only:
                 found = advice.options(raw, topology)

@@ -73,6 +73,20 @@ def options(raw: Mapping[str, Any], topology: Topology) -> tuple[Option, ...]:
     return tuple(sorted(tried, key=_rank))
 
 
+def needing(raw: Any, needs: Mapping[str, Any]) -> Any:
+    """The service with `needs` beside its own; as it is where it cannot be read."""
+    own = raw.get("needs", {}) if isinstance(raw, Mapping) else None
+    return {**raw, "needs": {**own, **needs}} if isinstance(own, Mapping) else raw
+
+
+def faults(raw: Any, topology: Topology) -> list[Violation]:
+    """What is wrong with the service `raw`, in whichever mode it is tried."""
+    if not isinstance(raw, Mapping):
+        return inventory.service(raw, topology)[1]
+    candidate = {key: value for key, value in raw.items() if key not in _OF_ONE_MODE}
+    return inventory.service({**candidate, "mode": modes.NAMES[0]}, topology)[1]
+
+
 def _rank(option: Option) -> tuple[Any, ...]:
     mode = option.mode
     unseen = mode.seen is not modes.Address.CLIENT

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .reader import nearest
+
+EVERY_SERVICE = "all"  # no service has this name
 
 
 @dataclass(frozen=True)
@@ -17,22 +19,25 @@ class Changes:
     without_hosts: Sequence[str] = ()
     without_services: Sequence[str] = ()
 
-    def check(self, services: Any, hosts: Mapping[str, Any]) -> list[str]:
-        """What is wrong with them: names that the inventory does not have."""
-        known = [str(service.get("name")) for service in _mappings(services)]
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.drained or self.without_hosts or self.without_services)
+
+    def check(self, services: Any, hosts: Collection[str], servers: Collection[str]) -> list[str]:
+        """What is wrong with them: names that the inventory does not have. `servers`: the hosts of the group real_servers."""
+        known = [*(str(service.get("name")) for service in _mappings(services)), EVERY_SERVICE]
         return [
-            *(f"there is no host {name}: {nearest(name, hosts)}" for name in self._hosts() if name not in hosts),
+            *(f"there is no real server {name}: {nearest(name, servers)}" for name in self.drained if name not in servers),
+            *(f"there is no host {name}: {nearest(name, hosts)}" for name in self.without_hosts if name not in hosts),
             *(f"there is no service {name}: {nearest(name, known)}" for name in self.without_services if name not in known),
         ]  # fmt: skip
-
-    def _hosts(self) -> list[str]:
-        return [*self.drained, *self.without_hosts]
 
     def services(self, services: Any) -> Any:
         """lvs_services without those that leave, nor the hosts that leave as real servers."""
         if not self.without_hosts and not self.without_services:
             return services
-        kept = [service for service in _mappings(services) if service.get("name") not in self.without_services]
+        leaving = self.without_services
+        kept = [s for s in _mappings(services) if s.get("name") not in leaving and EVERY_SERVICE not in leaving]
         return [{key: self._value(key, value) for key, value in service.items()} for service in kept]
 
     def _value(self, key: str, value: Any) -> Any:

@@ -6,14 +6,28 @@ one mistake gives one message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
 from . import modes
-from .reader import Fault, Reader, address, choice, cidr, described, flag, listing, nearest, number, text
+from .reader import (
+    Fault,
+    Passed,
+    Reader,
+    address,
+    choice,
+    cidr,
+    described,
+    flag,
+    listing,
+    nearest,
+    number,
+    one_name,
+    text,
+)
 from .topology import Host, Interface, Network, RealServer, Receiver, Service, Topology
 from .violations import Violation
 
@@ -47,12 +61,33 @@ def parse(
     """
     violations: list[Violation] = []
     known = _networks(networks, violations.append)
-    read_hosts = {name: _host(name, variables, known, violations.append) for name, variables in hosts.items()}
-    topology = Topology(known, read_hosts, (), {name: tuple(members) for name, members in groups.items()})
-    read = (
-        _service(raw, i, topology, violations.append) for i, raw in enumerate(_list_of_services(services, violations))
-    )
-    return Topology(known, read_hosts, tuple(s for s in read if s), topology.groups), violations
+    described_networks = networks if isinstance(networks, Mapping) else {}
+    unread = {str(name) for name in described_networks if str(name) not in known}
+    read_hosts = {}
+    for name, variables in hosts.items():
+        read_hosts[name], sound = _host(name, variables, _Networks(known, unread), violations.append)
+        unread |= set() if sound else {name}
+    members = {name: tuple(names) for name, names in groups.items()}
+    topology = Topology(known, read_hosts, (), members, frozenset(unread))
+    listed = enumerate(_list_of_services(services, violations.append))
+    read = [_service(raw, number, topology, violations.append) for number, raw in listed]
+    return replace(topology, services=tuple(service for service in read if service)), violations
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """The networks that could be read, and the names of those that could not."""
+
+    known: Mapping[str, Network]
+    unread: Collection[str]
+
+    def find(self, value: Any) -> Network:
+        said = one_name(value)
+        if said in self.known:
+            return self.known[said]
+        if said in self.unread or not self.known:
+            raise Passed
+        raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(said, self.known)}")
 
 
 def _networks(raw: Any, report: Any) -> dict[str, Network]:
@@ -82,7 +117,8 @@ def _networks(raw: Any, report: Any) -> dict[str, Network]:
     return networks
 
 
-def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Network], report: Any) -> Host:
+def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: Any) -> tuple[Host, bool]:
+    """The host, and whether all of its interfaces could be read."""
     for variable in variables:
         if variable not in HOST_VARIABLES:
             hint = nearest(variable, HOST_VARIABLES)
@@ -103,8 +139,25 @@ def _host(name: str, variables: Mapping[str, Any], networks: Mapping[str, Networ
         read = _interface(str(interface), Reader(value, f"host {name}: interface {interface}", report), networks)
         if read:
             interfaces.append(read)
+    _check_default_route(name, interfaces, report)
     keep = default_route == "keep"
-    return Host(name, tuple(interfaces), keep, restore_on, receiver, drained, kind, at=next(iter(raw), None))
+    host = Host(name, tuple(interfaces), keep, restore_on, receiver, drained, kind, at=next(iter(raw), None))
+    return host, len(interfaces) == len(raw) and isinstance(variables.get("lvs_interfaces", {}), Mapping)
+
+
+def _check_default_route(name: str, interfaces: Sequence[Interface], report: Any) -> None:
+    chosen = [interface for interface in interfaces if interface.default_route]
+    for interface in chosen:
+        if interface.network.gateway is None:
+            message = (
+                f"host {name}: interface {interface.name} is to have the default route, and its network "
+                f"{interface.network.name} has no gateway. Say it of another interface, or give the network a gateway."
+            )
+            report(Violation("DEFAULT-ROUTE", message, interface.at))
+    if len(chosen) > 1:
+        names = " and ".join(interface.name for interface in chosen)
+        message = f"host {name}: {names} are both to have the default route. Say default_route: true of one of them."
+        report(Violation("DEFAULT-ROUTE", message, chosen[1].at))
 
 
 def _option_kind(value: Any) -> int:
@@ -144,15 +197,10 @@ def _receiver(host: Reader, raw: Any) -> Receiver | None:
     return read if reader.finish() else None
 
 
-def _interface(name: str, reader: Reader, networks: Mapping[str, Network]) -> Interface | None:
-    def network(value: Any) -> Network:
-        if value not in networks:
-            raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(str(value), networks)}")
-        return networks[value]
-
+def _interface(name: str, reader: Reader, networks: _Networks) -> Interface | None:
     read = Interface(
         name=name,
-        network=reader.get("network", network),
+        network=reader.get("network", networks.find),
         address=reader.get("address", address),
         default_route=reader.get("default_route", flag, False),
         at=reader.raw.get("address"),
@@ -170,11 +218,16 @@ def _interface(name: str, reader: Reader, networks: Mapping[str, Network]) -> In
     return read
 
 
-def _list_of_services(raw: Any, violations: list[Violation]) -> Sequence[Any]:
-    if raw is None or raw == []:
+def _list_of_services(raw: Any, report: Any) -> Sequence[Any]:
+    if raw is None:
+        message = (
+            "lvs_services: no service is described. Say lvs_services: [{name: web, vip: 192.0.2.80, …}] in group_vars/all, or "
+            "lvs_services: [] to have none."
+        )
+        report(Violation("KEY-MISSING", message, raw))
         return []
     if isinstance(raw, str) or not isinstance(raw, Sequence):
-        violations.append(Violation("VALUE-TYPE", f"lvs_services is {described(raw)}, it must be a list", raw))
+        report(Violation("VALUE-TYPE", f"lvs_services is {described(raw)}, it must be a list", raw))
         return []
     return raw
 
@@ -191,18 +244,13 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
     if not reader.ok:
         return None
 
-    def network(value: Any) -> Network:
-        if value not in topology.networks:
-            raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(str(value), topology.networks)}")
-        return topology.networks[value]
-
     def addresses(value: Any) -> tuple[IPv4Address, ...]:
         return tuple(address(item) for item in listing(value))
 
     _health_check(reader, report)
     port = reader.get("port", _port)
     service = Service(
-        name=reader.get("name", text),
+        name=reader.get("name", _service_name),
         vip=reader.get("vip", address),
         port=port,
         protocol=reader.get("protocol", choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "tcp"),
@@ -211,7 +259,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
         persistence_timeout=reader.get("persistence_timeout", number("TIMEOUT-RANGE", 0, 31 * 86400), 0),
         directors=_directors(reader, topology),
         real_servers=reader.get("real_servers", partial(_real_servers, reader, topology, port)),
-        network=reader.get("network", network, None),
+        network=reader.get("network", _Networks(topology.networks, topology.unread).find, None),
         vip_routed=reader.get("vip_routed", flag, False),
         local_addresses=reader.get("local_addresses", addresses, ()),
         return_path=reader.get("return_path", choice("VALUE-CHOICE", ("gateway", "policy")), "gateway"),
@@ -219,7 +267,23 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
         needs=reader.get("needs", partial(_needs, reader), modes.Needs()),
         source=reader.raw,
     )
-    return service if reader.finish() else None
+    return _without_unread(service, topology) if reader.finish() else None
+
+
+def _without_unread(service: Service, topology: Topology) -> Service | None:
+    """The service without the real servers that could not be read; None where nobody is left to carry it."""
+    if not topology.unread:
+        return service
+    kept = tuple(server for server in service.real_servers if server.host.name not in topology.unread)
+    directors = tuple(host for host in service.directors if host.name not in topology.unread)
+    return replace(service, real_servers=kept) if kept and directors == service.directors else None
+
+
+def _service_name(value: Any) -> str:
+    said = text(value)
+    if said == "all" or "," in said:
+        raise Fault("VALUE-TYPE", "cannot be told from what stands for all services, or for several. Use another name")
+    return said
 
 
 def _mode_name(value: Any) -> str:
@@ -274,6 +338,7 @@ def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
 
 def _members(rule: str, topology: Topology, group: Any) -> tuple[Host, ...]:
     """The hosts of an inventory group."""
+    group = one_name(group)
     if group not in topology.groups:
         hint = (
             "It is a host; name a group that holds it."
@@ -306,8 +371,9 @@ def _real_servers(reader: Reader, topology: Topology, port: int | None, raw: Any
     return tuple(found)
 
 
-def _known_host(topology: Topology, name: Any) -> Host:
-    if name not in topology.hosts:
-        hint = "It is a group; say group: instead." if name in topology.groups else nearest(str(name), topology.hosts)
+def _known_host(topology: Topology, value: Any) -> Host:
+    said = one_name(value)
+    if said not in topology.hosts:
+        hint = "It is a group; say group: instead." if said in topology.groups else nearest(said, topology.hosts)
         raise Fault("RS-UNKNOWN", f"is no host of the inventory: {hint}")
-    return topology.hosts[name]
+    return topology.hosts[said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypeVar
@@ -21,11 +22,18 @@ class Fault(ValueError):
         self.rule = rule
 
 
+class Passed(Fault):
+    """A value that cannot be used for a fault that is reported elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known word that looks most like `word`, or all of them."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
 
 
 class Reader:
@@ -39,10 +47,11 @@ class Reader:
     def __init__(self, raw: Any, place: str, report: Callable[[Violation], None]) -> None:
         self.place = place
         self.ok = True
+        self.readable = isinstance(raw, Mapping)
         self.report = report
         self._asked: list[str] = []
         self.raw: Mapping[str, Any] = {}
-        if isinstance(raw, Mapping):
+        if self.readable:
             self.raw = raw
         else:
             self.fault("VALUE-TYPE", f"is {described(raw)}, it must be a mapping of keys to values", raw)
@@ -55,19 +64,29 @@ class Reader:
         """The converted value of `key`; `default` where it is absent or faulty; None where there is no default."""
         self._asked.append(key)
         if key not in self.raw:
-            if default is REQUIRED:
+            if default is REQUIRED and self.readable:
                 at = next(iter(self.raw.values()), self.raw)
                 self.fault("KEY-MISSING", f"has no {key}. Add {key}: to it.", self.raw.get("name", at))
                 return None
-            return default
+            return None if default is REQUIRED else default
         value = self.raw[key]
         try:
+            if value is None:
+                raise Fault("VALUE-EMPTY", "has no value. Say one, or leave the key out")
             return convert(value)
+        except Passed:
+            self.ok = False
         except Fault as fault:
             usable = self.ok and default is not REQUIRED
-            self.fault(fault.rule, f"{key}: {value!s} {fault}", value)
+            said = "" if value is None else f"{str(value).lower() if isinstance(value, bool) else value} "
+            self.fault(fault.rule, f"{key}: {said}{fault}", self._at(key))
             self.ok = usable
-            return None if default is REQUIRED else default
+        return None if default is REQUIRED else default
+
+    def _at(self, key: str) -> Any:
+        """What knows its place in the inventory: the value; or the key, where the value is empty, true or false."""
+        value = self.raw[key]
+        return next(own for own in self.raw if own == key) if value is None or isinstance(value, bool) else value
 
     def finish(self) -> bool:
         """Reports unknown keys; whether the mapping can be used."""
@@ -88,6 +107,19 @@ def described(value: Any) -> str:
     if isinstance(value, Sequence):
         return "a list"
     return f"the value {value}"
+
+
+def one_name(value: Any) -> str:
+    """The name of a host, a group or a network: one, and not a list of them."""
+    if isinstance(value, (bool, Mapping)) or (isinstance(value, Sequence) and not isinstance(value, str)):
+        raise Fault("VALUE-TYPE", f"is {described(value)}, it must be one name")
+    return str(value)
+
+
+def names(value: Any) -> list[str]:
+    """Names that an operator gives, as a text with commas between them or as a list."""
+    given = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    return [word for word in (str(one).strip() for one in given if one is not None) if word]
 
 
 def text(value: Any) -> str:
@@ -112,7 +144,7 @@ def number(rule: str, lowest: int, highest: int) -> Callable[[Any], int]:
     """A whole number between `lowest` and `highest`; a text of digits counts, as templates give one."""
 
     def convert(value: Any) -> int:
-        if isinstance(value, str) and value.lstrip("-").isdigit():
+        if isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise Fault("VALUE-TYPE", "is not a whole number")
@@ -126,7 +158,8 @@ def number(rule: str, lowest: int, highest: int) -> Callable[[Any], int]:
 def choice(rule: str, options: Sequence[str]) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in options:
-            raise Fault(rule, f"is not one of {listed(options)}")
+            close = difflib.get_close_matches(str(value).lower(), options, n=1)
+            raise Fault(rule, f"is not one of {listed(options)}" + (f": did you mean {close[0]}?" if close else ""))
         return str(value)
 
     return convert

@@ -155,12 +155,13 @@ class Service:
 
 @dataclass(frozen=True)
 class Topology:
-    """Everything the inventory says. Services are those that could be read without a fault."""
+    """Everything the inventory says. Services and networks are those that could be read without a fault."""
 
     networks: Mapping[str, Network]
     hosts: Mapping[str, Host]
     services: tuple[Service, ...]
     groups: Mapping[str, tuple[str, ...]]
+    unread: frozenset[str] = frozenset()  # networks, and hosts with an interface, that are described with a fault
 
     @property
     def clients(self) -> tuple[Host, ...]:

@@ -11,7 +11,7 @@ from conftest import BASE
 def plans(changes):
     raw = copy.deepcopy(BASE)
     groups = {"all": list(raw["hosts"]), **raw["groups"]}
-    assert changes.check(raw["services"], raw["hosts"]) == []
+    assert changes.check(raw["services"], raw["hosts"], groups["real_servers"]) == []
     topology, faults = inventory.parse(
         raw["networks"], changes.services(raw["services"]), changes.hosts(raw["hosts"]), changes.groups(groups)
     )
@@ -56,11 +56,16 @@ def test_a_service_that_leaves_is_in_no_plan():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (Changes(drained=["rs11"]), "there is no host rs11: "),
+        (Changes(drained=["rs11"]), "there is no real server rs11: "),
+        (Changes(drained=["lb1"]), "there is no real server lb1: "),
         (Changes(without_hosts=["rs11"]), "there is no host rs11: "),
         (Changes(without_services=["nothing"]), "there is no service nothing: "),
     ],
 )
 def test_unknown_names_are_refused(changes, said):
-    (message,) = changes.check(BASE["services"], BASE["hosts"])
+    (message,) = changes.check(BASE["services"], BASE["hosts"], BASE["groups"]["real_servers"])
     assert message.startswith(said)
+
+
+def test_all_stands_for_every_service():
+    assert Changes(without_services=["all"]).services(BASE["services"]) == []

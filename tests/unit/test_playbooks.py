@@ -1,6 +1,7 @@
 """The playbooks as a person runs them, on the controller alone."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,71 @@ def test_site_with_a_limit_validates_too(broken):
     assert "VIP-COLLISION" in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("name", ["validate", "explain", "advise"])
+def test_a_misspelt_variable_of_the_environment_is_named_with_its_place(broken, name):
+    place = broken("lvs_service: []\nlvs_services: null\n")
+    run = playbook(name, "-i", LAB, "-i", place)
+    output = run.stdout + run.stderr
+    assert (
+        f"{place}/group_vars/all/services.yml:1:1: KEY-UNKNOWN: host client1 has an unknown variable lvs_service"
+        in output
+    )
+    assert "KEY-MISSING: lvs_services: no service is described." in output
+
+
+def test_what_one_host_says_of_the_environment_is_refused(broken):
+    place = broken("{}\n")
+    (place / "host_vars").mkdir()
+    (place / "host_vars/rs1.yml").write_text("lvs_services: []\n")
+    run = playbook("validate", "-i", LAB, "-i", place)
+    output = run.stdout + run.stderr
+    assert f"{place}/host_vars/rs1.yml:1:15: ONE-ENVIRONMENT: host rs1 has lvs_services of its own" in output
+    assert "host lb1 has lvs_services" not in output
+
+
+def test_an_environment_without_services_is_warned_of(broken):
+    run = playbook("validate", "-i", LAB, "-i", broken("lvs_services: []\n"))
+    assert run.returncode == 0
+    assert "NO-SERVICES: lvs_services is an empty list: site.yml takes every service away" in re.sub(
+        r"\s+", " ", run.stdout + run.stderr
+    )
+
+
+def test_a_key_that_stands_twice_is_refused(broken):
+    run = playbook("validate", "-i", LAB, "-i", broken("lvs_services:\n  - {name: a, port: 80, port: 81}\n"))
+    assert run.returncode != 0
+    assert "duplicate" in (run.stdout + run.stderr).lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("drain", [], "Say which real servers are to be out of service"),
+        ("drain", ["-e", "drain= , "], "Say which real servers are to be out of service"),
+        ("drain", ["-e", "drain=lb1"], "there is no real server lb1"),
+        ("teardown", ["-e", "teardown_services="], "Say what leaves"),
+        ("teardown", ["-e", '{"teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
+        ("teardown", ["-e", "teardown_hosts=rs1,rs2"], "name it in teardown_services"),
+        ("advise", ["-e", "needs=client_address"], "needs is a text, it must be a mapping"),
+        ("advise", ["-e", '{"needs": {"client_adress": true}}'], "did you mean client_address?"),
+    ],
+)
+def test_what_is_asked_for_is_refused_before_any_host_is_touched(name, arguments, said):
+    run = playbook(name, *arguments)
+    output = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert said in re.sub(r"\s+", " ", output), output
+    assert "UNREACHABLE" not in output
+
+
+def test_names_can_be_a_list_or_a_text():
+    for names in ('"web, api"', '["web", "api"]'):
+        run = playbook("advise", "-e", f'{{"advise_services": {names}}}')
+        assert run.returncode == 0
+        assert "service api" in run.stdout
+        assert "service dns (203" not in run.stdout
+
+
 def test_verify_names_a_service_that_does_not_exist():
     run = playbook("verify", "-e", "verify_services=webb")
     assert run.returncode != 0
@@ -93,7 +159,7 @@ def test_verify_names_a_service_that_does_not_exist():
 
 def test_trace_wants_to_know_which_service():
     run = playbook("trace")
-    assert "Say which service to follow: -e service=web" in run.stdout + run.stderr
+    assert "Say which service to follow, by its name in lvs_services: -e service=web" in run.stdout + run.stderr
     run = playbook("trace", "-e", "service=webb")
     assert "there is no service webb" in run.stdout + run.stderr
 
