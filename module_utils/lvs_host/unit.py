@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from .resource import CommandRunner, Resource, statements
 
 DIRECTORY = "/etc/systemd/system"
+_MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= is about all files that have come
 
 
 class Unit(Resource):
@@ -67,7 +69,8 @@ class Unit(Resource):
 
 class Manager(Resource):
     """systemd itself, told once of all units: that takes longer than everything else, and the longer the more units a host has.
-    A unit that is new it reads without being told when it is started, by the run or at boot.
+    A unit that is new it reads without being told when it is started, by the run or at boot. From version 256 on it then says
+    of all units, whosever they are, that they are outdated; there it is told.
 
     `removing`: the units that are no longer planned go in this run.
     """
@@ -78,9 +81,13 @@ class Manager(Resource):
         super().__init__("", "", run)
         self.units = units
         self.removing = removing
+        self.hears_of_new = True
 
     def prepare(self) -> None:
-        pass
+        if any(statements(unit.wanted) and not unit.recorded for unit in self.units):
+            _, out, _ = self.run(["systemctl", "show", "--property=Version"], None)
+            version = re.search(r"\d+", out)
+            self.hears_of_new = version is not None and int(version[0]) < _MISTRUSTFUL
 
     def before(self) -> list[str]:
         return []
@@ -94,7 +101,8 @@ class Manager(Resource):
     def closing(self) -> list[str]:
         stay = [unit for unit in self.units if statements(unit.wanted)]
         changed = any(unit.outdated or (unit.recorded and unit.wanted != unit.recorded) for unit in stay)
-        reload = changed or (self.removing and any(unit.gone for unit in self.units))
+        new = any(not unit.recorded for unit in stay)
+        reload = changed or (new and not self.hears_of_new) or (self.removing and any(unit.gone for unit in self.units))
         start = [unit.name for unit in stay if unit.started and not unit.active]
         return [*(["systemctl daemon-reload"] if reload else []), *(f"systemctl start {name}" for name in start)]
 

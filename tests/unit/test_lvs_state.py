@@ -228,12 +228,18 @@ def unit(monkeypatch, tmp_path):
     monkeypatch.setattr("ansible.module_utils.lvs_host.unit.DIRECTORY", str(tmp_path))
     (tmp_path / "multi-user.target.wants").mkdir()
 
-    def make(wanted, recorded, *, enabled, active, outdated=False):
+    def make(wanted, recorded, *, enabled, active, outdated=False, systemd="252.39-1~deb12u2"):
         link = tmp_path / "multi-user.target.wants/x.service"
         if enabled and not link.is_symlink():
             link.symlink_to("/nowhere")
         state = f"ActiveState={'active' if active else 'inactive'}\nNeedDaemonReload={'yes' if outdated else 'no'}\n"
-        made = Unit("x.service", wanted, recorded, lambda argv, stdin: (0, state, ""), started=True)
+        made = Unit(
+            "x.service",
+            wanted,
+            recorded,
+            lambda argv, stdin: (0, f"Version={systemd}\n" if len(argv) == 3 else state, ""),
+            started=True,
+        )
         made.prepare()
         return made
 
@@ -243,12 +249,18 @@ def unit(monkeypatch, tmp_path):
 def steps(made, *, removing=True):
     """What is done to one unit and then to systemd, in order."""
     manager = Manager([made], made.run, removing=removing)
+    manager.prepare()
     return [*(made.removals() if removing else []), *made.closing(), *manager.closing()]
 
 
 def test_a_new_unit_is_enabled_and_started_and_costs_no_reload(unit):
     made = unit("[Unit]\n", "", enabled=False, active=False)
     assert steps(made) == ["systemctl enable --no-reload x.service", "systemctl start x.service"]
+
+
+def test_a_newer_systemd_is_told_of_a_new_unit(unit):
+    made = unit("[Unit]\n", "", enabled=False, active=False, systemd="257.13-1~deb13u1")
+    assert "systemctl daemon-reload" in steps(made)
 
 
 def test_a_unit_that_is_as_wanted_is_left_alone(unit):
