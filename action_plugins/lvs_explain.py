@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
@@ -26,10 +25,7 @@ class ActionModule(ActionBase):
         given = self._task.args
         topology, warnings = environment.read(task_vars, given["networks"], given["services"])
         only = [str(name) for name in given.get("only", ())]
-        try:
-            verification.named(topology, only)
-        except LookupError as error:
-            raise AnsibleActionFail(str(error)) from error
+        verification.named(topology, only)
         folder = Path(str(task_vars.get("inventory_dir") or "."))
         page = explanation.explain(topology, warnings, only, folder.name, environment.revision(str(folder)))
         result["page"] = page.html()

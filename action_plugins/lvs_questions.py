@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
@@ -25,10 +24,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         given = self._task.args
         topology, _ = environment.read(task_vars, given["networks"], given["services"])
-        try:
-            services = verification.named(topology, [str(name) for name in given.get("only", ())])
-        except LookupError as error:
-            raise AnsibleActionFail(str(error)) from error
+        services = verification.named(topology, [str(name) for name in given.get("only", ())])
         asked = inspection.asked(topology, inspection.hosts(topology), services)
         result["asked"] = {name: questions.as_arguments() for name, questions in asked.items()}
         return result

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
@@ -25,10 +24,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         given = self._task.args
         topology, _ = environment.read(task_vars, given["networks"], given["services"])
-        try:
-            expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
-        except LookupError as error:
-            raise AnsibleActionFail(str(error)) from error
+        expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
         hosts = {item.client.name for item in expected} | {item.director.name for item in expected}
         hosts |= {name for item in expected for name in item.walks}
         result["client"] = expected[0].client.name if expected else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.inventory import SPREADING_SCHEDULERS
 from ansible.module_utils.lvs.observation import Connection, Ends, Frame, Vantage, compare, find_ends
 from ansible.module_utils.lvs.topology import Host, Service, Topology
@@ -27,11 +28,11 @@ class Expectation:
 
 def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
     """What is to be seen of each service that has real servers in use, or of those named; asked by the first client that has an
-    interface. Raises LookupError where nobody can ask, or there is nothing to ask for.
+    interface. Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
     """
     client = next((host for host in topology.clients if host.interfaces), None)
     if client is None:
-        raise LookupError(
+        raise AnsibleActionFail(
             "nobody can send a request: the group clients has no host with lvs_interfaces. Add a host that may send probes."
         )
     found = []
@@ -42,16 +43,16 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
         if walks:
             found.append(Expectation(service, director, client, walks))
         elif names:
-            raise LookupError(f"no real server of {service.name} gets requests: each is drained or has weight 0")
+            raise AnsibleActionFail(f"no real server of {service.name} gets requests: each is drained or has weight 0")
     return found
 
 
 def named(topology: Topology, names: Sequence[str]) -> list[Service]:
-    """The services of these names, all where there are none. Raises LookupError for one that does not exist."""
+    """The services of these names, all where there are none. Raises AnsibleActionFail for one that does not exist."""
     known = [service.name for service in topology.services]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise LookupError(f"there is no service {' or '.join(unknown)} (known: {', '.join(known)})")
+        raise AnsibleActionFail(f"there is no service {' or '.join(unknown)} (known: {', '.join(known)})")
     return [service for service in topology.services if not names or service.name in names]
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.diagnosis import Cause
 from ansible.module_utils.lvs_controller import captures, inspection, tracing, verification
 from ansible.module_utils.lvs_controller.verification import Expectation
@@ -111,5 +112,5 @@ def test_a_service_without_a_real_server_in_use_cannot_be_followed(environment):
     used = {**quiet, "name": "used", "vip": "203.0.113.91", "real_servers": [{"host": "rs3"}]}
     topology = environment({"services": [quiet, used]}).topology
     assert [item.service.name for item in verification.expectations(topology, [])] == ["used"]
-    with pytest.raises(LookupError, match="no real server of quiet gets requests"):
+    with pytest.raises(AnsibleActionFail, match="no real server of quiet gets requests"):
         verification.expectations(topology, ["quiet"])
