@@ -43,6 +43,8 @@ class ActionModule(ActionBase):
         for item in reports:
             lines += [f"{item.expectation.service}", verification.path(item)]
             lines += [f"    DIFFERS {failure}" for failure in item.failures]
+            if item.not_chosen:
+                lines.append(f"    {', '.join(item.not_chosen)} got no request ({item.expectation.service.scheduler})")
         if blind:
             lines.append(f"No capture from {', '.join(blind)}: their hops were not compared.")
         self._display.display("\n".join(["", *lines, ""]))

@@ -31,9 +31,9 @@ from .reader import (
 from .topology import Host, Interface, Network, RealServer, Receiver, Service, Topology
 from .violations import Violation
 
-# ipvsadm(8), --scheduler. The first ones give every real server of some weight its share of new connections.
-SPREADING_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq")
-SCHEDULERS = (*SPREADING_SCHEDULERS, "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
+# ipvsadm(8), --scheduler. The first ones give each real server of some weight its turn, however many connections it has.
+TURN_TAKING_SCHEDULERS = ("rr", "wrr")
+SCHEDULERS = (*TURN_TAKING_SCHEDULERS, "lc", "wlc", "sed", "nq", "lblc", "lblcr", "dh", "sh", "fo", "ovf", "mh", "twos")
 # TCP options that Linux and its peers send (IANA, TCP Parameters).
 KINDS_IN_USE = {
     1: "padding", 2: "the segment size", 3: "the window scale", 4: "permitting SACK", 5: "SACK", 8: "timestamps",

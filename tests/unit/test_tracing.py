@@ -7,7 +7,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.diagnosis import Cause
 from ansible.module_utils.lvs_controller import captures, inspection, tracing, verification
-from ansible.module_utils.lvs_controller.verification import Expectation
+from ansible.module_utils.lvs_controller.verification import Expectation, report
 from scenes import LOCAL, ROUTER, Scene
 
 PROBE = {"service": "x", "port": 40000, "bytes": 20, "seconds": 0.5, "peer": "", "error": ""}
@@ -114,3 +114,14 @@ def test_a_service_without_a_real_server_in_use_cannot_be_followed(environment):
     assert [item.service.name for item in verification.expectations(topology, [])] == ["used"]
     with pytest.raises(AnsibleActionFail, match="no real server of quiet gets requests"):
         verification.expectations(topology, ["quiet"])
+
+
+@pytest.mark.parametrize(("scheduler", "failures"), [("rr", ["rs2 got no request of 1"]), ("wlc", [])])
+def test_a_real_server_that_got_no_request_is_a_failure_where_each_has_its_turn(environment, scheduler, failures):
+    """What counts connections gives none to a real server that others keep busy."""
+    scene = Scene(environment, "dr", scheduler=scheduler, real_servers=[{"host": "rs1"}, {"host": "rs2"}])
+    env = environment()
+    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    probe = {**PROBE, "peer": ""}
+    found = report(expected, [probe], scene.frames, scene.vantages)
+    assert (found.failures, found.not_chosen) == (failures, ["rs2"])
