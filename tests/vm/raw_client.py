@@ -4,7 +4,7 @@
 
 Standard input is a JSON list of cases, each with syn, ack and data: the options of those packets, in hexadecimal; and
 fragment: whether the request is sent in two IP fragments. What it prints is a JSON list of what the application said its peer
-is, "sent" being this end's own address and port.
+is, "sent" being this end's own address and port, and "repeated" how many segments were sent again.
 """
 
 import json
@@ -35,6 +35,7 @@ class Connection:
             self.own = probe.getsockname()[0]
         self.address, self.port, self.own_port = address, port, own_port
         self.sequence, self.acknowledged = random.getrandbits(31), 0
+        self.repeated = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
         self.socket.settimeout(5)
 
@@ -71,25 +72,37 @@ class Connection:
                 return flags, sequence, segment[(offset >> 4) * 4 :]
         raise TimeoutError
 
+    def answer(self, *words):
+        """What comes back for a segment; like any TCP this one sends again what may have got lost."""
+        for left in reversed(range(3)):
+            self.send(*words)
+            try:
+                return self.receive()
+            except TimeoutError:
+                if not left:
+                    raise
+                self.repeated += 1
+
     def ask(self, case):
         """What the application says its peer is, or why there was no answer."""
         options = {name: bytes.fromhex(case.get(name, "")) for name in ("syn", "ack", "data")}
-        self.send(SYN, options["syn"])
-        flags, sequence, _ = self.receive()
+        flags, sequence, _ = self.answer(SYN, options["syn"])
         if flags & (SYN | ACK) != SYN | ACK:
             return f"refused ({flags:#x})"
         self.sequence, self.acknowledged = self.sequence + 1, sequence + 1
         self.send(ACK, options["ack"])
         request = f"GET / HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n\r\n".encode()
-        self.send(ACK | PSH, options["data"], request, case.get("fragment", False))
         answer = b""
-        while b"\r\n\r\n" not in answer:
-            flags, sequence, data = self.receive()
+        flags, sequence, data = self.answer(ACK | PSH, options["data"], request, case.get("fragment", False))
+        while True:
             if flags & RST:
                 return "reset"
             if sequence == self.acknowledged:
                 answer += data
                 self.acknowledged += len(data)
+            if b"\r\n\r\n" in answer:
+                break
+            flags, sequence, data = self.receive()
         self.sequence += len(request)
         self.send(RST | ACK)
         return answer.partition(b"Peer: ")[2].partition(b"\r\n")[0].decode()
@@ -120,7 +133,9 @@ def main():
                 said = connection.ask(case)
             except OSError as error:
                 said = f"no answer: {error or type(error).__name__}"
-            answers.append({"sent": f"{connection.own}:{connection.own_port}", "peer": said})
+            answers.append(
+                {"sent": f"{connection.own}:{connection.own_port}", "peer": said, "repeated": connection.repeated}
+            )
     finally:
         subprocess.run(["iptables", "-D", *rule], check=True)
     print(json.dumps(answers))

@@ -80,7 +80,8 @@ def test_the_application_sees_the_client_whatever_it_sends(host, other_host, toa
         }
         forged = sum(FORGED in case.get(part, "") for case in CASES.values() for part in ("syn", "ack", "data"))
         hidden = 2  # behind what ends the options or makes them unreadable: nobody finds it there
-        assert counters(director, service)["stripped"] - before["stripped"] == forged - hidden
+        stripped = counters(director, service)["stripped"] - before["stripped"]
+        assert 0 <= stripped - (forged - hidden) <= sum(answer["repeated"] for answer in answers)
 
 
 @pytest.mark.clients
