@@ -72,6 +72,7 @@ import glob
 import gzip
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -217,9 +218,9 @@ def stop(module):
             module.fail_json(msg=f"there is no capture of {interface}: start one first.")
         with open(path, "rb") as file:
             captures[interface] = base64.b64encode(gzip.compress(file.read(), 6)).decode("ascii")
-        os.unlink(path)
         with open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
             macs[interface] = file.read().strip()
+    shutil.rmtree(DIRECTORY, ignore_errors=True)  # nothing is there where nothing was captured
     _, out, _ = module.run_command(["ip", "-json", "-4", "neighbour", "show"], check_rc=True)
     neighbours = {n["dst"]: n["lladdr"] for n in json.loads(out or "[]") if "lladdr" in n}
     return {"captures": captures, "macs": macs, "neighbours": neighbours}

@@ -57,7 +57,7 @@ RECORDS = (
 BUILT = "/lib/modules/*/updates/lvskit"
 SOURCES = "/usr/src/lvskit-*"
 DKMS = "/var/lib/dkms"
-FOLDERS = "/etc/lvskit", "/var/lib/lvskit", "/run/lvskit.lock"
+FOLDERS = "/etc/lvskit", "/var/lib/lvskit", "/run/lvskit.lock", "/run/lvskit-capture"
 
 
 def main():

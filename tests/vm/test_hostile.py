@@ -43,6 +43,14 @@ CASES = {
     "full of SACK blocks": {"ack": TIMESTAMP + THREE_BLOCKS_OF_SACK, "data": TIMESTAMP + THREE_BLOCKS_OF_SACK},
     "all in fragments": {"fragment": True},
 }
+# A kernel that knows TCP-AO (RFC 5925) drops what it finds malformed before any authentication; so it does without lvskit.
+MALFORMED = (
+    "the kind without a length",
+    "length 0",
+    "length 1",
+    "longer than the header",
+    "forged behind a malformed one",
+)
 
 
 def cases_for(service):
@@ -63,6 +71,14 @@ def ask(host, service, cases):
     return json.loads(host.check_output(command))
 
 
+def answered(said):
+    return not said["peer"].startswith("no answer")
+
+
+def knows_ao(server):
+    return server.run("grep -q CONFIG_TCP_AO=y /boot/config-$(uname -r)").rc == 0
+
+
 def counters(host, service):
     """What the director's module has counted."""
     lines = host.check_output(f"cat /proc/net/{service.mode.sender}").splitlines()
@@ -75,9 +91,9 @@ def test_the_application_sees_the_client_whatever_it_sends(host, other_host, toa
         director = other_host(service.directors[0].name)
         before = counters(director, service)
         answers = ask(host, service, list(cases_for(service).values()))
-        assert {name: answer["peer"] for name, answer in zip(CASES, answers)} == {
-            name: answer["sent"] for name, answer in zip(CASES, answers)
-        }
+        dropped = MALFORMED if any(knows_ao(other_host(s.host.name)) for s in service.real_servers) else ()
+        told = {name: answer for name, answer in zip(CASES, answers) if name not in dropped or answered(answer)}
+        assert {name: answer["peer"] for name, answer in told.items()} == {n: a["sent"] for n, a in told.items()}
         forged = sum(FORGED in case.get(part, "") for case in CASES.values() for part in ("syn", "ack", "data"))
         hidden = 2  # behind what ends the options or makes them unreadable: nobody finds it there
         stripped = counters(director, service)["stripped"] - before["stripped"]
