@@ -117,7 +117,8 @@ def test_an_environment_without_services_is_warned_of(broken):
 
 
 def test_a_key_that_stands_twice_is_refused(broken):
-    run = playbook("validate", "-i", LAB, "-i", broken("lvs_services:\n  - {name: a, port: 80, port: 81}\n"))
+    service = "{name: a, vip: 203.0.113.80, port: 80, port: 81, mode: tun, real_servers: [{host: rs3, port: 81}]}"
+    run = playbook("validate", "-i", LAB, "-i", broken(f"lvs_services:\n  - {service}\n"))
     assert run.returncode != 0
     assert "duplicate" in (run.stdout + run.stderr).lower()
 
