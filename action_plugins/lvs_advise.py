@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         needs = given.get("needs") or {}
         if not isinstance(needs, dict):
             raise AnsibleActionFail(
-                f'needs is {reader.described(needs)}, it must be a mapping: -e \'{{"needs": {{"client_address": true}}}}\''
+                f'lvs_advise_needs is {reader.described(needs)}, it must be a mapping: -e \'{{"lvs_advise_needs": {{"client_address": true}}}}\''
             )
         services = given["services"]
         if isinstance(services, list):

@@ -43,6 +43,13 @@ HOST_VARIABLES = (
     "lvs_networks", "lvs_services", "lvs_interfaces", "lvs_default_route", "lvs_restore_on", "lvs_toa_receiver",
     "lvs_drained", "lvs_option_kind",
 )  # fmt: skip
+# Variables of playbooks and of the role lvs_host: they may stand in an inventory, too, and are not the topology's.
+OTHER_VARIABLES = (
+    "lvs_advise_needs", "lvs_advise_services", "lvs_batches", "lvs_drain", "lvs_explain_services", "lvs_explain_to",
+    "lvs_preflight_services", "lvs_rollback_to", "lvs_teardown_hosts", "lvs_teardown_services", "lvs_trace_service",
+    "lvs_trace_to", "lvs_verify_path", "lvs_verify_services",
+    "lvs_host_drain_timeout", "lvs_host_packages", "lvs_host_purge_foreign", "lvs_host_systemd_sysctl",
+)  # fmt: skip
 
 _port = number("PORT-RANGE", 1, 65535)
 _weight = number("WEIGHT-RANGE", 0, 65535)
@@ -120,8 +127,8 @@ def _networks(raw: Any, report: Any) -> dict[str, Network]:
 def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: Any) -> tuple[Host, bool]:
     """The host, and whether all of its interfaces could be read."""
     for variable in variables:
-        if variable not in HOST_VARIABLES:
-            hint = nearest(variable, HOST_VARIABLES)
+        if variable not in HOST_VARIABLES and variable not in OTHER_VARIABLES:
+            hint = nearest(variable, (*HOST_VARIABLES, *OTHER_VARIABLES))
             report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
     own = ("lvs_default_route", "lvs_restore_on", "lvs_toa_receiver", "lvs_drained", "lvs_option_kind")
     reader = Reader({key: variables[key] for key in own if key in variables}, f"host {name}", report)

@@ -17,7 +17,7 @@ from ansible.module_utils.lvs.violations import Violation
 
 _COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
 _SHOWN = 3
-_LEAVING = " A service that nobody is left for has to leave, too: name it in teardown_services."
+_LEAVING = " A service that nobody is left for has to leave, too: name it in lvs_teardown_services."
 
 try:
     from ansible._internal._datatag._tags import Origin

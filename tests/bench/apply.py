@@ -18,7 +18,7 @@ from .machines import PROJECT, Machines
 from .model import compiled, described, environment
 
 HERE = Path(__file__).parent
-TEMPLATES = PROJECT / "roles/host/templates"
+TEMPLATES = PROJECT / "roles/lvs_host/templates"
 DIRECTOR = "lb1"
 FOLDER = "/tmp/lvskit-bench"
 SERVICES, SERVERS = 1000, 20
@@ -35,7 +35,7 @@ def on_controller(raw: dict[str, Any]) -> str:
     for name in ("lb1", *raw["groups"]["real_servers"]):
         host_plan = plans[name].as_dict()
         for file, template in templates.items():
-            texts[name, file] = template.render(host_plan=host_plan, host_systemd_sysctl="")
+            texts[name, file] = template.render(lvs_host_plan=host_plan, lvs_host_systemd_sysctl="")
     seconds["render"] = time.process_time() - planned
     print(f"controller, {len(plans)} hosts: {described(seconds)}")
     return texts["lb1", "etc/lvskit/ipvs.rules.j2"]

@@ -64,7 +64,12 @@ def page_file(request, tmp_path_factory):
     """The page that the playbook writes."""
     file = tmp_path_factory.mktemp("explain") / "page.html"
     inventories = [request.param] if request.param.startswith("inventory") else ["inventory/lab", request.param]
-    command = [Path(sys.executable).parent / "ansible-playbook", "playbooks/explain.yml", "-e", f"explain_to={file}"]
+    command = [
+        Path(sys.executable).parent / "ansible-playbook",
+        "playbooks/explain.yml",
+        "-e",
+        f"lvs_explain_to={file}",
+    ]
     command += [f"--inventory={name}" for name in inventories]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
     run = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-TEMPLATES = PROJECT / "roles/host/templates"
+TEMPLATES = PROJECT / "roles/lvs_host/templates"
 
 
 def records():

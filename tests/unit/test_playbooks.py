@@ -127,13 +127,13 @@ def test_a_key_that_stands_twice_is_refused(broken):
     ("name", "arguments", "said"),
     [
         ("drain", [], "Say which real servers are to be out of service"),
-        ("drain", ["-e", "drain= , "], "Say which real servers are to be out of service"),
-        ("drain", ["-e", "drain=lb1"], "there is no real server lb1"),
-        ("teardown", ["-e", "teardown_services="], "Say what leaves"),
-        ("teardown", ["-e", '{"teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
-        ("teardown", ["-e", "teardown_hosts=rs1,rs2"], "name it in teardown_services"),
-        ("advise", ["-e", "needs=client_address"], "needs is a text, it must be a mapping"),
-        ("advise", ["-e", '{"needs": {"client_adress": true}}'], "did you mean client_address?"),
+        ("drain", ["-e", "lvs_drain= , "], "Say which real servers are to be out of service"),
+        ("drain", ["-e", "lvs_drain=lb1"], "there is no real server lb1"),
+        ("teardown", ["-e", "lvs_teardown_services="], "Say what leaves"),
+        ("teardown", ["-e", '{"lvs_teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
+        ("teardown", ["-e", "lvs_teardown_hosts=rs1,rs2"], "name it in lvs_teardown_services"),
+        ("advise", ["-e", "lvs_advise_needs=client_address"], "lvs_advise_needs is a text, it must be a mapping"),
+        ("advise", ["-e", '{"lvs_advise_needs": {"client_adress": true}}'], "did you mean client_address?"),
     ],
 )
 def test_what_is_asked_for_is_refused_before_any_host_is_touched(name, arguments, said):
@@ -146,22 +146,24 @@ def test_what_is_asked_for_is_refused_before_any_host_is_touched(name, arguments
 
 def test_names_can_be_a_list_or_a_text():
     for names in ('"web, api"', '["web", "api"]'):
-        run = playbook("advise", "-e", f'{{"advise_services": {names}}}')
+        run = playbook("advise", "-e", f'{{"lvs_advise_services": {names}}}')
         assert run.returncode == 0
         assert "service api" in run.stdout
         assert "service dns (203" not in run.stdout
 
 
 def test_verify_names_a_service_that_does_not_exist():
-    run = playbook("verify", "-e", "verify_services=webb")
+    run = playbook("verify", "-e", "lvs_verify_services=webb")
     assert run.returncode != 0
     assert "there is no service webb (known: web, api, dns, files)" in run.stdout + run.stderr
 
 
 def test_trace_wants_to_know_which_service():
     run = playbook("trace")
-    assert "Say which service to follow, by its name in lvs_services: -e service=web" in run.stdout + run.stderr
-    run = playbook("trace", "-e", "service=webb")
+    assert (
+        "Say which service to follow, by its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
+    )
+    run = playbook("trace", "-e", "lvs_trace_service=webb")
     assert "there is no service webb" in run.stdout + run.stderr
 
 

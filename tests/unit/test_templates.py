@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.lvs.plan import plan
 from ansible.module_utils.lvs_host import ipvs, netfilter
 
-TEMPLATES = Path(__file__).parents[2] / "roles/host/templates"
+TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2"))
 GATEWAY = [
@@ -42,7 +42,9 @@ def rendered(environment, file, host, changes):
         undefined=jinja2.StrictUndefined,
     )
     host_plan = plan(environment(changes).topology, host).as_dict()
-    return jinja.get_template(str(file)).render(host_plan=host_plan, host_systemd_sysctl="/lib/systemd/systemd-sysctl")
+    return jinja.get_template(str(file)).render(
+        lvs_host_plan=host_plan, lvs_host_systemd_sysctl="/lib/systemd/systemd-sysctl"
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.with_suffix("").as_posix())
