@@ -71,10 +71,10 @@ def parse(
     described_networks = networks if isinstance(networks, Mapping) else {}
     unread = {str(name) for name in described_networks if str(name) not in known}
     read_hosts = {}
-    for name, variables in hosts.items():
+    for name, variables in ((str(name), variables) for name, variables in hosts.items()):
         read_hosts[name], sound = _host(name, variables, _Networks(known, unread), violations.append)
         unread |= set() if sound else {name}
-    members = {name: tuple(names) for name, names in groups.items()}
+    members = {str(name): tuple(map(str, names)) for name, names in groups.items()}
     topology = Topology(known, read_hosts, (), members, frozenset(unread))
     listed = enumerate(_list_of_services(services, violations.append))
     read = [_service(raw, number, topology, violations.append) for number, raw in listed]

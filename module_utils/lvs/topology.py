@@ -6,7 +6,7 @@ Only IPv4. Networks that have a gateway are routed to each other; a network with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -18,7 +18,23 @@ SOURCE_PORTS = 64512
 
 
 @dataclass(frozen=True)
-class Network:
+class Placed:
+    """A dataclass that keeps values of the inventory for their places in its files: the fields that are not compared.
+
+    ansible-core's values do not leave the process that has read them. A pickle has these fields' defaults instead, and no
+    cached properties.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) if item.compare else _default(item) for item in fields(self)}
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+@dataclass(frozen=True)
+class Network(Placed):
     """One layer-2 segment. `mtu` in bytes."""
 
     name: str
@@ -30,7 +46,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Interface:
+class Interface(Placed):
     """Where a host is plugged into a network."""
 
     name: str
@@ -70,7 +86,7 @@ class Receiver:
 
 
 @dataclass(frozen=True)
-class Host:
+class Host(Placed):
     """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director.
 
     `restore_on` names the host in front of this one that puts clients' addresses back into its packets, `toa_receiver` is
@@ -115,7 +131,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class RealServer:
+class RealServer(Placed):
     """A host behind a virtual service: its port there and its weight (0: no new connections)."""
 
     host: Host
@@ -125,7 +141,7 @@ class RealServer:
 
 
 @dataclass(frozen=True)
-class Service:
+class Service(Placed):
     """A virtual service. `persistence_timeout` in seconds, 0 for none."""
 
     name: str
