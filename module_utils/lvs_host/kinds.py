@@ -1,0 +1,50 @@
+"""The kinds of state that lvskit keeps on a host. Data only: it is read on the controller too, which lays out a text for each.
+
+The order of the table is the order in which state is added; it is removed in the reverse order. A real server's ARP settings are
+in force before it has the VIP, and the director's table is there before the VIP draws traffic. To add a kind takes a row here, a
+template of that path, a class in this folder, and its construction in host.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNITS = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`name` is the argument of lvs_state with the wanted text, `path` the file of record on the host, `title` is for a person."""
+
+    name: str
+    path: str
+    title: str
+
+    @property
+    def template(self) -> str:
+        """The template of the text, below roles/lvs_host/templates."""
+        return f"{self.path.lstrip('/')}.j2"
+
+
+MODULES = Kind("modules", "/etc/modules-load.d/lvskit.conf", "kernel modules")
+MODULE_OPTIONS = Kind("module_options", "/etc/modprobe.d/lvskit.conf", "module parameters")
+SYSCTLS = Kind("sysctls", "/etc/sysctl.d/zz-lvskit.conf", "kernel settings")
+NETFILTER = Kind("netfilter", "/etc/lvskit/netfilter.rules", "iptables rules")
+IPVS = Kind("ipvs", "/etc/lvskit/ipvs.rules", "IPVS table")
+NETWORK = Kind("network", "/etc/lvskit/network.batch", "addresses and routes")
+NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
+IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
+NETWORK_UNIT = Kind("network_unit", f"{UNITS}/lvskit-network.service", "unit lvskit-network.service")
+
+KINDS = (
+    MODULES,
+    MODULE_OPTIONS,
+    SYSCTLS,
+    NETFILTER,
+    IPVS,
+    NETWORK,
+    NETFILTER_UNIT,
+    IPVS_UNIT,
+    NETWORK_UNIT,
+)
+TEXTS = {kind.name: kind.path for kind in KINDS}
