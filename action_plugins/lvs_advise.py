@@ -7,44 +7,40 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.module_utils.lvs import advice, reader
 from ansible.module_utils.lvs_controller import environment
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_advise.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_advise.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "only", "needs"))
+    SPEC = {"only": {"type": "list", "elements": "str", "default": []}, "needs": {"type": "raw", "default": {}}}
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        needs = given.get("needs") or {}
+    def act(self, given, task_vars):
+        needs = given["needs"]
         if not isinstance(needs, dict):
             raise AnsibleActionFail(
-                f'lvs_advise_needs is {reader.described(needs)}, it must be a mapping: -e \'{{"lvs_advise_needs": {{"client_address": true}}}}\''
+                f"lvs_advise_needs is {reader.described(needs)}, it must be a mapping: "
+                '-e \'{"lvs_advise_needs": {"client_address": true}}\''
             )
-        services = given["services"]
+        _, services = environment.common(task_vars)
         if isinstance(services, list):
             services = [advice.needing(raw, needs) for raw in services]
-        topology = environment.readable(task_vars, given["networks"], services)
-        only = [str(name) for name in given.get("only", ())]
-        names = [raw.get("name") for raw in services]
-        for name in only:
+        topology = environment.readable(task_vars, services)
+        names = [str(raw.get("name")) for raw in services]
+        for name in given["only"]:
             if name not in names:
-                raise AnsibleActionFail(f"there is no service {name}: {reader.nearest(name, map(str, names))}")
-        result["options"] = {}
+                raise AnsibleActionFail(f"there is no service {name}: {reader.nearest(name, names)}")
         lines = [] if services else ["lvs_services is an empty list: there is nothing to advise on."]
+        options = {}
         for raw in services:
-            if not only or raw.get("name") in only:
+            if not given["only"] or raw.get("name") in given["only"]:
                 found = advice.options(raw, topology)
                 lines += [*advice.report(raw, found), ""]
-                result["options"][str(raw.get("name"))] = [option.as_dict() for option in found]
-        self._display.display("\n".join(["", *lines]))
-        return result
+                options[str(raw.get("name"))] = [option.as_dict() for option in found]
+        self.say(lines)
+        return {"options": options}

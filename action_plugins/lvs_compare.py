@@ -7,25 +7,25 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import captures, environment, verification
+from ansible.module_utils.lvs_controller import captures, verification
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_compare.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_compare.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "only", "connections", "captures"))
+    SPEC = {
+        "only": {"type": "list", "elements": "str", "default": []},
+        "connections": {"type": "list", "elements": "dict", "required": True},
+        "captures": {"type": "dict", "required": True},
+    }
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        topology, _ = environment.read(task_vars, given["networks"], given["services"])
-        expected = verification.expectations(topology, [str(name) for name in given.get("only", ())])
+    def act(self, given, task_vars):
+        topology = self.folder.topology()
+        expected = verification.expectations(topology, given["only"])
         seen = given["captures"]
         frames, vantages = captures.read(seen, topology)
         reports = [
@@ -47,11 +47,10 @@ class ActionModule(ActionBase):
                 lines.append(f"    {', '.join(item.not_chosen)} got no request ({item.expectation.service.scheduler})")
         if blind:
             lines.append(f"No capture from {', '.join(blind)}: their hops were not compared.")
-        self._display.display("\n".join(["", *lines, ""]))
+        self.say(lines)
         failed = [item.expectation.service.name for item in reports if item.failures]
         if failed or blind:
             what = f"{', '.join(failed)} did not behave as predicted" if failed else "not every hop could be compared"
             details = [f"{r.expectation.service}: {failure}" for r in reports for failure in r.failures]
             raise AnsibleActionFail("\n".join([f"{what}.", *details]))
-        result["report"] = lines
-        return result
+        return {"report": lines}

@@ -6,27 +6,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import environment, explanation, verification
+from ansible.module_utils.lvs_controller import environment, explanation
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_explain.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_explain.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "only"))
+    SPEC = {"only": {"type": "list", "elements": "str", "default": []}, "to": {"type": "path", "required": True}}
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        topology, warnings = environment.read(task_vars, given["networks"], given["services"])
-        only = [str(name) for name in given.get("only", ())]
-        verification.named(topology, only)
+    def act(self, given, task_vars):
+        topology = self.folder.topology()
+        environment.named(topology, given["only"])
         folder = Path(str(task_vars.get("inventory_dir") or "."))
-        page = explanation.explain(topology, warnings, only, folder.name, environment.revision(str(folder)))
-        result["page"] = page.html()
-        return result
+        revision = self.folder.read("run")["revision"]
+        page = explanation.explain(topology, self.folder.read("warnings"), given["only"], folder.name, revision)
+        return self.write(Path(given["to"]), page.html())

@@ -1,39 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds what hosts have against what the inventory says of them."""
+"""Compares what hosts have with what the inventory says of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import environment, inspection, verification
+from ansible.module_utils.lvs_controller import inspection
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_preflight.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_preflight.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "only", "answers"))
+    SPEC = {"hosts": {"type": "list", "elements": "str", "required": True}}
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        topology, _ = environment.read(task_vars, given["networks"], given["services"])
-        services = verification.named(topology, [str(name) for name in given.get("only", ())])
-        asked = inspection.asked(topology, inspection.hosts(topology), services)
-        asked = {name: questions for name, questions in asked.items() if name in given["answers"]}
-        found = inspection.wrong(topology, asked, given["answers"])
+    def act(self, given, task_vars):
+        asked = {name: self.folder.read(f"questions/{name}") for name in self.folder.names("questions")}
+        asked = {name: questions for name, questions in asked.items() if name in given["hosts"]}
+        answers = {name: self.folder.read(f"answers/{name}", {}) for name in asked}
+        found = inspection.wrong(self.folder.topology(), asked, answers)
         faults = [finding for finding in found if not finding.risk]
-        result.update(findings=[finding.as_dict() for finding in found], faults=[str(finding) for finding in faults])
         numbers = f"{_number(len(faults), 'fault')}, {_number(len(found) - len(faults), 'risk')}"
-        summary = f"{_number(len(asked), 'host')}: {numbers}. Nothing was changed."
-        self._display.display("\n".join(["", *inspection.lines(found), summary, ""]))
-        return result
+        self.say([*inspection.lines(found), f"{_number(len(asked), 'host')}: {numbers}. Nothing was changed."])
+        return {"findings": [finding.as_dict() for finding in found], "faults": [str(finding) for finding in faults]}
 
 
 def _number(count: int, word: str) -> str:

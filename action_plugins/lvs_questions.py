@@ -1,30 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says what each host is to be asked about itself, for the module lvs_inspect."""
+"""Works out what each host is asked about itself, for the action lvs_look."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import environment, inspection, verification
+from ansible.module_utils.lvs_controller import environment, inspection
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_questions.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_questions.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(("networks", "services", "only"))
+    SPEC = {"only": {"type": "list", "elements": "str", "default": []}}
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        topology, _ = environment.read(task_vars, given["networks"], given["services"])
-        services = verification.named(topology, [str(name) for name in given.get("only", ())])
+    def act(self, given, task_vars):
+        topology = self.folder.topology()
+        services = environment.named(topology, given["only"])
         asked = inspection.asked(topology, inspection.hosts(topology), services)
-        result["asked"] = {name: questions.as_arguments() for name, questions in asked.items()}
-        return result
+        for name, questions in asked.items():
+            self.folder.keep(f"questions/{name}", questions)
+        return {"hosts": len(asked)}

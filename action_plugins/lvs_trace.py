@@ -7,26 +7,25 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import captures, environment, tracing, verification
+from ansible.module_utils.lvs_controller import captures, tracing, verification
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
-class ActionModule(ActionBase):
-    """Runs once for all hosts and touches none of them; see library/lvs_trace.py for its documentation."""
+class ActionModule(EnvironmentAction):
+    """See library/lvs_trace.py for its documentation."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS = frozenset(
-        ("networks", "services", "service", "connections", "captures", "before", "after", "answers")
-    )
+    SPEC = {
+        "service": {"type": "str", "required": True},
+        "connections": {"type": "list", "elements": "dict", "required": True},
+        "captures": {"type": "dict", "required": True},
+        "hosts": {"type": "list", "elements": "str", "required": True},
+    }
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        given = self._task.args
-        topology, _ = environment.read(task_vars, given["networks"], given["services"])
+    def act(self, given, task_vars):
+        topology = self.folder.topology()
         (expected,) = verification.expectations(topology, [str(given["service"])])
         seen = {name: report for name, report in given["captures"].items() if report and "captures" in report}
         probe = next(iter(given["connections"]), None)
@@ -34,9 +33,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"{expected.client.name}, which was to send the request, could not be used. See above."
             )
-        trace = tracing.follow(
-            topology, expected, probe, captures.read(seen, topology), given["answers"], given["before"], given["after"]
-        )
-        result.update(trace=trace.as_dict(), summary=trace.summary(), picture=trace.svg())
-        self._display.display("\n".join(["", *trace.lines(), ""]))
-        return result
+        folder = self.folder
+        told = [
+            {name: folder.read(f"{kind}/{name}", {}) for name in given["hosts"]}
+            for kind in ("answers", "before", "after")
+        ]
+        trace = tracing.follow(topology, expected, probe, captures.read(seen, topology), *told)
+        self.say(trace.lines())
+        return {"trace": trace.as_dict(), "summary": trace.summary(), "picture": trace.svg()}

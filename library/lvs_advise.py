@@ -13,10 +13,8 @@ description:
     described networks. Says which are possible, which is best, what each means, and what refuses the others.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
-  needs: {description: "What the services need, beside what they say themselves: their key C(needs).", type: dict, default: {}}
+  needs: {description: "What the services need, in addition to their key C(needs).", type: raw, default: {}}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -26,8 +24,6 @@ author: lvskit
 EXAMPLES = r"""
 - name: Ask what would carry a service whose hosts cannot load modules
   lvs_advise:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
     only: [web]
     needs: {client_address: true, kernel_modules: false}
   run_once: true

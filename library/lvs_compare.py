@@ -13,8 +13,6 @@ description:
     addresses, ports, MACs and encapsulation, and prints a table. Any difference fails and names the hop.
   - Runs on the controller, once for all hosts, and connects to none. Needs scapy there.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
   connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
   captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
@@ -27,8 +25,6 @@ author: lvskit
 EXAMPLES = r"""
 - name: Compare
   lvs_compare:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
     connections: "{{ hostvars['client1'].probed.connections }}"
     captures: "{{ captures }}"
   run_once: true

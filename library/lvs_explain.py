@@ -13,11 +13,10 @@ description:
     packets of each service drawn hop by hop, capacities, the rules that were checked, what each host will carry.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   only: {description: Names of the services whose packets are drawn; the first ones where it is empty., type: list, elements: str, default: []}
+  to: {description: "The file on the controller that the page is written to.", type: path, required: true}
 attributes:
-  check_mode: {support: full, description: Never changes anything.}
+  check_mode: {support: full, description: Writes no file.}
   diff_mode: {support: none, description: There is nothing to differ.}
 author: lvskit
 """
@@ -25,12 +24,10 @@ author: lvskit
 EXAMPLES = r"""
 - name: Explain
   lvs_explain:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
+    to: page.html
   run_once: true
-  register: explained
 """
 
 RETURN = r"""
-page: {description: The page., returned: success, type: str}
+path: {description: The file., returned: success, type: path}
 """

@@ -13,10 +13,7 @@ description:
     in spite of a risk, and not in spite of a fault.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
-  only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
-  answers: {description: What lvs_inspect returned, by host., type: dict, required: true}
+  hosts: {description: The hosts that were asked., type: list, elements: str, required: true}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -26,9 +23,7 @@ author: lvskit
 EXAMPLES = r"""
 - name: Report
   lvs_preflight:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
-    answers: "{{ answers }}"
+    hosts: "{{ ansible_play_hosts_all }}"
   run_once: true
 """
 

@@ -12,8 +12,6 @@ description:
   - Works out from the inventory what each host is to be asked about itself and the network around it.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
@@ -24,12 +22,9 @@ author: lvskit
 EXAMPLES = r"""
 - name: List the questions
   lvs_questions:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
   run_once: true
-  register: questions
 """
 
 RETURN = r"""
-asked: {description: For each host the options of the module lvs_inspect., returned: success, type: dict}
+hosts: {description: How many hosts have questions., returned: success, type: int}
 """

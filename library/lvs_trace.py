@@ -13,14 +13,10 @@ description:
     scapy on the controller.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   service: {description: The service's name., type: str, required: true}
   connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
   captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
-  before: {description: What lvs_inspect returned before the request, by host., type: dict, required: true}
-  after: {description: What lvs_inspect returned right after it, by host., type: dict, required: true}
-  answers: {description: "What lvs_inspect says of each host, asked for everything.", type: dict, required: true}
+  hosts: {description: "The hosts whose answers to M(lvs_look), stored before and after the request, are used.", type: list, elements: str, required: true}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -30,14 +26,10 @@ author: lvskit
 EXAMPLES = r"""
 - name: Say what became of it
   lvs_trace:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
     service: web
     connections: "{{ hostvars['client1'].probed.connections }}"
     captures: "{{ captures }}"
-    before: "{{ before }}"
-    after: "{{ after }}"
-    answers: "{{ answers }}"
+    hosts: "{{ ansible_play_hosts_all }}"
   run_once: true
 """
 

@@ -13,8 +13,6 @@ description:
     service can be compared with its prediction.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  networks: {description: The environment's networks., type: raw, required: true}
-  services: {description: The environment's virtual services., type: raw, required: true}
   only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
@@ -25,8 +23,6 @@ author: lvskit
 EXAMPLES = r"""
 - name: Predict the packets of one service
   lvs_walk:
-    networks: "{{ lvs_networks }}"
-    services: "{{ lvs_services }}"
     only: [web]
   run_once: true
   register: expected

@@ -23,6 +23,10 @@ class Violation:
     def __str__(self) -> str:
         return f"{self.rule}: {self.message}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """The violation as a mapping, without its place: that is the controller's to know."""
+        return {"rule": self.rule, "message": self.message, "warning": self.warning}
+
 
 def listed(names: Sequence[str], word: str = "or") -> str:
     """'a', 'a or b', 'a, b or c'."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
-from ansible.module_utils.lvs.topology import Topology
+from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 
 _COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
 _SHOWN = 3
+_LISTED = 40  # services that are listed one by one
 _LEAVING = " A service that nobody is left for has to leave, too: name it in lvs_teardown_services."
 
 try:
@@ -25,13 +27,22 @@ except ImportError:  # another ansible-core: messages lose their place, nothing 
     Origin = None
 
 
-def read(
-    task_vars: Mapping[str, Any], networks: Any, services: Any, changes: Changes | None = None
-) -> tuple[Topology, list[Violation]]:
-    """The environment's topology, with `changes` for once, and its warnings.
+def read(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tuple[Topology, list[Violation]]:
+    """The environment's topology, with `changes` for this run alone, and its warnings.
 
     Raises AnsibleActionFail with every violation, each with its place in the inventory.
     """
+    topology, violations = examined(task_vars, changes)
+    refuse(violations, _LEAVING if changes and changes.without_hosts else "")
+    return topology, violations
+
+
+def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tuple[Topology, list[Violation]]:
+    """What could be read of the environment, and all violations and warnings.
+
+    Raises AnsibleActionFail where `changes` name hosts or services that do not exist.
+    """
+    networks, services = common(task_vars)
     hosts, groups = _hosts(task_vars), task_vars["groups"]
     own = [*_of_single_hosts(task_vars)]
     if not changes and isinstance(services, list) and not services:
@@ -45,25 +56,35 @@ def read(
             raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
     topology, violations = inventory.parse(networks, services, hosts, groups)
-    violations = [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
-    errors = [violation for violation in violations if not violation.warning]
+    return topology, [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
+
+
+def refuse(violations: Sequence[Violation], end: str = "") -> None:
+    """Raises AnsibleActionFail with all of them where one is no mere warning."""
+    errors = sum(not violation.warning for violation in violations)
     if errors:
-        end = _LEAVING if changes and changes.without_hosts else ""
-        raise AnsibleActionFail(_refusal(violations, len(errors), end))
-    return topology, violations
+        raise AnsibleActionFail(_refusal(violations, errors, end))
 
 
-def readable(task_vars: Mapping[str, Any], networks: Any, services: Any) -> Topology:
-    """The environment's topology with the services that can be read, whatever their modes and the rules say of them.
+def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
+    """The environment's topology with those of `services` that can be read, whatever their modes and the rules say of them.
 
     Raises AnsibleActionFail with what is wrong with networks and hosts, and with services in any mode.
     """
-    read(task_vars, networks, services if not isinstance(services, list) else [])
-    topology, _ = inventory.parse(networks, services, _hosts(task_vars), task_vars["groups"])
-    errors = [fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning]
-    if errors:
-        raise AnsibleActionFail(_refusal(errors, len(errors)))
+    networks, _ = common(task_vars)
+    hosts, groups = _hosts(task_vars), task_vars["groups"]
+    bare, violations = inventory.parse(networks, services if not isinstance(services, list) else [], hosts, groups)
+    refuse([*_of_single_hosts(task_vars), *violations, *rules.check(bare)])
+    topology, _ = inventory.parse(networks, services, hosts, groups)
+    refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
+
+
+def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The environment's networks and services, as the inventory has them; None where it does not."""
+    own = task_vars["hostvars"][task_vars["inventory_hostname"]]
+    networks, services = (own.get(key) for key in _COMMON)
+    return networks, services
 
 
 def _hosts(task_vars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -76,6 +97,15 @@ def _advised(violation: Violation, services: Any, topology: Topology) -> Violati
         return violation
     raw = next(service for service in services if service.get("mode") is violation.at)
     return replace(violation, message=f"{violation.message}. {advice.in_short(advice.options(raw, topology))}")
+
+
+def named(topology: Topology, names: Sequence[str]) -> list[Service]:
+    """The services of these names, all where there are none. Raises AnsibleActionFail for one that does not exist."""
+    known = [service.name for service in topology.services]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise AnsibleActionFail(f"there is no service {' or '.join(unknown)} (known: {', '.join(known)})")
+    return [service for service in topology.services if not names or service.name in names]
 
 
 def revision(inventory_folder: str) -> str:
@@ -135,14 +165,41 @@ def described(violation: Violation) -> str:
 
 def where(value: Any) -> str:
     """The file, line and column that a value of the inventory comes from; empty where Ansible does not know."""
-    if Origin is None or value is None:
+    found = place(value)
+    if not found["file"]:
         return ""
-    origin = Origin.get_tag(value)
-    if origin is None and isinstance(value, Mapping) and value:
-        origin = Origin.get_tag(next(iter(value)))
-    if origin is None or not origin.path:
-        return ""
-    path = Path(origin.path)
+    path = Path(found["file"])
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    return ":".join(str(part) for part in (path, origin.line_num, origin.col_num) if part is not None)
+    return ":".join(str(part) for part in (path, found["line"], found["column"]) if part is not None)
+
+
+def place(value: Any) -> dict[str, Any]:
+    """The file, line and column that a value comes from, each None where Ansible does not know."""
+    origin = None
+    if Origin is not None and value is not None:
+        origin = Origin.get_tag(value)
+        if origin is None and isinstance(value, Mapping) and value:
+            origin = Origin.get_tag(next(iter(value)))
+    if origin is None or not origin.path:
+        return {"file": None, "line": None, "column": None}
+    return {"file": str(origin.path), "line": origin.line_num, "column": origin.col_num}
+
+
+def summary(topology: Topology) -> list[str]:
+    """What is described, as lines for a person: each service, or of many only how many there are in each mode."""
+    if len(topology.services) <= _LISTED:
+        lines = [topology.summary(service) for service in topology.services]
+    else:
+        modes = Counter(service.mode.name for service in topology.services)
+        lines = [f"{count} services in mode {mode}" for mode, count in modes.items()]
+    return [*lines, f"{len(topology.hosts)} hosts, {len(topology.services)} services: the inventory is valid."]
+
+
+def write(violations: Sequence[Violation], path: str) -> None:
+    """Writes all violations as JSON: a list of objects with rule, message, warning, file, line and column (null: not known)."""
+    found = [{**violation.as_dict(), **place(violation.at)} for violation in violations]
+    try:
+        Path(path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise AnsibleActionFail(f"{path} cannot be written: {error.strerror}. Name another file.") from error

@@ -13,6 +13,8 @@ from ansible.module_utils.lvs.observation import Connection, Ends, Frame, Vantag
 from ansible.module_utils.lvs.topology import Host, Service, Topology
 from ansible.module_utils.lvs.walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Walk, walk
 
+from .environment import named
+
 MOST_REQUESTS = 60  # for one service; a real server of very small weight may then stay unasked
 
 
@@ -45,15 +47,6 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
         elif names:
             raise AnsibleActionFail(f"no real server of {service.name} gets requests: each is drained or has weight 0")
     return found
-
-
-def named(topology: Topology, names: Sequence[str]) -> list[Service]:
-    """The services of these names, all where there are none. Raises AnsibleActionFail for one that does not exist."""
-    known = [service.name for service in topology.services]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise AnsibleActionFail(f"there is no service {' or '.join(unknown)} (known: {', '.join(known)})")
-    return [service for service in topology.services if not names or service.name in names]
 
 
 def requests(expectation: Expectation) -> dict[str, Any]:

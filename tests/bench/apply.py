@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from ansible.module_utils.lvs_controller import layout
 
 from .machines import PROJECT, Machines
 from .model import compiled, described, environment
@@ -28,17 +28,10 @@ def on_controller(raw: dict[str, Any]) -> str:
     """Prints what each step takes; the director's file of rules."""
     plans, seconds = compiled(raw)
     planned = time.process_time()
-    jinja = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, keep_trailing_newline=True)
-    files = [path.relative_to(TEMPLATES).as_posix() for path in sorted(TEMPLATES.rglob("*.j2"))]
-    templates = {name: jinja.get_template(name) for name in files}
-    texts = {}
-    for name in ("lb1", *raw["groups"]["real_servers"]):
-        host_plan = plans[name].as_dict()
-        for file, template in templates.items():
-            texts[name, file] = template.render(lvs_host_plan=host_plan, lvs_host_systemd_sysctl="")
+    texts = {name: layout.texts(plans[name], str(TEMPLATES), "") for name in ("lb1", *raw["groups"]["real_servers"])}
     seconds["render"] = time.process_time() - planned
     print(f"controller, {len(plans)} hosts: {described(seconds)}")
-    return texts["lb1", "etc/lvskit/ipvs.rules.j2"]
+    return texts["lb1"]["ipvs"]
 
 
 def keepalived(raw: dict[str, Any]) -> str:

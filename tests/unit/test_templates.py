@@ -6,10 +6,11 @@ After a change that is meant: `LVSKIT_WRITE_GOLDEN=1 pytest tests/unit/test_temp
 import os
 from pathlib import Path
 
-import jinja2
 import pytest
 from ansible.module_utils.lvs.plan import plan
+from ansible.module_utils.lvs_controller import layout
 from ansible.module_utils.lvs_host import ipvs, netfilter
+from ansible.module_utils.lvs_host.kinds import KINDS
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,6 +25,7 @@ GATEWAY = [
         "real_servers": [{"group": "app"}],
     }
 ]
+NAMES = {kind.template: kind.name for kind in KINDS}
 HOSTS = {
     "director": ("lb1", {}),
     "dr-and-nat-by-policy": ("rs1", {}),
@@ -35,16 +37,8 @@ HOSTS = {
 
 
 def rendered(environment, file, host, changes):
-    jinja = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        trim_blocks=True,  # as Ansible has it
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    host_plan = plan(environment(changes).topology, host).as_dict()
-    return jinja.get_template(str(file)).render(
-        lvs_host_plan=host_plan, lvs_host_systemd_sysctl="/lib/systemd/systemd-sysctl"
-    )
+    texts = layout.texts(plan(environment(changes).topology, host), str(TEMPLATES), "/lib/systemd/systemd-sysctl")
+    return texts[NAMES[str(file)]]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.with_suffix("").as_posix())

@@ -1,0 +1,49 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_compile
+short_description: Validate an LVS environment and compile its hosts' plans
+version_added: "0.2.0"
+description:
+  - Reads C(lvs_networks), C(lvs_services) and the hosts' variables, checks them against the rules of each forwarding mode, and fails with every
+    violation at once, each with the inventory file, line and column that it comes from.
+  - Stores the plan of each host in the run's own folder on the controller, where M(lvs_apply) and the other actions of the same run find
+    it. Plans are not variables. The tasks of a host read the plan of that host alone.
+  - Runs on the controller, once for all hosts, and connects to none.
+options:
+  drained:
+    description: Hosts that are out of service in this run, in addition to those whose C(lvs_drained) says so.
+    type: list
+    elements: str
+    default: []
+  without_hosts:
+    description: Hosts that leave. They get a plan with nothing in it, and no other host's plan has them.
+    type: list
+    elements: str
+    default: []
+  without_services:
+    description: Services that leave, by name.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode: {support: full, description: Never changes anything.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: Validate the inventory, and compile each host's plan
+  lvs_compile:
+  run_once: true
+"""
+
+RETURN = r"""
+run: {description: "The time (UTC), by which hosts store the plan of this run.", returned: success, type: str, sample: "2026-03-01T03:00:00Z"}
+revision: {description: What git calls the inventory's state; empty where it is in no repository., returned: success, type: str}
+services: {description: How many services there are., returned: success, type: int}
+"""

@@ -1,0 +1,68 @@
+"""What lvskit's action plugins on the controller have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs.violations import Violation
+from ansible.plugins.action import ActionBase
+
+from . import environment
+from .run_folder import RunFolder
+
+
+class ControllerAction(ActionBase):
+    """An action that reads its arguments by `SPEC` (an argument_spec), and the compiled environment from the run's folder."""
+
+    _supports_check_mode = True
+    SPEC: Mapping[str, Mapping[str, Any]] = {}
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(argument_spec=dict(self.SPEC))
+        self.folder = RunFolder.of_this_run()
+        result.update(self.act(given, task_vars))
+        return result
+
+    def act(self, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The task's result. `given` are the arguments that `SPEC` names."""
+        raise NotImplementedError
+
+    def module(self, name: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The result of one of lvskit's modules on the task's host."""
+        return dict(self._execute_module(self.own(name), dict(arguments), task_vars=task_vars))
+
+    def own(self, name: str) -> str:
+        """The name of one of lvskit's modules: in a collection the collection's name is part of it."""
+        package = type(self).__module__.split(".")
+        return ".".join([*package[1:3], name]) if package[0] == "ansible_collections" else name
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Shows lines to the person who runs the playbook."""
+        self._display.display("\n".join(["", *lines, ""]))
+
+
+class EnvironmentAction(ControllerAction):
+    """An action that concerns the environment: it runs once for all hosts, on the controller, and connects to none."""
+
+    _requires_connection = False
+
+    def warn(self, violations: Iterable[Violation]) -> None:
+        """Shows the warnings among the violations, each with its place in the inventory."""
+        for violation in violations:
+            if violation.warning:
+                self._display.warning(environment.described(violation))
+
+    def write(self, path: str, text: str) -> dict[str, Any]:
+        """Writes a file on the controller, save in check mode; the task's result. Raises AnsibleActionFail where it cannot."""
+        file = Path(path)
+        try:
+            changed = not file.exists() or file.read_text(encoding="utf-8") != text
+            if changed and not self._task.check_mode:
+                file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise AnsibleActionFail(f"{path} cannot be written: {error.strerror}. Name another file.") from error
+        return {"changed": changed, "path": path}

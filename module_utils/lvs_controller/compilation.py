@@ -1,0 +1,49 @@
+"""Compiles the environment, once in a run, into the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.lvs import plan
+from ansible.module_utils.lvs.changes import Changes
+from ansible.module_utils.lvs.topology import Topology
+from ansible.module_utils.lvs.violations import Violation
+
+from . import environment, stages
+from .run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a run has compiled. `run` is its time (UTC), `revision` what git calls the inventory's state."""
+
+    topology: Topology
+    warnings: Sequence[Violation]
+    run: str
+    revision: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a task returns of it."""
+        return {"run": self.run, "revision": self.revision, "services": len(self.topology.services)}
+
+
+def compile_run(folder: RunFolder, task_vars: Mapping[str, Any], changes: Changes) -> Compiled:
+    """Reads the environment from Ansible's variables, checks it, and stores topology, plans and stages in `folder`.
+
+    Raises AnsibleActionFail with every violation, each with its place in the inventory.
+    """
+    if changes:
+        stages.refuse_without_directors(task_vars)
+    topology, warnings = environment.read(task_vars, changes)
+    plans = plan.plans(topology)
+    run = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    revision = environment.revision(task_vars.get("inventory_dir") or ".")
+    folder.keep_topology(topology)
+    folder.keep_plans(plans)
+    folder.keep("stages", stages.stages(topology, plans, task_vars["groups"], changes))
+    folder.keep("warnings", [replace(warning, at=None) for warning in warnings])
+    folder.keep("run", {"run": run, "revision": revision})
+    return Compiled(topology, warnings, run, revision)

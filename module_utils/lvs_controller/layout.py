@@ -1,0 +1,40 @@
+"""Lays out a host's plan as the texts of its files of record, by the templates of the role lvs_host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs_host.kinds import KINDS
+
+
+@lru_cache(maxsize=4)
+def _templates(folder: str) -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # plain text
+    )
+
+
+def texts(plan: HostPlan, folder: str, systemd_sysctl: str) -> dict[str, str]:
+    """Each text of `lvs_state` by its name. `folder` holds the templates."""
+    templates = _templates(folder)
+    return {
+        kind.name: templates.get_template(kind.template).render(plan=plan, systemd_sysctl=systemd_sysctl)
+        for kind in KINDS
+    }
+
+
+def arguments(plan: HostPlan, folder: str, systemd_sysctl: str) -> Mapping[str, Any]:
+    """What `lvs_state` is given for a plan."""
+    return {
+        **texts(plan, folder, systemd_sysctl),
+        "programs": list(plan.programs),
+        "interfaces": dict(plan.interfaces),
+    }

@@ -1,0 +1,64 @@
+"""Which earlier run the hosts can go back to together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs.violations import listed
+
+NOTHING = "Nothing was changed."
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run to go back to, by its time (UTC), and the inventory's revision then (empty: not known)."""
+
+    to: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"Back to the run of {self.to}, inventory {self.revision or 'without revision'}."
+
+    def as_arguments(self) -> dict[str, str]:
+        """What lvs_state is given. The rollback is a run of its own, with a time of its own."""
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"to": self.to, "run": now, "revision": f"{self.to} again"}
+
+
+def choose(kept: Mapping[str, Mapping[str, Any]], to: str | None, undone: str | None = None) -> Chosen:
+    """`kept`: what lvs_history says of each host. Without `to` the run before the last one; `undone` is the run that is taken back.
+
+    Raises AnsibleActionFail where there is no such run, where a later run has come after the one that is taken back, or where
+    a host has no record from that time.
+    """
+    revisions = {run: revision for host in kept.values() for run, revision in host["runs"].items()}
+    runs = sorted(revisions)
+    if undone and undone not in runs[-1:]:
+        raise AnsibleActionFail(
+            f"the run {undone} is not the last one, so it cannot be undone. {_known(revisions)} {NOTHING}"
+        )
+    target = to or (runs[-2] if len(runs) > 1 else "")
+    if target not in revisions:
+        asked = f"no host has a stored plan of the run {to}" if to else "there is no earlier run to go back to"
+        raise AnsibleActionFail(f"{asked}. {_known(revisions)} {NOTHING}")
+    late = {
+        name: host["since"] or "no run" for name, host in kept.items() if not host["since"] or host["since"] > target
+    }
+    if late:
+        firsts = ", ".join(f"{name}: {since}" for name, since in late.items())
+        raise AnsibleActionFail(
+            f"{listed(list(late), 'and')} {'have' if len(late) > 1 else 'has'} no stored plan from {target} or before it (first "
+            f"stored: {firsts}). Go back to a later run, or bring back the inventory of that time and run site.yml. {NOTHING}"
+        )
+    return Chosen(target, str(revisions[target]))
+
+
+def _known(revisions: Mapping[str, str]) -> str:
+    listing = ", ".join(
+        f"{run} (inventory {revision or 'without revision'})" for run, revision in sorted(revisions.items())
+    )
+    return f"Stored runs: {listing or 'none'}."

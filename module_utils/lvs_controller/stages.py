@@ -1,0 +1,144 @@
+"""Which hosts take part in which step of a run: what the plays of playbooks/apply.yml and rollback.yml have as their hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleLookupError
+from ansible.module_utils.lvs import rolling
+from ansible.module_utils.lvs.changes import Changes
+from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs.reader import nearest
+from ansible.module_utils.lvs.topology import Topology
+from ansible.module_utils.lvs.violations import listed
+
+from .run_folder import RunFolder
+
+PROVISIONED = ("real_servers", "hypervisors")  # groups; the hypervisors are hosts in front of real servers
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Names of hosts, fixed when the environment is compiled.
+
+    `prepared`: get what they need before any director changes. `drained`: are out of every director's table by the
+    inventory, and may be dead. `cleaned`: lose what they no longer need when all directors have changed. `cleared`: keep
+    nothing of lvskit's. `directors`: in batches. `building`: have kernel modules of lvskit's own.
+    """
+
+    prepared: tuple[str, ...] = ()
+    drained: tuple[str, ...] = ()
+    cleaned: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    directors: tuple[tuple[str, ...], ...] = ()
+    building: frozenset[str] = frozenset()
+
+
+def stages(
+    topology: Topology, plans: Mapping[str, HostPlan], groups: Mapping[str, Sequence[str]], changes: Changes
+) -> Stages:
+    """`groups` are the inventory's, with the hosts that leave. A host that is drained for this run alone is not connected to."""
+    behind = list(dict.fromkeys(name for group in PROVISIONED for name in groups.get(group, ())))
+    connected = [name for name in behind if name not in changes.drained]
+    staying = [name for name in connected if name not in changes.without_hosts]
+    drained = [name for name in staying if topology.hosts[name].drained]
+    directors = groups.get("directors", ())
+    leaving = [(name,) for name in directors if name in changes.without_hosts]
+    everybody = dict.fromkeys([*directors, *connected])
+    return Stages(
+        prepared=tuple(name for name in staying if name not in drained),
+        drained=tuple(drained),
+        cleaned=tuple(connected),
+        cleared=tuple(name for name in everybody if plans[name].empty),
+        directors=(*rolling.batches(topology), *leaving),
+        building=frozenset(name for name, plan in plans.items() if plan.built_modules),
+    )
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What lvs_state has left on a host in this run. `stale`: something that the plan no longer has, and that was kept so far."""
+
+    stale: bool
+
+
+def refuse_without_directors(task_vars: Mapping[str, Any]) -> None:
+    """Raises AnsibleActionFail where this run leaves a director out: it would go on sending to what the run takes away."""
+    left_out = [
+        name for name in task_vars["groups"].get("directors", ()) if name not in task_vars["ansible_play_hosts_all"]
+    ]
+    if left_out:
+        raise AnsibleActionFail(
+            f"--limit leaves out {listed(left_out, 'and')}, which would go on forwarding to the hosts or services that this run "
+            "removes. Run without --limit, or name all directors in it. Nothing was changed."
+        )
+
+
+NOBODY = ["all", "!all"]  # a pattern without hosts; an empty list is refused
+
+
+def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> list[Any]:
+    """The hosts of a stage, as a pattern for a play; for `director_batches` how many of them change at a time.
+
+    Before the environment is compiled: the groups of the inventory that the stage can concern. `limited`: the run does not
+    have all hosts; then directors change one by one. Raises AnsibleLookupError for a stage that does not exist.
+    """
+    folder = RunFolder.of_this_run()
+    fixed: Stages | None = folder.read("stages")
+    if stage not in _HOSTS:
+        raise AnsibleLookupError(f"there is no stage {stage}: {nearest(stage, _HOSTS)}")
+    if stage == "director_batches":
+        return [1] if limited or fixed is None or not fixed.directors else [len(batch) for batch in fixed.directors]
+    found = _HOSTS[stage](folder, fixed) if fixed or stage.startswith("rollback") else None
+    if found is None:
+        found = [group for group in _GROUPS[stage] if group in groups]
+    return list(found) or NOBODY
+
+
+def _to_clean(folder: RunFolder, fixed: Stages) -> list[str]:
+    """The hosts that have something to lose, or were not prepared; none while a director has not changed in this run."""
+    applied = {name: folder.read(f"applied/{name}") for name in folder.names("applied")}
+    if any(name not in applied for batch in fixed.directors for name in batch):
+        return []
+    return [name for name in fixed.cleaned if name not in applied or applied[name].stale]
+
+
+def _to_roll_back(folder: RunFolder, fixed: Stages | None) -> list[str] | None:
+    """The stage's groups (None) where a rollback is what this run is for, or where the run has cost a service."""
+    return None if fixed is None or folder.read("lost") else []
+
+
+def _to_clean_after_rollback(folder: RunFolder, fixed: Stages | None) -> list[str]:
+    """The hosts that have kept something which they did not have then."""
+    if not folder.read("rollback"):
+        return []
+    return [name for name in folder.names("applied") if folder.read(f"applied/{name}").stale]
+
+
+_GROUPS = {
+    "prepare": PROVISIONED,
+    "directors": ("directors",),
+    "drained": (),
+    "clean": PROVISIONED,
+    "clear": (),
+    "build": (),
+    "rollback": ("directors", *PROVISIONED),
+    "rollback_directors": ("directors",),
+    "rollback_real_servers": PROVISIONED,
+    "rollback_clean": (),
+}
+_HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
+    "prepare": lambda folder, fixed: fixed.prepared,
+    "directors": lambda folder, fixed: [name for batch in fixed.directors for name in batch],
+    "director_batches": lambda folder, fixed: (),
+    "drained": lambda folder, fixed: fixed.drained,
+    "clean": _to_clean,
+    "clear": lambda folder, fixed: fixed.cleared,
+    "build": lambda folder, fixed: fixed.building,
+    "rollback": _to_roll_back,
+    "rollback_directors": _to_roll_back,
+    "rollback_real_servers": _to_roll_back,
+    "rollback_clean": _to_clean_after_rollback,
+}
