@@ -1,58 +1,128 @@
-"""What a run of the site playbook costs on hosts that have their plan already.
+"""What a run of the site playbook costs the controller: an environment of 400 hosts with 1,000 services, one of 1,000 with 10,000.
 
-Prints the tasks executed for each host, and the run's time as a multiple of `ansible all -m ping` on the same hosts, both
-measured by turns in this run.
+The hosts are stand-ins: a local connection, and a module that takes lvs_state's arguments and does nothing. Printed are the
+processor seconds for each host beyond those of `ansible all -m ping`, the memory of the largest process, and the run's time as
+a multiple of the ping's, all measured in this run. With an earlier version (`BASE`: a commit) the same is measured of it for a
+few hosts: it may take a minute for each.
 """
 
 from __future__ import annotations
 
-import re
-import statistics
+import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .model import environment
 
 PROJECT = Path(__file__).resolve().parents[2]
+STAND_IN = Path(__file__).parent / "stand_in"
 BIN = Path(sys.executable).parent
-ROUNDS = 3
-HOSTS = "directors:real_servers"
+SIZES = ((400, 1000), (1000, 10_000))
+SERVERS = 10
+OF_BASE = 4  # hosts that an earlier version is measured on
 
 
-def timed(*command: str) -> tuple[float, str]:
-    """Seconds and output of a command; its output and an exit where it fails."""
-    started = time.monotonic()
-    run = subprocess.run(
-        [str(BIN / command[0]), *command[1:]], cwd=PROJECT, capture_output=True, text=True, check=False
+@dataclass(frozen=True)
+class Cost:
+    """Of one command: seconds of time and of processor time, and MiB of its largest process."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def run(*command: str, project: Path = PROJECT) -> Cost:
+    """Runs a command of Ansible's in a project's folder. Exits with its output where it fails."""
+    library = f"{STAND_IN}:{project / 'library'}"
+    variables = {**os.environ, "ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_LIBRARY": library}
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    process = subprocess.Popen(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=project,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    if run.returncode:
-        sys.exit(f"{' '.join(command)} failed. Is the lab up (make lab)?\n{run.stdout}{run.stderr}")
-    return time.monotonic() - started, run.stdout
+    output, _ = process.communicate()
+    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{output.decode()[-4000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall, cpu, after.ru_maxrss / 1024)
 
 
-def tasks(output: str) -> Counter[str]:
-    """How many tasks each host executed: the lines `ok: [host]` and `changed: [host]`, loop items counted once."""
-    counted: Counter[str] = Counter()
-    for block in re.split(r"^TASK ", output, flags=re.M)[1:]:
-        counted.update(set(re.findall(r"^(?:ok|changed): \[([^\]]+)\]", block, flags=re.M)))
-    return counted
+def write(folder: Path, hosts: int, services: int) -> None:
+    """An inventory of so many real servers behind one director."""
+    raw = environment(hosts, services, SERVERS)
+    groups = {
+        name: {"hosts": {host: raw["hosts"][host] for host in raw["groups"][name]}}
+        for name in ("directors", "real_servers")
+    }
+    everywhere = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    common = folder / "group_vars/all"
+    common.mkdir(parents=True)
+    files: dict[Path, Any] = {
+        folder / "hosts.yml": {"all": {"children": groups}},
+        common / "ansible.yml": everywhere,
+        common / "networks.yml": {"lvs_networks": raw["networks"]},
+        common / "services.yml": {"lvs_services": raw["services"]},
+    }
+    for path, content in files.items():
+        path.write_text(yaml.dump(content, Dumper=yaml.CSafeDumper))
+
+
+def measure(inventory: Path, hosts: int) -> None:
+    which = ("-i", str(inventory))
+    ping = run("ansible", *which, "all", "-m", "ping")
+    print(f"  ping       {ping.wall:7.1f} s  {ping.cpu / hosts:.3f} s of processor time for each host", flush=True)
+    site = run("ansible-playbook", *which, "playbooks/site.yml")
+    print(
+        f"  site       {site.wall:7.1f} s  {(site.cpu - ping.cpu) / hosts:.3f} s of processor time for each host beyond ping, "
+        f"{site.memory:.0f} MiB, {site.wall / ping.wall:.2f} pings",
+        flush=True,
+    )
+
+
+def measure_base(inventory: Path, hosts: int, base: str) -> None:
+    """The same of an earlier version, for a few hosts: what it needs for all would be so many times as much."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["git", "worktree", "add", "--quiet", "--detach", f"{folder}/base", base], cwd=PROJECT, check=True
+        )
+        project = Path(folder) / "base"
+        try:
+            which = ("-i", str(inventory), "--limit", ",".join(["lb1", *(f"rs{i}" for i in range(OF_BASE - 1))]))
+            ping = run("ansible", *which, "all", "-m", "ping", project=project)
+            validate = run("ansible-playbook", *which, "playbooks/validate.yml", project=project)
+            site = run("ansible-playbook", *which, "playbooks/site.yml", project=project)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(project)], cwd=PROJECT, check=True)
+    each = (site.cpu - validate.cpu) / OF_BASE
+    print(
+        f"  {base:<10} {site.wall:7.1f} s for {OF_BASE} of the {hosts} hosts: {each:.3f} s of processor time for each, "
+        f"validate {validate.cpu - ping.cpu:.1f} s beyond ping, {site.memory:.0f} MiB",
+        flush=True,
+    )
 
 
 def main() -> None:
-    print("bringing the hosts to their plan", flush=True)
-    timed("ansible-playbook", "playbooks/site.yml")
-    ratios = []
-    for number in range(1, ROUNDS + 1):
-        ping, _ = timed("ansible", HOSTS, "-m", "ping")
-        site, output = timed("ansible-playbook", "playbooks/site.yml")
-        if re.search(r"changed=[1-9]", output):
-            sys.exit(f"a run with nothing to change changed something:\n{output}")
-        ratios.append(site / ping)
-        print(f"round {number}: ping {ping:.1f} s, site {site:.1f} s, {site / ping:.2f} pings", flush=True)
-    for host, count in sorted(tasks(output).items()):
-        print(f"{host:<12} {count} tasks")
-    print(f"a site run with nothing to change costs {statistics.median(ratios):.2f} pings of the same hosts (median)")
+    base = os.environ.get("BASE", "")
+    for behind, services in SIZES:
+        hosts = behind + 1
+        print(f"{hosts} hosts, {services} services of {SERVERS} real servers", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), behind, services)
+            measure(Path(folder), hosts)
+            if base:
+                measure_base(Path(folder), hosts, base)
 
 
 if __name__ == "__main__":
