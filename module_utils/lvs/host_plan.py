@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ansible.module_utils.lvs_host.kinds import ROUTE_PROTOCOL
+
 
 @dataclass(frozen=True)
 class Sysctl:
@@ -166,5 +168,5 @@ class HostPlan:
         return not any(getattr(self, item.name) for item in fields(self) if item.name not in ("host", "interfaces"))
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as mappings and lists, and whether it is empty; equal plans give equal texts."""
-        return {**asdict(self), "empty": self.empty}
+        """The plan as mappings and lists, whether it is empty, and the number of its routes; equal plans give equal texts."""
+        return {**asdict(self), "empty": self.empty, "route_protocol": ROUTE_PROTOCOL}

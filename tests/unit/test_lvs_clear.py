@@ -12,7 +12,7 @@ def records():
     spec = importlib.util.spec_from_file_location("lvs_clear", PROJECT / "library/lvs_clear.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.RECORDS
+    return module.records()
 
 
 def test_every_file_of_record_is_one():
