@@ -46,12 +46,12 @@ options:
     description: The systemd unit that restores the iptables rules at boot.
     type: str
     default: ""
-  network_unit:
-    description: The systemd unit that restores kernel settings, addresses and routes at boot.
-    type: str
-    default: ""
   ipvs_unit:
     description: The systemd unit that restores the IPVS table at boot.
+    type: str
+    default: ""
+  network_unit:
+    description: The systemd unit that restores kernel settings, addresses and routes at boot.
     type: str
     default: ""
   programs:
@@ -152,6 +152,12 @@ foreign:
   type: list
   elements: str
   sample: ["-t 198.51.100.7:443"]
+notes:
+  description: What could not be done as planned, as sentences. Each is a warning, too.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 """
 
 import os
