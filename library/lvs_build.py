@@ -142,8 +142,7 @@ def build(module, folder, tree):
         *given["make_arguments"],
         "modules",
     ]
-    run = programs.runner(module.run_command)
-    code, out, err = run(command, None)
+    code, out, err = programs.run(command)
     wanted = [os.path.join(folder, "**", f"{name}.ko") for name in given["modules"]]
     absent = [os.path.basename(path) for path in wanted if not glob.glob(path, recursive=True)]
     if code or absent:
@@ -156,10 +155,10 @@ def build(module, folder, tree):
     binaries = {}
     for path in glob.glob(os.path.join(folder, "**/*.ko"), recursive=True):
         if programs.find("strip"):
-            programs.output(run, ["strip", "--strip-debug", path])
+            programs.output(programs.run, ["strip", "--strip-debug", path])
         if given["signing_key"]:
             sign = [f"{tree}/scripts/sign-file", "sha256", given["signing_key"], given["signing_certificate"], path]
-            programs.output(run, sign)
+            programs.output(programs.run, sign)
         with open(path, "rb") as file:
             binaries[os.path.basename(path)[: -len(".ko")]] = base64.b64encode(file.read()).decode()
     return binaries

@@ -145,16 +145,6 @@ def bring(module, kernel, done):
     return {**result, "build_needed": False}
 
 
-def run(module, *command):
-    """The return code, standard output and standard error of a command."""
-    return programs.runner(module.run_command)(command, None)
-
-
-def output(module, *command):
-    """The standard output of a command; HostError with its words when it fails."""
-    return programs.output(programs.runner(module.run_command), command)
-
-
 def preflight(module, kernel):
     """Fails, with the reason, where a module built by us could not be loaded or would be in another's way."""
     found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"/sys/module/{name}")]
@@ -193,7 +183,7 @@ def check_signature(module, file):
     reason = signature_needed()
     if not reason:
         return
-    _, out, _ = run(module, "modinfo", "-F", "signer", file)
+    _, out, _ = programs.run(["modinfo", "-F", "signer", file])
     signer = out.strip()
     with open(KEYS, encoding="utf-8", errors="replace") as keys:
         trusted = signer and any("asymmetri" in line and f" {signer}: " in line for line in keys)
@@ -229,7 +219,7 @@ def outdated(module, name):
             build_id = file.read()
     except OSError:
         return False
-    code, path, _ = run(module, "modinfo", "-n", name)
+    code, path, _ = programs.run(["modinfo", "-n", name])
     return code == 0 and build_id not in content(path.strip())
 
 
@@ -251,7 +241,7 @@ def install(module, kernel, names):
     for name in names:
         path, staged = (os.path.join(place, f"{name}.ko") for place in (folder, staging))
         write(staged, base64.b64decode(module.params["binaries"][name]))
-        code, magic, _ = run(module, "modinfo", "-F", "vermagic", staged)
+        code, magic, _ = programs.run(["modinfo", "-F", "vermagic", staged])
         if code or magic.split()[:1] != [kernel]:
             os.unlink(staged)
             module.fail_json(
@@ -262,7 +252,7 @@ def install(module, kernel, names):
         os.replace(staged, path)
         with open(f"{path}.version", "w", encoding="ascii") as note:
             note.write(f"{module.params['version']}\n")
-    output(module, "depmod", kernel)
+    programs.output(programs.run, ["depmod", kernel])
 
 
 def write(path, content):
@@ -303,15 +293,15 @@ def install_with_dkms(module, kernel):
         file.write(dkms_configuration(given))
     for step in ("add", "build", "install"):
         command = ["dkms", step, f"{name}/{given['version']}", *([] if step == "add" else ["-k", kernel])]
-        code, out, err = run(module, *command, *(["--force"] if step == "install" else []))
+        code, out, err = programs.run([*command, *(["--force"] if step == "install" else [])])
         if code and not (step == "add" and "already" in f"{out}{err}"):
             reason = said(name, given, out, err)
-            run(module, "dkms", "remove", f"{name}/{given['version']}", "--all")
+            programs.run(["dkms", "remove", f"{name}/{given['version']}", "--all"])
             shutil.rmtree(folder, ignore_errors=True)
             module.fail_json(msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}")
     for other in sorted(os.listdir(f"{DKMS}/{name}")):
         if other != given["version"] and os.path.isdir(f"{DKMS}/{name}/{other}/source"):
-            run(module, "dkms", "remove", f"{name}/{other}", "--all")
+            programs.run(["dkms", "remove", f"{name}/{other}", "--all"])
             shutil.rmtree(f"{SOURCES}/{name}-{other}", ignore_errors=True)
 
 
@@ -344,9 +334,9 @@ def exchange(module, names):
     kernel = os.uname().release
     for name in names:
         if signature_needed():
-            check_signature(module, output(module, "modinfo", "-n", name).strip())
-        output(module, "rmmod", name)
-        code, out, err = run(module, "modprobe", name)
+            check_signature(module, programs.output(programs.run, ["modinfo", "-n", name]).strip())
+        programs.output(programs.run, ["rmmod", name])
+        code, out, err = programs.run(["modprobe", name])
         if not code:
             continue
         file = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko")
@@ -354,8 +344,8 @@ def exchange(module, names):
         if os.path.exists(f"{file}.old"):
             os.replace(f"{file}.old", file)
             restore_note(file)
-            run(module, "depmod", kernel)
-            back_code, _, _ = run(module, "modprobe", name)
+            programs.run(["depmod", kernel])
+            back_code, _, _ = programs.run(["modprobe", name])
             back = "the older one is back" if not back_code else "and the older one could not be loaded again"
         module.fail_json(msg=f"the kernel refuses the new {name}: {(err or out).strip()}; {back}.")
 

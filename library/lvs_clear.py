@@ -56,15 +56,15 @@ FOLDERS = FOLDER, os.path.dirname(history.FOLDER), lock.PATH, "/run/lvskit-captu
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    removed = []
-    with errors.reported(module, removed):
+    done = []
+    with errors.reported(module, done):
         formats.recorded()
-        result = clear(programs.runner(module.run_command), removed, check=module.check_mode)
+        result = clear(programs.run, done, check=module.check_mode)
     module.exit_json(**result)
 
 
-def clear(run, removed, *, check):
-    """Removes everything, and returns what there is to say of it. `removed` gets what was removed so far."""
+def clear(run, done, *, check):
+    """Removes everything, and returns what there is to say of it. `done` gets what was done so far, as words for a person."""
     halves = [path for record in records() for path in found(record + files.SUFFIX)]  # of a run that was killed
     planned = [path for record in records() for path in found(record) if path not in halves]
     if planned and not check:
@@ -80,25 +80,31 @@ def clear(run, removed, *, check):
             "removed": [*loaded, *packages, *paths],
             "kept_loaded": [],
         }
-    while some := [name for name in loaded if name not in removed and unload(run, name)]:
-        removed += some  # what they used may go as well, now
-    kept_loaded = [name for name in loaded if name not in removed]
+    unloaded = []
+    while some := next((name for name in loaded if name not in unloaded and unload(run, name)), None):
+        unloaded.append(some)  # what it used may go as well, now
+        done.append(f"unloaded {some}")
     for package in packages:
         for version in sorted(os.listdir(files.place(package))):
             if os.path.isdir(files.place(f"{package}/{version}/source")):
                 programs.output(run, ["dkms", "remove", f"{os.path.basename(package)}/{version}", "--all"])
         shutil.rmtree(files.place(package), ignore_errors=True)
-        removed.append(package)
+        done.append(f"removed {package}")
     for path in paths:
         place = files.place(path)
         if os.path.isdir(place):
             shutil.rmtree(place)
         else:
             files.remove(path)
-        removed.append(path)
+        done.append(f"removed {path}")
     if packages or any(path.endswith("/updates/lvskit") for path in paths):
         programs.output(run, ["depmod"])
-    return {"changed": bool(removed), "removed": list(removed), "kept_loaded": kept_loaded}
+    removed = [*unloaded, *packages, *paths]
+    return {
+        "changed": bool(removed),
+        "removed": removed,
+        "kept_loaded": [name for name in loaded if name not in unloaded],
+    }
 
 
 def records():

@@ -123,7 +123,7 @@ ARGUMENTS = {
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     with errors.reported(module):
-        found = look(module.params, programs.runner(module.run_command))
+        found = look(module.params, programs.run)
     module.exit_json(changed=False, **found)
 
 

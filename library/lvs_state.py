@@ -187,7 +187,7 @@ def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     done = []
     with errors.reported(module, done, commands=done), lock.held(check=module.check_mode):
-        result = bring(module.params, programs.runner(module.run_command), done, check=module.check_mode)
+        result = bring(module.params, programs.run, done, check=module.check_mode)
     for note in result["notes"]:
         module.warn(note)
     module.exit_json(**result)

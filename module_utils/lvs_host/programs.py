@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -43,21 +44,27 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=search_path())
 
 
-def runner(run_command: Callable[..., Any]) -> CommandRunner:
-    """Runs commands by AnsibleModule.run_command. Raises HostError where a program cannot be started."""
+def run(argv: Sequence[str], stdin: str | None = None) -> tuple[int, str, str]:
+    """Runs a command, in English, and returns its exit code, standard output and standard error.
 
-    def run(argv: Sequence[str], stdin: str | None = None) -> tuple[int, str, str]:
-        try:
-            code, out, err = run_command(
-                list(argv), data=stdin, handle_exceptions=False, environ_update={"PATH": search_path()}
-            )
-        except FileNotFoundError as error:
-            raise HostError(missing(argv[0])) from error
-        except OSError as error:
-            raise HostError(f"`{argv[0]}` cannot be started on this host: {error.strerror or error}") from error
-        return int(code), str(out), str(err)
-
-    return run
+    Raises HostError where it cannot be started. A program that ends before it has read its input is a command that fails as any
+    other: it says why.
+    """
+    try:
+        ended = subprocess.run(
+            argv,
+            input=stdin or "",
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env={**os.environ, "PATH": search_path(), "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise HostError(missing(argv[0])) from error
+    except OSError as error:
+        raise HostError(f"`{argv[0]}` cannot be started on this host: {error.strerror or error}") from error
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def listed(answer: str) -> list[dict[str, Any]]:

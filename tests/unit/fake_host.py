@@ -41,7 +41,7 @@ class FakeHost:
         self.programs, self.fails, self.log = set(PROGRAMS), {}, []
         self.place("/run").mkdir(parents=True)
         monkeypatch.setattr(files, "ROOT", str(folder))
-        monkeypatch.setattr(programs, "runner", lambda run_command: self)
+        monkeypatch.setattr(programs, "run", self)
         for module in (programs, host, netfilter):
             monkeypatch.setattr(module, "find", lambda name: name if name in self.programs else None)
         monkeypatch.setattr(ipvs_netlink, "carry_out", self.netlink)
@@ -146,7 +146,8 @@ class FakeHost:
             return None
         wanted = argv[argv.index("show") - 1]
         if wanted == "address":
-            return json.dumps([self._link(name) for name in self.addresses])
+            tunnels = "ipip" in argv
+            return json.dumps([self._link(name) for name in self.addresses if name.startswith("tunl") or not tunnels])
         return json.dumps(list(map(_spelled, self.routes if wanted == "route" else self.rules)))
 
     def _link(self, name):
@@ -169,9 +170,9 @@ class FakeHost:
             held.append(rest) if verb != "del" else held.remove(rest)
 
     def _iptables_save(self, argv, stdin):
-        chains = self.tables.get(argv[2], {})
+        chains = self.tables.get(argv[-1], {})
         heads = [f":{chain} {'-' if chain.startswith('LVSKIT') else 'ACCEPT'} [0:0]" for chain in chains]
-        return "\n".join([f"*{argv[2]}", *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""])
+        return "\n".join([f"*{argv[-1]}", *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""])
 
     def _iptables_restore(self, argv, stdin):
         for line in statements(stdin):
