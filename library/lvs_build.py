@@ -69,11 +69,11 @@ import base64
 import glob
 import io
 import os
-import shutil
 import tarfile
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host import errors, programs
 
 LINES_OF_A_FAILURE = 25
 
@@ -95,11 +95,12 @@ def main():
     tree = check_builder(module)
     if module.check_mode:
         module.exit_json(changed=True)
-    folder = tempfile.mkdtemp(prefix="lvskit-build-", dir="/var/tmp")
-    try:
-        module.exit_json(changed=True, binaries=build(module, folder, tree))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        errors.reported(module, root=False),
+        tempfile.TemporaryDirectory(prefix="lvskit-build-", dir="/var/tmp") as folder,
+    ):
+        binaries = build(module, folder, tree)
+    module.exit_json(changed=True, binaries=binaries)
 
 
 def check_builder(module):
@@ -112,7 +113,7 @@ def check_builder(module):
             msg=f"no kernel headers for {kernel} on the builder {os.uname().nodename} (there are headers for: {others}). "
             f"Install linux-headers-{kernel} there, or name a builder in toa_builder that has them. Nothing was changed."
         )
-    missing = [program for program in ("make", "gcc") if not module.get_bin_path(program)]
+    missing = [program for program in ("make", "gcc") if not programs.find(program)]
     if missing:
         module.fail_json(
             msg=f"the builder {os.uname().nodename} has no {' and no '.join(missing)}. Install it there, or name a builder in "
@@ -141,7 +142,7 @@ def build(module, folder, tree):
         *given["make_arguments"],
         "modules",
     ]
-    code, out, err = module.run_command(command)
+    code, out, err = programs.run(command)
     wanted = [os.path.join(folder, "**", f"{name}.ko") for name in given["modules"]]
     absent = [os.path.basename(path) for path in wanted if not glob.glob(path, recursive=True)]
     if code or absent:
@@ -153,11 +154,11 @@ def build(module, folder, tree):
         )
     binaries = {}
     for path in glob.glob(os.path.join(folder, "**/*.ko"), recursive=True):
-        if module.get_bin_path("strip"):
-            module.run_command(["strip", "--strip-debug", path], check_rc=True)
+        if programs.find("strip"):
+            programs.output(programs.run, ["strip", "--strip-debug", path])
         if given["signing_key"]:
             sign = [f"{tree}/scripts/sign-file", "sha256", given["signing_key"], given["signing_certificate"], path]
-            module.run_command(sign, check_rc=True)
+            programs.output(programs.run, sign)
         with open(path, "rb") as file:
             binaries[os.path.basename(path)[: -len(".ko")]] = base64.b64encode(file.read()).decode()
     return binaries

@@ -88,6 +88,7 @@ import shutil
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host import errors, programs
 
 FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
@@ -113,22 +114,35 @@ ARGUMENTS = {
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    done = []
+    with errors.reported(module, done):
+        result = bring(module, os.uname().release, done)
+    module.exit_json(**result)
+
+
+def bring(module, kernel, done):
+    """Installs and exchanges what is to be, and returns what there is to say of it. `done` gets what was done so far."""
     given = module.params
-    kernel = os.uname().release
     preflight(module, kernel)
     missing = [name for name in given["modules"] if not installed(given, kernel, name)]
     old = [name for name in given["modules"] if name not in missing and outdated(module, name)]
     result = {"changed": bool(missing or old), "kernel": kernel, "installed": missing + old}
+    by_builder = given["method"] == "builder"
     if module.check_mode or not result["changed"]:
-        module.exit_json(build_needed=bool(missing) and given["method"] == "builder", **result)
-    if missing and given["method"] == "builder" and not given["binaries"]:
-        module.exit_json(changed=False, build_needed=True, kernel=kernel, installed=[])
-    if missing and given["method"] == "dkms":
-        install_with_dkms(module, kernel)
-    elif missing:
-        install(module, kernel, missing)
-    exchange(module, [name for name in given["modules"] if outdated(module, name)])
-    module.exit_json(build_needed=False, **result)
+        return {**result, "build_needed": bool(missing) and by_builder}
+    if missing and by_builder and not given["binaries"]:
+        return {"changed": False, "build_needed": True, "kernel": kernel, "installed": []}
+    if missing:
+        if by_builder:
+            install(module, kernel, missing)
+        else:
+            install_with_dkms(module, kernel)
+        done += [f"installed {name}" for name in missing]
+    for name in given["modules"]:
+        if outdated(module, name):
+            exchange(module, [name])
+            done.append(f"loaded the new {name}")
+    return {**result, "build_needed": False}
 
 
 def preflight(module, kernel):
@@ -169,7 +183,7 @@ def check_signature(module, file):
     reason = signature_needed()
     if not reason:
         return
-    _, out, _ = module.run_command(["modinfo", "-F", "signer", file])
+    _, out, _ = programs.run(["modinfo", "-F", "signer", file])
     signer = out.strip()
     with open(KEYS, encoding="utf-8", errors="replace") as keys:
         trusted = signer and any("asymmetri" in line and f" {signer}: " in line for line in keys)
@@ -205,7 +219,7 @@ def outdated(module, name):
             build_id = file.read()
     except OSError:
         return False
-    code, path, _ = module.run_command(["modinfo", "-n", name])
+    code, path, _ = programs.run(["modinfo", "-n", name])
     return code == 0 and build_id not in content(path.strip())
 
 
@@ -226,11 +240,8 @@ def install(module, kernel, names):
     os.makedirs(staging, exist_ok=True)
     for name in names:
         path, staged = (os.path.join(place, f"{name}.ko") for place in (folder, staging))
-        with open(staged, "wb") as file:
-            file.write(base64.b64decode(module.params["binaries"][name]))
-            file.flush()
-            os.fsync(file.fileno())
-        code, magic, _ = module.run_command(["modinfo", "-F", "vermagic", staged])
+        write(staged, base64.b64decode(module.params["binaries"][name]))
+        code, magic, _ = programs.run(["modinfo", "-F", "vermagic", staged])
         if code or magic.split()[:1] != [kernel]:
             os.unlink(staged)
             module.fail_json(
@@ -241,7 +252,17 @@ def install(module, kernel, names):
         os.replace(staged, path)
         with open(f"{path}.version", "w", encoding="ascii") as note:
             note.write(f"{module.params['version']}\n")
-    module.run_command(["depmod", kernel], check_rc=True)
+    programs.output(programs.run, ["depmod", kernel])
+
+
+def write(path, content):
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise errors.cannot("write", path, error) from error
 
 
 def keep(path):
@@ -253,7 +274,7 @@ def keep(path):
 
 def install_with_dkms(module, kernel):
     given = module.params
-    if not module.get_bin_path("dkms"):
+    if not programs.find("dkms"):
         module.fail_json(
             msg="toa_method is dkms, but this host has no dkms. Install it, or build on another host (toa_builder)."
         )
@@ -272,15 +293,15 @@ def install_with_dkms(module, kernel):
         file.write(dkms_configuration(given))
     for step in ("add", "build", "install"):
         command = ["dkms", step, f"{name}/{given['version']}", *([] if step == "add" else ["-k", kernel])]
-        code, out, err = module.run_command([*command, *(["--force"] if step == "install" else [])])
+        code, out, err = programs.run([*command, *(["--force"] if step == "install" else [])])
         if code and not (step == "add" and "already" in f"{out}{err}"):
             reason = said(name, given, out, err)
-            module.run_command(["dkms", "remove", f"{name}/{given['version']}", "--all"])
+            programs.run(["dkms", "remove", f"{name}/{given['version']}", "--all"])
             shutil.rmtree(folder, ignore_errors=True)
             module.fail_json(msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}")
     for other in sorted(os.listdir(f"{DKMS}/{name}")):
         if other != given["version"] and os.path.isdir(f"{DKMS}/{name}/{other}/source"):
-            module.run_command(["dkms", "remove", f"{name}/{other}", "--all"])
+            programs.run(["dkms", "remove", f"{name}/{other}", "--all"])
             shutil.rmtree(f"{SOURCES}/{name}-{other}", ignore_errors=True)
 
 
@@ -313,10 +334,9 @@ def exchange(module, names):
     kernel = os.uname().release
     for name in names:
         if signature_needed():
-            _, path, _ = module.run_command(["modinfo", "-n", name], check_rc=True)
-            check_signature(module, path.strip())
-        module.run_command(["rmmod", name], check_rc=True)
-        code, out, err = module.run_command(["modprobe", name])
+            check_signature(module, programs.output(programs.run, ["modinfo", "-n", name]).strip())
+        programs.output(programs.run, ["rmmod", name])
+        code, out, err = programs.run(["modprobe", name])
         if not code:
             continue
         file = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko")
@@ -324,8 +344,8 @@ def exchange(module, names):
         if os.path.exists(f"{file}.old"):
             os.replace(f"{file}.old", file)
             restore_note(file)
-            module.run_command(["depmod", kernel])
-            back_code, _, _ = module.run_command(["modprobe", name])
+            programs.run(["depmod", kernel])
+            back_code, _, _ = programs.run(["modprobe", name])
             back = "the older one is back" if not back_code else "and the older one could not be loaded again"
         module.fail_json(msg=f"the kernel refuses the new {name}: {(err or out).strip()}; {back}.")
 

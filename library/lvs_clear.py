@@ -11,7 +11,7 @@ version_added: "1.0.0"
 description:
   - Removes kernel modules that were built for the host, the history of its plans, and lvskit's folders; unloads the kernel
     modules that its plans had, where nothing else uses them.
-  - Refuses a host that still has a plan.
+  - Refuses a host that still has a plan, or what a newer lvskit keeps there.
 options: {}
 attributes:
   check_mode: {support: full, description: Says what would be removed.}
@@ -38,60 +38,83 @@ kept_loaded:
 """
 
 import glob
-import json
 import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import history
+from ansible.module_utils.lvs_host import errors, files, formats, history, ipvs, kernel_modules, lock, programs
+from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
 
 ARGUMENTS = {}
-RECORDS = (
-    "/etc/lvskit/*",
-    "/etc/modules-load.d/lvskit.conf",
-    "/etc/modprobe.d/lvskit.conf",
-    "/etc/sysctl.d/zz-lvskit.conf",
-    *(f"/etc/systemd/system/lvskit-{name}.service" for name in ("netfilter", "ipvs", "network")),
-)
+FOLDER = "/etc/lvskit"  # of records in formats that no other tool looks for
 BUILT = "/lib/modules/*/updates/lvskit"
 SOURCES = "/usr/src/lvskit-*"
 DKMS = "/var/lib/dkms"
-FOLDERS = "/etc/lvskit", "/var/lib/lvskit", "/run/lvskit.lock", "/run/lvskit-capture"
+FOLDERS = FOLDER, os.path.dirname(history.FOLDER), lock.PATH, "/run/lvskit-capture"
 
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    halves = [path for pattern in RECORDS for path in glob.glob(f"{pattern}.new")]  # of a run that was killed
-    planned = [path for pattern in RECORDS for path in glob.glob(pattern) if path not in halves]
-    if planned and not module.check_mode:
-        module.fail_json(
-            msg=f"this host still has a plan ({', '.join(planned)}). Take its services or the host out first: playbooks/teardown.yml."
+    done = []
+    with errors.reported(module, done):
+        formats.recorded()
+        result = clear(programs.run, done, check=module.check_mode)
+    module.exit_json(**result)
+
+
+def clear(run, done, *, check):
+    """Removes everything, and returns what there is to say of it. `done` gets what was done so far, as words for a person."""
+    halves = [path for record in records() for path in found(record + files.SUFFIX)]  # of a run that was killed
+    planned = [path for record in records() for path in found(record) if path not in halves]
+    if planned and not check:
+        raise errors.HostError(
+            f"this host still has a plan ({', '.join(planned)}). Take its services or the host out first: playbooks/teardown.yml"
         )
-    packages = sorted(path for path in glob.glob(f"{DKMS}/lvskit-*") if os.path.isdir(path))
-    paths = [*halves, *(path for pattern in (BUILT, SOURCES, *FOLDERS) for path in sorted(glob.glob(pattern)))]
-    loaded = [name for name in modules_of_plans() if os.path.isdir(f"/sys/module/{name}")]
-    if module.check_mode:
-        module.exit_json(
-            changed=bool(packages or paths or loaded), removed=[*loaded, *packages, *paths], kept_loaded=[]
-        )
+    packages = [path for path in found(f"{DKMS}/lvskit-*") if os.path.isdir(files.place(path))]
+    paths = [*halves, *(path for pattern in (BUILT, SOURCES, *FOLDERS) for path in found(pattern))]
+    loaded = [name for name in modules_of_plans() if kernel_modules.loaded(name)]
+    if check:
+        return {
+            "changed": bool(packages or paths or loaded),
+            "removed": [*loaded, *packages, *paths],
+            "kept_loaded": [],
+        }
     unloaded = []
-    while some := [name for name in loaded if name not in unloaded and unload(module, name)]:
-        unloaded += some  # what they used may go as well, now
+    while some := next((name for name in loaded if name not in unloaded and unload(run, name)), None):
+        unloaded.append(some)  # what it used may go as well, now
+        done.append(f"unloaded {some}")
     for package in packages:
-        for version in sorted(os.listdir(package)):
-            if os.path.isdir(f"{package}/{version}/source"):
-                module.run_command(["dkms", "remove", f"{os.path.basename(package)}/{version}", "--all"], check_rc=True)
-        shutil.rmtree(package, ignore_errors=True)
+        for version in sorted(os.listdir(files.place(package))):
+            if os.path.isdir(files.place(f"{package}/{version}/source")):
+                programs.output(run, ["dkms", "remove", f"{os.path.basename(package)}/{version}", "--all"])
+        shutil.rmtree(files.place(package), ignore_errors=True)
+        done.append(f"removed {package}")
     for path in paths:
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        elif os.path.lexists(path):
-            os.unlink(path)
+        place = files.place(path)
+        if os.path.isdir(place):
+            shutil.rmtree(place)
+        else:
+            files.remove(path)
+        done.append(f"removed {path}")
     if packages or any(path.endswith("/updates/lvskit") for path in paths):
-        module.run_command(["depmod"], check_rc=True)
+        programs.output(run, ["depmod"])
     removed = [*unloaded, *packages, *paths]
-    module.exit_json(changed=bool(removed), removed=removed, kept_loaded=[n for n in loaded if n not in unloaded])
+    return {
+        "changed": bool(removed),
+        "removed": removed,
+        "kept_loaded": [name for name in loaded if name not in unloaded],
+    }
+
+
+def records():
+    """The files of record, as patterns: all of lvskit's own folder, and what lies elsewhere."""
+    return [f"{FOLDER}/*", *(path for path in TEXTS.values() if os.path.dirname(path) != FOLDER)]
+
+
+def found(pattern):
+    """The host's files and folders of a pattern, sorted."""
+    return sorted(path[len(files.ROOT) :] for path in glob.glob(files.place(pattern)))
 
 
 def modules_of_plans():
@@ -102,30 +125,27 @@ def modules_of_plans():
     return sorted(names)
 
 
-def unload(module, name):
+def unload(run, name):
     """Whether the module could be unloaded: nothing uses it, and no tunnel or virtual service would go with it."""
-    if name == "ipip" and other_tunnels(module):
+    if name == "ipip" and other_tunnels(run):
         return False
     if name.startswith("ip_vs") and has_services():
         return False
-    code, _, _ = module.run_command(["rmmod", name])
+    code, _, _ = run(["rmmod", name], None)
     return code == 0
 
 
-def other_tunnels(module):
+def other_tunnels(run):
     """Whether there is an ipip tunnel besides the one that the module makes, or an IPv4 address on that one."""
-    _, out, _ = module.run_command(["ip", "-json", "address", "show", "type", "ipip"])
-    links = [link for link in json.loads(out or "[]") if link]
+    links = programs.listed(programs.output(run, ["ip", "-json", "address", "show", "type", "ipip"]))
     addresses = [address for link in links for address in link.get("addr_info", ()) if address.get("family") == "inet"]
     return bool(addresses) or any(link.get("ifname") != "tunl0" for link in links)
 
 
 def has_services():
-    try:
-        with open("/proc/net/ip_vs", encoding="ascii") as file:
-            return any(line.startswith(("TCP", "UDP", "FWM", "SCTP")) for line in file)
-    except FileNotFoundError:
-        return False
+    """Whether the IPVS table has a virtual service, whosever it is."""
+    table = files.read(ipvs.TABLE, "") or ""
+    return any(line.startswith(("TCP", "UDP", "FWM", "SCTP")) for line in table.splitlines())
 
 
 if __name__ == "__main__":

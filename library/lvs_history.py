@@ -33,19 +33,25 @@ since:
   returned: always
   type: str
   sample: "2026-02-01T03:00:00Z"
+unreadable:
+  description: The runs whose files are damaged or were written by a newer lvskit, each with what is wrong and the remedy.
+  returned: always
+  type: dict
+  sample: {}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import history
+from ansible.module_utils.lvs_host import errors, history
 
 ARGUMENTS = {}
 
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    kept = history.readable()
+    with errors.reported(module):
+        kept, unreadable = history.readable(), history.unreadable()
     runs = {run: entry["revision"] for run, entry in kept.items() if run != history.BEGINNING}
-    module.exit_json(changed=False, runs=runs, since=next(iter(kept), ""))
+    module.exit_json(changed=False, runs=runs, since=next(iter(kept), ""), unreadable=unreadable)
 
 
 if __name__ == "__main__":

@@ -91,14 +91,24 @@ departures:
 
 import dataclasses
 import glob
-import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import arp, counters, echo, host, kernel_modules, links, sysctl_files, sysctls
-from ansible.module_utils.lvs_host.network import Network
+from ansible.module_utils.lvs_host import (
+    arp,
+    counters,
+    echo,
+    errors,
+    host,
+    kernel_modules,
+    kinds,
+    links,
+    programs,
+    sysctl_files,
+    sysctls,
+)
+from ansible.module_utils.lvs_host.evidence import COMPANIONS, FEATURES
 from ansible.module_utils.lvs_host.resource import statements
-from ansible.module_utils.lvs_host.sysctls import Sysctls
 
 ARGUMENTS = {
     "settings": {"type": "dict", "default": {}},
@@ -108,43 +118,35 @@ ARGUMENTS = {
     "paths": {"type": "list", "elements": "dict", "default": []},
     "departures": {"type": "bool", "default": True},
 }
-FEATURES = ("IP_VS", "IP_VS_PROTO_TCP", "IP_VS_PROTO_UDP", "IP_VS_NFCT", "NETFILTER_XT_MATCH_IPVS", "NET_IPIP")
-COMPANIONS = {
-    "dockerd": "docker",
-    "firewalld": "firewalld",
-    "keepalived": "keepalived",
-    "kube-proxy": "kube-proxy",
-    "NetworkManager": "NetworkManager",
-    "cilium-agent": "cilium",
-}
 
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    given = module.params
+    with errors.reported(module):
+        found = look(module.params, programs.run)
+    module.exit_json(changed=False, **found)
 
-    def run(argv, stdin=None):
-        return module.run_command(list(argv), data=stdin)
 
+def look(given, run):
+    """What the host answers to the questions that it is given."""
     found = links.interfaces(run)
     macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
     paths = [(str(path["address"]), int(path["size"])) for path in given["paths"]]
-    module.exit_json(
-        changed=False,
-        interfaces=found,
-        settings=settings_of({key: int(value) for key, value in given["settings"].items()}),
-        modules=lacking(module, given["modules"], run),
-        routes=[route(packet, run) for packet in given["routes"]],
-        neighbours=arp.answers(asks, macs) if asks else [],
-        paths=echo.largest(paths) if paths else [],
-        drops=drops(module, run),
-        counters=counters.kernel([read("/proc/net/snmp"), read("/proc/net/netstat")]),
-        config=unbuilt(),
-        companions=companions(),
-        recorded=[line for kind in (Network, Sysctls) for line in statements(host.recorded(kind.path))],
-        departures=[dataclasses.asdict(one) for one in host.departures(run)] if given["departures"] else [],
-    )
+    return {
+        "interfaces": found,
+        "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
+        "modules": lacking(given["modules"], run),
+        "routes": [route(packet, run) for packet in given["routes"]],
+        "neighbours": arp.answers(asks, macs) if asks else [],
+        "paths": echo.largest(paths) if paths else [],
+        "drops": drops(run),
+        "counters": counters.kernel([read("/proc/net/snmp"), read("/proc/net/netstat")]),
+        "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
+        "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
+        "recorded": [line for kind in (kinds.NETWORK, kinds.SYSCTLS) for line in statements(host.recorded(kind.path))],
+        "departures": [dataclasses.asdict(one) for one in host.departures(run)] if given["departures"] else [],
+    }
 
 
 def settings_of(wanted):
@@ -183,9 +185,10 @@ def placed(assignment):
     return {"value": assignment.value, "place": assignment.place} if assignment else None
 
 
-def lacking(module, names, run):
-    if not module.get_bin_path("modprobe"):
-        return dict.fromkeys(names, "no modprobe (Debian's package kmod)")
+def lacking(names, run):
+    """The modules that the kernel does not have, each with what modprobe says of it."""
+    if not programs.find("modprobe"):
+        return dict.fromkeys(names, programs.missing("modprobe"))
     loads = {name: kernel_modules.look(name, run) for name in names if not kernel_modules.loaded(name)}
     return {name: load.obstacle for name, load in loads.items() if load.obstacle}
 
@@ -195,31 +198,30 @@ def route(packet, run):
     ask = ["ip", "-json", "route", "get", str(packet["to"])]
     tail = ["ipproto", packet["protocol"], "sport", str(packet["port"])] if packet.get("protocol") else []
     source = ["from", str(packet["source"])] if packet.get("source") else []
-    code, out, words = run([*ask, *source, *tail])
+    code, out, words = run([*ask, *source, *tail], None)
     if code and source:
-        code, out, words = run([*ask, *tail])
+        code, out, words = run([*ask, *tail], None)
     if code:
         return {"error": words.strip()}
-    way = json.loads(out)[0]
+    way = programs.listed(out)[0]
     return {"interface": way.get("dev", ""), "gateway": way.get("gateway", "")}
 
 
-def drops(module, run):
-    iptables, nft = module.get_bin_path("iptables-save"), module.get_bin_path("nft")
-    saved = run([iptables, "--counters"])[1] if iptables else ""
-    listed = run([nft, "list", "ruleset"])[1] if nft else ""
-    return [*counters.iptables_drops(saved), *counters.nft_drops(listed, saved)]
+def drops(run):
+    """Firewall rules that drop, of the programs that this host has."""
+    saved = run(["iptables-save", "--counters"], None)[1] if programs.find("iptables-save") else ""
+    rules = run(["nft", "list", "ruleset"], None)[1] if programs.find("nft") else ""
+    return [*counters.iptables_drops(saved), *counters.nft_drops(rules, saved)]
 
 
-def unbuilt():
-    """Features that the running kernel's configuration leaves out; nothing where it cannot be read."""
-    text = read(f"/boot/config-{os.uname().release}")
+def unbuilt(text):
+    """Features that the text of a kernel's configuration leaves out; nothing where there is no text."""
     return [name for name in FEATURES if text and not any(f"CONFIG_{name}={how}" in text for how in "ym")]
 
 
-def companions():
-    running = {read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}
-    return sorted(name for program, name in COMPANIONS.items() if program[:15] in running)
+def companions(running):
+    """The names of other software, by the names of the programs that run, of which the kernel keeps 15 letters."""
+    return sorted(one.name for one in COMPANIONS if one.program[:15] in running)
 
 
 def read(path):

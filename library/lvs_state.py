@@ -46,12 +46,12 @@ options:
     description: The systemd unit that restores the iptables rules at boot.
     type: str
     default: ""
-  network_unit:
-    description: The systemd unit that restores kernel settings, addresses and routes at boot.
-    type: str
-    default: ""
   ipvs_unit:
     description: The systemd unit that restores the IPVS table at boot.
+    type: str
+    default: ""
+  network_unit:
+    description: The systemd unit that restores kernel settings, addresses and routes at boot.
     type: str
     default: ""
   programs:
@@ -152,33 +152,28 @@ foreign:
   type: list
   elements: str
   sample: ["-t 198.51.100.7:443"]
+notes:
+  description: What could not be done as planned, as sentences. Each is a warning, too.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 """
 
-import fcntl
 import os
-import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import history, host
+from ansible.module_utils.lvs_host import errors, files, formats, history, host, lock, programs
+from ansible.module_utils.lvs_host.errors import HostError
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
-from ansible.module_utils.lvs_host.resource import HostError
+from ansible.module_utils.lvs_host.kinds import TEXTS
 
-LOCK = "/run/lvskit.lock"
-PATIENCE = 60  # seconds
-
-PLAN = (*host.STATE, "programs", "interfaces")  # what makes up a plan; the rest says how it is to be carried out
+# What makes up a plan, each with what stands for nothing; the other arguments say how the plan is to be carried out.
+PLAN = {**dict.fromkeys(TEXTS, ""), "programs": [], "interfaces": {}}
 ARGUMENTS = {
-    "modules": {"type": "str", "default": ""},
-    "module_options": {"type": "str", "default": ""},
-    "sysctls": {"type": "str", "default": ""},
-    "netfilter": {"type": "str", "default": ""},
-    "ipvs": {"type": "str", "default": ""},
-    "network": {"type": "str", "default": ""},
-    "netfilter_unit": {"type": "str", "default": ""},
-    "network_unit": {"type": "str", "default": ""},
-    "ipvs_unit": {"type": "str", "default": ""},
-    "programs": {"type": "list", "elements": "str", "default": []},
-    "interfaces": {"type": "dict", "default": {}},
+    **{name: {"type": "str", "default": ""} for name in TEXTS},
+    "programs": {"type": "list", "elements": "str", "default": PLAN["programs"]},
+    "interfaces": {"type": "dict", "default": PLAN["interfaces"]},
     "remove": {"type": "bool", "default": True},
     "purge_foreign": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
@@ -190,67 +185,48 @@ ARGUMENTS = {
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-
-    def run(argv, stdin=None):
-        return module.run_command(list(argv), data=stdin)
-
     done = []
-    held = lock(module)
-    try:
-        wanted = wanted_of(module.params)
-        resources = host.wire(
-            wanted,
-            run,
-            check=module.check_mode,
-            **{key: module.params[key] for key in ("remove", "purge_foreign", "drain_timeout")},
-        )
-        for resource in resources:
-            resource.prepare()
-        missing = [name for name in wanted["programs"] if not module.get_bin_path(name)]
-        if missing and not module.check_mode:
-            module.exit_json(changed=False, commands=[], stale=[], foreign=[], drift=[], missing_programs=missing)
-        result = plan(resources, module.params["remove"])
-        steps, files = result.pop("steps"), result.pop("files")
-        result["drift"] = host.commands(host.departures(run)) if result["changed"] else []
-        if not module.check_mode:
-            note = note_of(module.params, wanted, resources)
-            if result["changed"] or note:
-                carry_out(steps, files, resources, done, note)
-    except HostError as error:
-        so_far = f" Done before that: {'; '.join(done)}." if done else " Nothing was changed."
-        module.fail_json(msg=f"{error}{so_far}", commands=done)
-    except OSError as error:
-        module.fail_json(
-            msg=f"cannot write lvskit's files: {error}. Done before that: {done or 'nothing'}.", commands=done
-        )
-    finally:
-        held.close()
-    module.exit_json(missing_programs=missing, **result)
+    with errors.reported(module, done, commands=done), lock.held(check=module.check_mode):
+        result = bring(module.params, programs.run, done, check=module.check_mode)
+    for note in result["notes"]:
+        module.warn(note)
+    module.exit_json(**result)
 
 
-def lock(module):
-    """Keeps other runs from this host until the file that is returned is closed, or this process ends."""
-    file = open(LOCK, "a+")  # noqa: SIM115
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError:
-            if time.monotonic() > until:
-                module.fail_json(
-                    msg=f"another run has been changing this host for {PATIENCE} seconds (it holds {LOCK}: "
-                    f"see `fuser {LOCK}`). Nothing was changed. Wait for it to end, and run again.",
-                    commands=[],
-                )
-            time.sleep(1)
+def bring(given, command, done, *, check):
+    """Brings the host to its plan, and returns what there is to say of it. `done` gets each command that was carried out."""
+    wanted = wanted_of(given)
+    options = {name: given[name] for name in ("remove", "purge_foreign", "drain_timeout")}
+    resources = list(host.wire(host.Run(wanted, command, check=check, **options)).values())
+    for resource in resources:
+        resource.prepare()
+    missing = [name for name in wanted["programs"] if not programs.find(name)]
+    nothing = {"changed": False, "commands": [], "stale": [], "foreign": [], "drift": [], "notes": []}
+    if missing and not check:
+        return {**nothing, "missing_programs": missing}
+    result = plan(resources, given["remove"])
+    steps, texts = result.pop("steps"), result.pop("files")
+    result["drift"] = host.commands(host.departures(command)) if result["changed"] else []
+    if not check:
+        note = note_of(given, wanted, resources)
+        if result["changed"] or note:
+            carry_out(steps, texts, resources, done, note)
+    notes = [note for resource in resources for note in resource.notes]
+    return {**nothing, **result, "notes": notes, "missing_programs": missing}
 
 
 def wanted_of(given):
     """The plan that is given, or the one of an earlier run."""
     if not given["to"]:
         return {key: given[key] for key in PLAN}
-    return {**{key: ARGUMENTS[key]["default"] for key in PLAN}, **history.at(given["to"])}
+    kept = history.at(given["to"])
+    unknown = [key for key, value in kept.items() if value and key not in PLAN]
+    if unknown:
+        raise HostError(
+            f"the plan that this host had after the run of {given['to']} has {' and '.join(unknown)}, which this version of lvskit "
+            "does not know. Go back to another run, or use the version that wrote it"
+        )
+    return {**PLAN, **{key: value for key, value in kept.items() if key in PLAN}}
 
 
 def note_of(given, wanted, resources):
@@ -268,32 +244,36 @@ def plan(resources, remove):
     removing = removals if remove and any(lines for _, _, lines in removals) else []
     quieting = [(resource, "quiet", resource.quieting()) for resource in resources] if removing else []
     closing = [(resource, "close", resource.closing()) for resource in resources]
-    files = {resource.path: resource.record(keep_stale=not remove) for resource in resources}
+    texts = {resource.path: resource.record(keep_stale=not remove) for resource in resources if resource.path}
     stale = [] if remove else [line for _, _, lines in removals for line in lines]
-    result = report(resources, [*adding, *quieting, *removing, *closing], files)
-    return {**result, "stale": stale, "steps": (adding, quieting, removing, closing), "files": files}
+    result = report(resources, [*adding, *quieting, *removing, *closing], texts)
+    return {**result, "stale": stale, "steps": (adding, quieting, removing, closing), "files": texts}
 
 
-def carry_out(steps, files, resources, done, note=None):
+def carry_out(steps, texts, resources, done, note=None):
     """Changes the kernel, and then what a reboot restores.
 
     What leaves gets no new connections first, and everything is as it was for the open ones until they have ended.
     """
     adding, quieting, removing, closing = steps
-    staged = stage(resources, files)
+    current = {resource.path: resource.recorded for resource in resources if resource.path}
+    changed = {path: text for path, text in texts.items() if text != current[path]}
+    staged = []
     try:
+        staged += stage({path: text for path, text in changed.items() if text}, current)
         kept = history.stage(note["run"], note["revision"], note["wanted"], first=note["first"]) if note else []
+        staged += kept
         perform(adding, done)
         perform(quieting, done)
         for resource in resources if removing else ():
             resource.settle()
         perform(removing, done)
-    except Exception:
-        clear(staged)
+        record(changed)
+        if note:
+            history.keep(kept, forget=not note["to"])
+    except BaseException:
+        files.discard(staged)
         raise
-    record(files, staged)
-    if note:
-        history.keep(kept, forget=not note["to"])
     perform(closing, done)
 
 
@@ -304,12 +284,12 @@ def perform(steps, done):
             done += lines
 
 
-def report(resources, commands, files):
+def report(resources, commands, texts):
     diff = []
     rewritten = False
     for resource in resources:
         touched = any(lines for other, _, lines in commands if other is resource)
-        text = files[resource.path]
+        text = texts.get(resource.path, "")
         changed_file = text != resource.recorded
         rewritten = rewritten or changed_file
         if touched:
@@ -325,37 +305,33 @@ def report(resources, commands, files):
     return {"changed": bool(lines) or rewritten, "commands": lines, "foreign": foreign, "diff": diff}
 
 
-def stage(resources, files):
-    """Writes the new files beside the old ones, so that a full disk is met before anything changes."""
-    staged = {resource.path: f"{resource.path}.new" for resource in resources if resource.path}
-    clear(staged)  # of a run that was killed
-    wanted = {r.path: files[r.path] for r in resources if files[r.path] and files[r.path] != r.recorded}
+def stage(texts, current):
+    """Writes the new files beside the old ones, so that a full disk is met before anything changes; their paths.
+
+    The number of their format is one of them. `current` are all files of record: what a killed run left beside them goes.
+    """
+    files.discard([formats.PATH, *current])
+    staged = []
+    numbered = {} if formats.recorded() == formats.FORMAT else {formats.PATH: f"{formats.FORMAT}\n"}
     try:
-        for path, text in wanted.items():
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            with open(staged[path], "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-    except OSError:
-        clear(staged)
+        for path, text in {**numbered, **texts}.items():
+            files.stage(path, text)
+            staged.append(path)
+    except HostError:
+        files.discard(staged)
         raise
-    return {path: staged[path] for path in wanted}
+    return staged
 
 
-def clear(staged):
-    for temporary in staged.values():
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def record(files, staged):
-    """Puts the new files in place of the old ones: from now on a reboot restores the new plan."""
-    for path, text in files.items():
-        if path in staged:
-            os.replace(staged[path], path)
-        elif not text and os.path.exists(path):
-            os.unlink(path)
+def record(texts):
+    """Puts the new files in place of the old ones: from now on a reboot restores the new plan. The number of their format is first."""
+    if files.staged(formats.PATH):
+        files.keep(formats.PATH)
+    for path, text in texts.items():
+        if text:
+            files.keep(path)
+        else:
+            files.remove(path)
 
 
 if __name__ == "__main__":

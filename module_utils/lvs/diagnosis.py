@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible.module_utils.lvs_host.evidence import COUNTERS
+
 from .findings import Finding
 from .observation import Connection, Observed, astray
 from .topology import Service, Topology
-
-# Kernel counters (as lvs_inspect names them), and what it means that one has risen while the request was on its way.
-_COUNTED = {
-    "TcpExt.IPReversePathFilter": "reverse path filtering has dropped packets: the way back to their source is another interface",
-    "Ip.InAddrErrors": "packets were dropped whose destination is no address of the host, and which it does not forward",
-    "Ip.OutNoRoutes": "packets were dropped for which the host has no route",
-    "IpExt.InNoRoutes": "packets were dropped for which the host has no route",
-    "Ip.FragFails": "packets were dropped that are larger than the next link carries and must not be cut",
-    "TcpExt.ListenDrops": "connections were dropped because the application does not accept them fast enough",
-}
 
 _GUARD = " LVSKIT-"  # in the name of a chain of lvskit's own
 _ETHERNET = 14  # bytes of a frame's header
@@ -187,7 +179,7 @@ def _dropped(name: str, before: Counts | None, after: Counts | None) -> Iterator
 def _risen(name: str, before: Counts | None, after: Counts | None) -> Iterator[Cause]:
     if before is None or after is None:
         return
-    for counter, text in _COUNTED.items():
+    for counter, text in COUNTERS.items():
         rise = after.kernel.get(counter, 0) - before.kernel.get(counter, 0)
         if rise > 0:
             yield Cause(name, f"{text} ({rise} meanwhile, {counter})", counted=True)

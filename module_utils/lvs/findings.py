@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible.module_utils.lvs_host import evidence
+
 from . import departures
 from .host_plan import HostPlan
 from .questions import Questions
@@ -59,22 +61,7 @@ CHECKS = {
     "COMPANION": "no other software works on the same things",
     "DEPARTURE": "the host still has what lvskit brought it to",
 }
-_COMPANIONS = {
-    "keepalived": "where its configuration has virtual servers it works on the same IPVS table and takes real servers out of it",
-    "kube-proxy": "in its ipvs mode it removes virtual services that it does not know",
-    "cilium": "it can take packets for a VIP before IPVS sees them",
-    "docker": "it sets the policy of the filter table's FORWARD chain to DROP",
-    "firewalld": "a reload writes its rules anew, and its zones can refuse what the director forwards",
-    "NetworkManager": "when it brings a connection up again it takes away addresses and routes that it does not know",
-}
-_FEATURES = {
-    "IP_VS": "ip_vs",
-    "IP_VS_NFCT": "xt_ipvs",
-    "NETFILTER_XT_MATCH_IPVS": "xt_ipvs",
-    "NET_IPIP": "ipip",
-    "IP_VS_PROTO_TCP": "ip_vs",
-    "IP_VS_PROTO_UDP": "ip_vs",
-}
+_COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
 
 def findings(
@@ -210,7 +197,7 @@ def _kernel(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         text = "The run would end here, with the host as it is."
         yield Finding(host.name, "KERNEL", f"module {name}", words, "a kernel that has it", text)
     for feature in answer["config"]:
-        if _FEATURES[feature] in plan.modules:
+        if evidence.FEATURES[feature] in plan.modules:
             text = "The services that need it cannot be carried."
             yield Finding(host.name, "KERNEL", f"CONFIG_{feature}", "not built", "y or m", text)
 

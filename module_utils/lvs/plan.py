@@ -26,7 +26,6 @@ from .host_plan import (
 from .modes import Address
 from .topology import Host, Interface, RealServer, Service, Topology
 
-ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show proto 76`)
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets that have no route of their own, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 from ansible.module_utils.lvs.host_plan import HostPlan
-from ansible.module_utils.lvs_host.kinds import KINDS
+from ansible.module_utils.lvs_host.kinds import KINDS, ROUTE_PROTOCOL
 
 
 @lru_cache(maxsize=4)
@@ -25,10 +25,8 @@ def _templates(folder: str) -> jinja2.Environment:
 def texts(plan: HostPlan, folder: str, systemd_sysctl: str) -> dict[str, str]:
     """Each text of `lvs_state` by its name. `folder` holds the templates."""
     templates = _templates(folder)
-    return {
-        kind.name: templates.get_template(kind.template).render(plan=plan, systemd_sysctl=systemd_sysctl)
-        for kind in KINDS
-    }
+    facts = {"plan": plan, "systemd_sysctl": systemd_sysctl, "route_protocol": ROUTE_PROTOCOL}
+    return {kind.name: templates.get_template(kind.template).render(facts) for kind in KINDS}
 
 
 def arguments(plan: HostPlan, folder: str, systemd_sysctl: str) -> Mapping[str, Any]:

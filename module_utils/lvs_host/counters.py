@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-KERNEL = (
-    "TcpExt.IPReversePathFilter",
-    "Ip.InAddrErrors",
-    "Ip.OutNoRoutes",
-    "Ip.FragFails",
-    "IpExt.InNoRoutes",
-    "TcpExt.ListenDrops",
-)
+from .evidence import COUNTERS
+
 _COUNTED = re.compile(r"^\[(\d+):\d+\] (.*)$")
 _POLICY = re.compile(r"^:(\S+) (DROP) \[(\d+):\d+\]$")
 _VERDICT = re.compile(r" -j (DROP|REJECT)(\s|$)")
@@ -22,14 +16,14 @@ _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
 
 def kernel(texts: list[str]) -> dict[str, int]:
-    """Those of KERNEL that there are, in the texts of /proc/net/snmp and /proc/net/netstat."""
+    """Those of COUNTERS that there are, in the texts of /proc/net/snmp and /proc/net/netstat."""
     found = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
         for names, values in zip(lines[::2], lines[1::2]):
             for name, value in zip(names[1:], values[1:]):
                 found[f"{names[0].rstrip(':')}.{name}"] = int(value)
-    return {name: found[name] for name in KERNEL if name in found}
+    return {name: found[name] for name in COUNTERS if name in found}
 
 
 def iptables_drops(text: str) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,8 @@ import os
 import re
 from typing import Any
 
-from .resource import HostError
+from . import files, formats
+from .errors import HostError, damaged
 
 FOLDER = "/var/lib/lvskit/history"
 KEPT = 20  # runs
@@ -22,31 +23,42 @@ BEGINNING = "0000-00-00T00:00:00Z"  # what a host was brought to before its firs
 def runs() -> list[str]:
     """The runs that are kept, the oldest first. BEGINNING is one where lvskit has known the host from the beginning."""
     try:
-        names = os.listdir(FOLDER)
+        names = os.listdir(files.place(FOLDER))
     except FileNotFoundError:
         return []
     return sorted(name[: -len(".json")] for name in names if RUN.fullmatch(name[: -len(".json")]))
 
 
 def read(run: str) -> dict[str, Any]:
-    """What was kept of a run: `revision` and `wanted`. Raises HostError where the file cannot be read."""
-    path = f"{FOLDER}/{run}.json"
+    """What was kept of a run: `revision` and `wanted`. Raises HostError where the file is damaged, or of a newer lvskit."""
+    path = _path(run)
+    remedy = "Remove it, and go back to another run"
+    text = files.read(path, remedy)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = dict(json.loads(text or ""))
+        formats.known(int(content.get("format", formats.UNNUMBERED)), path)
         return {"revision": str(content["revision"]), "wanted": dict(content["wanted"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HostError(f"{path} cannot be read ({error}). Remove it, and go back to another run") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, "it does not hold the plan of a run", remedy) from error
 
 
 def readable() -> dict[str, dict[str, Any]]:
     """What was kept of each run, without those that cannot be read."""
-    found = {}
+    return {run: kept for run, (kept, _) in _all().items() if kept is not None}
+
+
+def unreadable() -> dict[str, str]:
+    """The runs whose files cannot be read, each with the reason."""
+    return {run: reason for run, (kept, reason) in _all().items() if kept is None}
+
+
+def _all() -> dict[str, tuple[dict[str, Any] | None, str]]:
+    found: dict[str, tuple[dict[str, Any] | None, str]] = {}
     for run in runs():
         try:
-            found[run] = read(run)
-        except HostError:
-            continue
+            found[run] = read(run), ""
+        except HostError as error:
+            found[run] = None, str(error)
     return found
 
 
@@ -74,23 +86,28 @@ def known(wanted: dict[str, Any]) -> bool:
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:
     """Writes what is to be kept of a run, for `keep` to put in place; the files. `first`: the host had nothing until now.
 
-    Raises OSError when there is no room.
+    Raises HostError when there is no room.
     """
-    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-    entries = {run: {"revision": revision, "wanted": wanted}}
+    entries = {run: {"format": formats.FORMAT, "revision": revision, "wanted": wanted}}
     if first and not runs():
-        entries[BEGINNING] = {"revision": "", "wanted": {}}
-    for name, entry in entries.items():
-        with open(f"{FOLDER}/{name}.json.new", "w", encoding="utf-8") as file:
-            json.dump(entry, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-    return [f"{FOLDER}/{name}.json" for name in sorted(entries)]
+        entries[BEGINNING] = {"format": formats.FORMAT, "revision": "", "wanted": {}}
+    paths = sorted(map(_path, entries))
+    try:
+        for name, entry in entries.items():
+            files.stage(_path(name), json.dumps(entry, indent=1), mode=0o700)
+    except HostError:
+        files.discard(paths)
+        raise
+    return paths
 
 
 def keep(paths: list[str], *, forget: bool = True) -> None:
     """Puts in place what `stage` wrote, and forgets the oldest runs, unless one of them is just being gone back to."""
     for path in paths:
-        os.replace(f"{path}.new", path)
+        files.keep(path)
     for old in runs()[:-KEPT] if forget else []:
-        os.unlink(f"{FOLDER}/{old}.json")
+        files.remove(_path(old))
+
+
+def _path(run: str) -> str:
+    return f"{FOLDER}/{run}.json"

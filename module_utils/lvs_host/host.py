@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.common.process import get_bin_path
-
-from . import ipvs_netlink, module_options
+from . import files, formats, ipvs_netlink, kinds, module_options
+from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
+from .kinds import KINDS, Kind
 from .netfilter import Netfilter
 from .network import Network
-from .resource import CommandRunner, HostError, Resource
+from .programs import CommandRunner, find
+from .resource import REMEDY, Resource
 from .sysctls import Sysctls
-from .unit import DIRECTORY, Manager, Unit
+from .unit import Manager, Unit
 
-STATE = (
-    "modules", "module_options", "sysctls", "netfilter", "ipvs", "network", "netfilter_unit", "ipvs_unit", "network_unit"
-)  # fmt: skip
+MANAGER = "systemd"  # what tells systemd of the units; it has no text of its own
 
 
 @dataclass(frozen=True)
@@ -36,59 +36,79 @@ class Departure:
     obstacle: str = ""
 
 
-def wire(
-    wanted: Mapping[str, Any],
-    run: CommandRunner,
-    *,
-    check: bool = False,
-    remove: bool = True,
-    purge_foreign: bool = False,
-    drain_timeout: int = 0,
-) -> list[Resource]:
-    """The resources of the host, one for each of STATE, and what tells systemd of them.
+@dataclass(frozen=True)
+class Run:
+    """What the resources of one run have in common; see lvs_state for the meaning of its options.
 
-    `wanted` has a text for each of STATE, and `interfaces`. In a `check` run kernel modules may not be installed yet.
+    `wanted` has a text for each kind of state, and `interfaces`. In a `check` run kernel modules may not be installed yet.
     """
-    units = [
-        _unit("lvskit-netfilter.service", wanted["netfilter_unit"], run),
-        _unit("lvskit-ipvs.service", wanted["ipvs_unit"], run),
-        _unit("lvskit-network.service", wanted["network_unit"], run, started=True),
-    ]
-    options = module_options.by_module(wanted["module_options"])
-    return [
-        KernelModules(
-            wanted["modules"], recorded(KernelModules.path), run, options=options, coming=list(options) if check else []
-        ),
-        module_options.ModuleOptions(wanted["module_options"], recorded(module_options.ModuleOptions.path), run),
-        Sysctls(wanted["sysctls"], recorded(Sysctls.path), run),
-        Netfilter(
-            wanted["netfilter"],
-            recorded(Netfilter.path),
-            run,
-            installed=_installed("iptables-restore"),
-            drain_timeout=drain_timeout,
-        ),
-        IpvsTable(
-            wanted["ipvs"],
-            recorded(IpvsTable.path),
-            run,
-            installed=_installed("ipvsadm"),
-            purge_foreign=purge_foreign,
-            drain_timeout=drain_timeout,
-            netlink=ipvs_netlink.carry_out,
-        ),
-        Network(wanted["network"], recorded(Network.path), run, interfaces=wanted["interfaces"]),
-        *units,
-        Manager(units, run, removing=remove),
-    ]
+
+    wanted: Mapping[str, Any]
+    command: CommandRunner
+    check: bool = False
+    remove: bool = True
+    purge_foreign: bool = False
+    drain_timeout: int = 0
+
+    def texts(self, kind: Kind) -> tuple[str, str, CommandRunner]:
+        """What every resource is made of: the wanted text, the recorded one, and what runs commands."""
+        return self.wanted[kind.name], recorded(kind.path), self.command
 
 
-def departures(run: CommandRunner) -> list[Departure]:
+def _modules(run: Run) -> Resource:
+    options = module_options.by_module(run.wanted[kinds.MODULE_OPTIONS.name])
+    return KernelModules(*run.texts(kinds.MODULES), options=options, coming=list(options) if run.check else [])
+
+
+def _netfilter(run: Run) -> Resource:
+    installed = find("iptables-restore") is not None
+    return Netfilter(*run.texts(kinds.NETFILTER), installed=installed, drain_timeout=run.drain_timeout)
+
+
+def _ipvs(run: Run) -> Resource:
+    return IpvsTable(
+        *run.texts(kinds.IPVS),
+        installed=find("ipvsadm") is not None,
+        purge_foreign=run.purge_foreign,
+        drain_timeout=run.drain_timeout,
+        netlink=ipvs_netlink.carry_out,
+    )
+
+
+def _unit(kind: Kind, *, started: bool = False) -> Callable[[Run], Resource]:
+    return lambda run: Unit(os.path.basename(kind.path), *run.texts(kind), started=started)
+
+
+# How the resource of each kind is made.
+_MADE: Mapping[Kind, Callable[[Run], Resource]] = {
+    kinds.MODULES: _modules,
+    kinds.MODULE_OPTIONS: lambda run: module_options.ModuleOptions(*run.texts(kinds.MODULE_OPTIONS)),
+    kinds.SYSCTLS: lambda run: Sysctls(*run.texts(kinds.SYSCTLS)),
+    kinds.NETFILTER: _netfilter,
+    kinds.IPVS: _ipvs,
+    kinds.NETWORK: lambda run: Network(*run.texts(kinds.NETWORK), interfaces=run.wanted["interfaces"]),
+    kinds.NETFILTER_UNIT: _unit(kinds.NETFILTER_UNIT),
+    kinds.IPVS_UNIT: _unit(kinds.IPVS_UNIT),
+    kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),
+}
+
+
+def wire(run: Run) -> dict[str, Resource]:
+    """The resources of the host by the name of their kind, in the order of addition, and last MANAGER.
+
+    Raises HostError where a file of record cannot be read, or is in a format of a newer version.
+    """
+    formats.recorded()
+    made = {kind.name: _MADE[kind](run) for kind in KINDS}
+    units = [resource for resource in made.values() if isinstance(resource, Unit)]
+    return {**made, MANAGER: Manager(units, run.command, removing=run.remove)}
+
+
+def departures(command: CommandRunner) -> list[Departure]:
     """Where the host has left its files of record: nothing where nothing else has changed it."""
-    nothing = dict.fromkeys(STATE, "")
-    texts = {key: resource.recorded for key, resource in zip(STATE, wire({**nothing, "interfaces": {}}, run))}
+    texts = {kind.name: recorded(kind.path) for kind in KINDS}
     found = []
-    for resource in wire({**texts, "interfaces": {}}, run):
+    for resource in wire(Run({**texts, "interfaces": {}}, command)).values():
         try:
             resource.prepare()
             commands = (*resource.additions(), *resource.removals(), *resource.closing())
@@ -102,23 +122,7 @@ def departures(run: CommandRunner) -> list[Departure]:
 
 def recorded(path: str) -> str:
     """What a file of record holds; nothing where there is none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
-def _installed(program: str) -> bool:
-    try:
-        get_bin_path(program)
-    except ValueError:
-        return False
-    return True
-
-
-def _unit(name: str, text: str, run: CommandRunner, **options: Any) -> Unit:
-    return Unit(name, text, recorded(f"{DIRECTORY}/{name}"), run, **options)
+    return files.read(path, REMEDY) or ""
 
 
 def commands(departed: Sequence[Departure]) -> list[str]:

@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from . import files, kinds
+from .errors import HostError, damaged
 from .ipvs_netlink import Interrupted, Unsupported
-from .resource import CommandRunner, HostError, Resource, statements
+from .programs import CommandRunner
+from .resource import REMEDY, Resource, statements
 
 _SERVICE_FLAGS = {
     "-t": "-t",
@@ -176,8 +179,8 @@ def _address(text: str) -> str:
 
 
 class IpvsTable(Resource):
-    title = "IPVS table"
-    path = "/etc/lvskit/ipvs.rules"
+    title = kinds.IPVS.title
+    path = kinds.IPVS.path
 
     def __init__(
         self,
@@ -202,7 +205,7 @@ class IpvsTable(Resource):
         self.found, self.differing, self.known = "", wanted, recorded
 
     def prepare(self) -> None:
-        if self.installed and os.path.exists(TABLE):  # ipvsadm would load the kernel module to look
+        if self.installed and os.path.exists(files.place(TABLE)):  # ipvsadm would load the kernel module to look
             found, wanted = statements(self.output(["ipvsadm", "--save", "--numeric"])), statements(self.wanted)
             if set(found) == set(wanted):  # in whichever order: the kernel's is its own
                 self.found = self.differing = self.known = ""
@@ -226,12 +229,19 @@ class IpvsTable(Resource):
         return parse(self.differing)
 
     @property
+    def known_table(self) -> Table:
+        try:
+            return parse(self.known)
+        except HostError as error:
+            raise damaged(self.path, error, REMEDY) from error
+
+    @property
     def foreign(self) -> list[str]:
         """Services in the kernel that are neither planned nor recorded, as ipvsadm names them."""
         return [" ".join(key) for key in self._foreign_keys()]
 
     def _foreign_keys(self) -> list[ServiceKey]:
-        known = {**parse(self.known), **self.table}
+        known = {**self.known_table, **self.table}
         return [key for key in self.live if key not in known]
 
     def before(self) -> list[str]:
@@ -245,7 +255,7 @@ class IpvsTable(Resource):
         return [f"ipvsadm {line}" for line in additions(self.live, self.table)]
 
     def stale(self) -> list[str]:
-        recorded = parse(self.known)
+        recorded = self.known_table
         gone: Table = {key: service for key, service in recorded.items() if key in self.live and key not in self.table}
         lines = render(gone).splitlines()
         for key in (key for key in recorded if key in self.live and key in self.table):
@@ -260,7 +270,7 @@ class IpvsTable(Resource):
         return self.wanted + "".join(f"{line}\n" for line in (self.stale() if keep_stale else []))
 
     def removals(self) -> list[str]:
-        lines = removals(self.live, self.table, parse(self.known), foreign=self.purge_foreign)
+        lines = removals(self.live, self.table, self.known_table, foreign=self.purge_foreign)
         return [f"ipvsadm {line}" for line in lines]
 
     def quieting(self) -> list[str]:
@@ -272,7 +282,7 @@ class IpvsTable(Resource):
         removed = self._going()
         until = time.monotonic() + self.drain_timeout
         while removed and time.monotonic() < until:
-            with open(TABLE, encoding="ascii") as file:
+            with open(files.place(TABLE), encoding="ascii") as file:
                 active = active_connections(file.read())
             if not any(number for key, number in active.items() if key in removed or key[:2] in removed):
                 return

@@ -6,12 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .resource import CommandRunner, HostError, Resource, statements
+from . import files, kinds
+from .errors import HostError
+from .programs import CommandRunner
+from .resource import Resource, statements
+
+ROOT = "/sys/module"
 
 
 class KernelModules(Resource):
-    title = "kernel modules"
-    path = "/etc/modules-load.d/lvskit.conf"
+    title = kinds.MODULES.title
+    path = kinds.MODULES.path
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class Load:
 
 def loaded(name: str) -> bool:
     """Whether the running kernel has a module, or has it built in with parameters."""
-    return os.path.isdir(f"/sys/module/{name}")
+    return os.path.isdir(files.place(f"{ROOT}/{name}"))
 
 
 def look(name: str, run: CommandRunner) -> Load:

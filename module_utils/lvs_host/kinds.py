@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ROUTE_PROTOCOL = 76  # marks lvskit's own routes and rules in the kernel (`ip route show table all proto 76`)
 UNITS = "/etc/systemd/system"
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import socket
 import struct
 from typing import Any
 
-from .resource import CommandRunner
+from .programs import CommandRunner, listed, output
 
 _SIOCETHTOOL = 0x8946  # linux/sockios.h
 _ETHTOOL_GFLAGS = 0x25  # linux/ethtool.h
@@ -17,9 +16,9 @@ _ETH_FLAG_LRO = 1 << 15
 
 def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
     """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro."""
-    _, out, _ = run(["ip", "-json", "-details", "address", "show"], None)
+    out = output(run, ["ip", "-json", "-details", "address", "show"])
     found = {}
-    for link in json.loads(out or "[]"):
+    for link in listed(out):
         name = link["ifname"]
         kind = link.get("linkinfo", {})
         found[name] = {

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .resource import CommandRunner, HostError, Resource, statements
+from . import files, kinds
+from .errors import HostError
+from .kernel_modules import ROOT
+from .programs import CommandRunner
+from .resource import Resource, statements
 
-ROOT = "/sys/module"
 OWN = "lvskit_"  # modules whose parameters may be written at any time
 MOST = 4095  # letters of a parameter: a page, less its end
 ADDRESSES = ("lips", "vips", "cip_src_vips", "rips")  # those that are lists of addresses
@@ -20,9 +23,10 @@ def parse(text: str) -> dict[str, str]:
     """Module and parameter, as `lvskit_toa/parameters/lips`, to the value. Raises HostError for any other line."""
     values = {}
     for line in statements(text):
-        word, module, *settings = line.split()
-        if word != "options":
+        word, *rest = line.split()
+        if word != "options" or not rest:
             raise HostError(f"module parameters: cannot read the line `{line}`")
+        module, *settings = rest
         for setting in settings:
             name, _, value = setting.partition("=")
             values[f"{module}/parameters/{name}"] = value
@@ -30,25 +34,28 @@ def parse(text: str) -> dict[str, str]:
 
 
 def by_module(text: str) -> dict[str, list[str]]:
-    """The settings of each module, as modprobe(8) takes them."""
+    """The settings of each module, as modprobe(8) takes them. Lines that cannot be read are left to ModuleOptions to refuse."""
     settings: dict[str, list[str]] = {}
     for line in statements(text):
-        _, module, *own = line.split()
-        settings.setdefault(module, []).extend(own)
+        _, *rest = line.split()
+        if rest:
+            settings.setdefault(rest[0], []).extend(rest[1:])
     return settings
 
 
 class ModuleOptions(Resource):
-    title = "module parameters"
-    path = "/etc/modprobe.d/lvskit.conf"
+    title = kinds.MODULE_OPTIONS.title
+    path = kinds.MODULE_OPTIONS.path
 
     def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
         super().__init__(wanted, recorded, run)
-        self.values = parse(wanted)
+        self.values: dict[str, str] = {}
         self.live: dict[str, str | None] = {}
 
     def prepare(self) -> None:
-        self.live = {key: _read(key) for key in {**self.values, **parse(self.recorded)} if not _hidden(key)}
+        recorded = self.of_record(parse)
+        self.values = parse(self.wanted)
+        self.live = {key: _read(key) for key in {**self.values, **recorded} if not _hidden(key)}
 
     def before(self) -> list[str]:
         return [f"{key} = {value}" for key, value in self.live.items() if value]
@@ -79,7 +86,7 @@ class ModuleOptions(Resource):
 
     def stale(self) -> list[str]:
         lines = []
-        for key, value in parse(self.recorded).items():
+        for key, value in self.of_record(parse).items():
             wanted = self.values.get(key, "")
             if self.live.get(key) and _of_addresses(key) and _lacks(wanted, value):
                 module, _, name = key.split("/")
@@ -92,13 +99,17 @@ class ModuleOptions(Resource):
             try:
                 if _hidden(key) or _read(key) == value.strip():
                     continue  # it was loaded with its parameters just now
-                with open(os.path.join(ROOT, key), "w", encoding="ascii") as file:
+                with open(_place(key), "w", encoding="ascii") as file:
                     file.write(f"{value.strip()}\n")
             except OSError as error:
                 raise HostError(
                     f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}. If the module takes it at its "
                     f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
                 ) from error
+
+
+def _place(key: str) -> str:
+    return files.place(os.path.join(ROOT, key))
 
 
 def _of_addresses(key: str) -> bool:
@@ -116,13 +127,13 @@ def _joined(first: str, second: str) -> str:
 
 def _hidden(key: str) -> bool:
     """Whether the module is loaded and does not show the parameter: then it has what it was loaded with."""
-    return os.path.isdir(os.path.join(ROOT, key.split("/")[0])) and not os.path.exists(os.path.join(ROOT, key))
+    return os.path.isdir(_place(key.split("/")[0])) and not os.path.exists(_place(key))
 
 
 def _read(key: str) -> str | None:
     """The live value, or None where the module is not loaded."""
     try:
-        with open(os.path.join(ROOT, key), encoding="ascii") as file:
+        with open(_place(key), encoding="ascii") as file:
             return file.read().strip()
     except FileNotFoundError:
         return None

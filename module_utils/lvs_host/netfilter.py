@@ -6,15 +6,21 @@ file of record has the chains only: the calls follow from their names, and must 
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
-from .resource import CommandRunner, HostError, Resource, statements
+from . import files, kinds
+from .errors import HostError
+from .programs import CommandRunner, find
+from .resource import Resource, statements
 
 PREFIX = "LVSKIT-"
-CONNECTIONS = "/proc/net/nf_conntrack"
+CONNECTIONS = "/proc/net/nf_conntrack"  # a kernel may have been built without it
+TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # is there when connections are tracked
+_MARKS = ("*", ":", "-A ", "COMMIT")  # with which the lines of a file of record begin
 _SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?(?=\s|$)")
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
@@ -31,6 +37,17 @@ def parse(text: str) -> Chains:
         elif line.startswith(f"-A {PREFIX}") or (line.startswith("-A ") and line.split()[-1].startswith(PREFIX)):
             chains.setdefault((table, line.split()[1]), []).append(line)
     return chains
+
+
+def parse_record(text: str) -> Chains:
+    """The chains of a file of record. Raises HostError for a line that iptables-restore would not read, and for a table cut short."""
+    lines = statements(text)
+    for line in lines:
+        if not line.startswith(_MARKS):
+            raise HostError(f"iptables rules: cannot read the line `{line}`")
+    if sum(line.startswith("*") for line in lines) != lines.count("COMMIT"):
+        raise HostError("iptables rules: a table has no COMMIT at its end")
+    return parse(text)
 
 
 def called(chains: Chains) -> Chains:
@@ -58,8 +75,8 @@ def in_use(addresses: set[str], connections: str) -> bool:
 
 
 class Netfilter(Resource):
-    title = "iptables rules"
-    path = "/etc/lvskit/netfilter.rules"
+    title = kinds.NETFILTER.title
+    path = kinds.NETFILTER.path
 
     def __init__(
         self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, drain_timeout: int = 0
@@ -72,9 +89,10 @@ class Netfilter(Resource):
         self.live: Chains = {}
 
     def prepare(self) -> None:
+        recorded = self.of_record(parse_record)
         if not self.installed:
             return
-        for table in sorted({table for table, _ in (*self.chains, *parse(self.recorded))}):
+        for table in sorted({table for table, _ in (*self.chains, *recorded)}):
             self.live.update(parse(self.output(["iptables-save", "--table", table])))
 
     def before(self) -> list[str]:
@@ -94,17 +112,32 @@ class Netfilter(Resource):
         return [f"iptables {command}" for command in commands]
 
     def settle(self) -> None:
-        """New connections have not left from such an address since the rules were written anew; open ones need it still."""
+        """Waits for the open connections of local addresses that leave, or for `drain_timeout`. New connections leave from others
+        since the rules were written anew.
+        """
         leaving = set(sources(self.recorded)) - set(sources(self.wanted))
         until = time.monotonic() + self.drain_timeout
         while leaving and time.monotonic() < until:
-            try:
-                with open(CONNECTIONS, encoding="ascii") as file:
-                    if not in_use(leaving, file.read()):
-                        return
-            except FileNotFoundError:  # a kernel without the list, or nothing tracks connections
+            connections = self._connections()
+            if connections is None:
+                self.notes.append(
+                    f"Connections that leave from {', '.join(sorted(leaving))} were not waited for, and open ones were cut: this "
+                    f"kernel has no {CONNECTIONS}, and the program conntrack is missing. Install the package conntrack to have them "
+                    "waited for."
+                )
+            if connections is None or not in_use(leaving, connections):
                 return
             time.sleep(1)
+
+    def _connections(self) -> str | None:
+        """The tracked connections as text, None where they cannot be listed."""
+        try:
+            with open(files.place(CONNECTIONS), encoding="ascii") as file:
+                return file.read()
+        except FileNotFoundError:
+            if not os.path.exists(files.place(TRACKED)):
+                return ""
+        return self.output(["conntrack", "-L"]) if find("conntrack") else None
 
     def record(self, *, keep_stale: bool) -> str:
         return self.recorded if keep_stale and self.removals() else super().record(keep_stale=False)

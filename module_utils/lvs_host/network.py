@@ -6,13 +6,24 @@ addresses are lvskit's when the file of record names them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
-from .resource import CommandRunner, HostError, Resource, statements
+from . import kinds
+from .errors import HostError
+from .programs import CommandRunner, listed
+from .resource import Resource, statements
 
-PROTOCOL = "76"
+PROTOCOL = str(kinds.ROUTE_PROTOCOL)
+_WORDS = {"link": 5, "address": 5, "route": 3, "rule": 3}  # of a statement, at least
+
+
+def parse(text: str) -> list[str]:
+    """The statements of a file of record. Raises HostError for a line that is none."""
+    for line in (found := statements(text)):
+        words = line.split()
+        if len(words) < _WORDS.get(words[0], len(words) + 1):
+            raise HostError(f"addresses and routes: cannot read the line `{line}`")
+    return found
 
 
 def undo(statement: str) -> str:
@@ -28,7 +39,7 @@ def undo(statement: str) -> str:
 def live_statements(links: str, routes: str, rules: str) -> set[str]:
     """What the kernel has, in the words of the file of record. The arguments are the JSON output of ip(8)."""
     found = set()
-    for link in _json(links):
+    for link in listed(links):
         name = link.get("ifname")
         if "UP" in link.get("flags", ()):
             found.add(f"link set dev {name} up")
@@ -36,12 +47,12 @@ def live_statements(links: str, routes: str, rules: str) -> set[str]:
             if address.get("family") == "inet":
                 text = f"address replace {address['local']}/{address['prefixlen']} dev {name}"
                 found.add(text if address.get("scope") == "global" else f"{text} scope {address.get('scope')}")
-    for route in _json(routes):
+    for route in listed(routes):
         # ip(8) leaves out the protocol that it was asked to filter by.
         if str(route.get("protocol", PROTOCOL)) == PROTOCOL and "gateway" in route:
             destination = f"{route['dst']} via {route['gateway']} dev {route['dev']}"
             found.add(f"route replace {destination} table {route.get('table', 'main')} protocol {PROTOCOL}")
-    for rule in _json(rules):
+    for rule in listed(rules):
         if str(rule.get("protocol")) == PROTOCOL:
             words = [f"from {rule.get('src')}"]
             words += [f"{word} {rule[word]}" for word in ("ipproto", "sport") if word in rule]
@@ -51,13 +62,9 @@ def live_statements(links: str, routes: str, rules: str) -> set[str]:
     return found
 
 
-def _json(text: str) -> list[dict[str, Any]]:
-    return [item for item in json.loads(text or "[]") if item]
-
-
 class Network(Resource):
-    title = "addresses and routes"
-    path = "/etc/lvskit/network.batch"
+    title = kinds.NETWORK.title
+    path = kinds.NETWORK.path
 
     def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, interfaces: dict[str, str]) -> None:
         super().__init__(wanted, recorded, run)
@@ -65,13 +72,14 @@ class Network(Resource):
         self.live: set[str] = set()
 
     def prepare(self) -> None:
+        self.of_record(parse)  # refused now, while nothing is changed
         links = self.output(["ip", "-json", "address", "show"])
         routes = self.output(["ip", "-json", "route", "show", "table", "all", "protocol", PROTOCOL])
         rules = self.output(["ip", "-json", "rule", "show"])
         self.live = live_statements(links, routes, rules)
         present = {
             link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())}
-            for link in _json(links)
+            for link in listed(links)
         }
         for name, address in self.interfaces.items():
             if name not in present:
@@ -100,7 +108,7 @@ class Network(Resource):
     def _gone(self) -> list[str]:
         """What is lvskit's, is there, and is no longer wanted."""
         wanted = set(statements(self.wanted))
-        ours = [line for line in statements(self.recorded) if line.split()[0] in ("address", "link")]
+        ours = [line for line in self.of_record(parse) if line.split()[0] in ("address", "link")]
         marked = sorted(line for line in self.live if line.split()[0] in ("route", "rule"))
         return [line for line in [*ours, *marked] if line in self.live and line not in wanted]
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Optional
+from typing import TypeVar
 
-# Arguments and standard input to return code, standard output and standard error.
-CommandRunner = Callable[[Sequence[str], Optional[str]], tuple[int, str, str]]
+from . import history, programs
+from .errors import HostError, damaged
+from .programs import CommandRunner
 
-
-class HostError(Exception):
-    """Something on the host prevents its plan; the message says what, and the remedy."""
+Parsed = TypeVar("Parsed")
+REMEDY = f"The text of the last run is in the newest file of {history.FOLDER}. Correct the file by it, and run again"
 
 
 class Resource(ABC):
-    """One kind of state. Subclasses set `title` and `path`."""
+    """One kind of state. Subclasses set `title` and `path`, which are those of its row in kinds.py."""
 
     title = ""
     path = ""
@@ -29,6 +29,7 @@ class Resource(ABC):
         self.wanted = wanted
         self.recorded = recorded
         self.run = run
+        self.notes: list[str] = []  # what could not be done as planned, as sentences for a person
 
     @abstractmethod
     def prepare(self) -> None:
@@ -94,11 +95,17 @@ class Resource(ABC):
 
     def output(self, argv: Sequence[str], stdin: str | None = None) -> str:
         """The standard output of a command; HostError with its words when it fails."""
-        code, out, err = self.run(argv, stdin)
-        if code:
-            words = (err or out).strip() or f"exit code {code}"
-            raise HostError(f"{self.title}: `{' '.join(argv)}` failed: {words}")
-        return str(out)
+        try:
+            return programs.output(self.run, argv, stdin)
+        except HostError as error:
+            raise HostError(f"{self.title}: {error}") from error
+
+    def of_record(self, parse: Callable[[str], Parsed]) -> Parsed:
+        """What `parse` reads in the file of record. Raises HostError, with the file's name, where it is damaged."""
+        try:
+            return parse(self.recorded)
+        except HostError as error:
+            raise damaged(self.path, error, REMEDY) from error
 
 
 def statements(text: str) -> list[str]:

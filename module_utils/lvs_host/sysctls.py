@@ -10,7 +10,10 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from .resource import CommandRunner, HostError, Resource, statements
+from . import files, kinds
+from .errors import HostError, damaged
+from .programs import CommandRunner
+from .resource import Resource, statements
 
 ROOT = "/proc/sys"
 
@@ -37,10 +40,11 @@ def parse(text: str) -> dict[str, int]:
     """Keys with slashes to their values. Raises HostError for a line that is no setting."""
     settings = {}
     for line in statements(text):
-        key, separator, value = line.partition("=")
-        if not separator:
-            raise HostError(f"kernel settings: cannot read the line `{line}`")
-        settings[key.strip()] = int(value)
+        key, _, value = line.partition("=")
+        try:
+            settings[key.strip()] = int(value)
+        except ValueError:
+            raise HostError(f"kernel settings: cannot read the line `{line}`") from None
     return settings
 
 
@@ -67,17 +71,19 @@ def sibling(key: str) -> str | None:
 
 
 class Sysctls(Resource):
-    title = "kernel settings"
-    path = "/etc/sysctl.d/zz-lvskit.conf"
+    title = kinds.SYSCTLS.title
+    path = kinds.SYSCTLS.path
     originals_path = "/var/lib/lvskit/sysctls.json"  # what each setting was before lvskit changed it
 
     def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
         super().__init__(wanted, recorded, run)
-        self.settings = parse(wanted)
+        self.settings: dict[str, int] = {}
         self.live: dict[str, int | None] = {}
         self.originals: dict[str, int] = {}
 
     def prepare(self) -> None:
+        self.of_record(parse)  # refused now, while nothing is changed
+        self.settings = parse(self.wanted)
         self.originals = _load(self.originals_path)
         self.live = {key: read(key) for key in {**self.settings, **self.originals}}
         for key, wanted in self.settings.items():
@@ -110,7 +116,7 @@ class Sysctls(Resource):
         return live == wanted
 
     def stale(self) -> list[str]:
-        recorded = parse(self.recorded)
+        recorded = self.of_record(parse)
         return [f"{key} = {recorded[key]}" for key in self.originals if key not in self.settings and key in recorded]
 
     def removals(self) -> list[str]:
@@ -135,7 +141,7 @@ class Sysctls(Resource):
     def batch(self, commands: Sequence[str]) -> None:
         for key, value in parse("\n".join(commands)).items():
             try:
-                with open(os.path.join(ROOT, key), "w", encoding="ascii") as file:
+                with open(files.place(os.path.join(ROOT, key)), "w", encoding="ascii") as file:
                     file.write(f"{value}\n")
             except OSError as error:
                 raise HostError(f"kernel settings: cannot set {key} to {value}: {error.strerror}") from error
@@ -144,24 +150,21 @@ class Sysctls(Resource):
 def read(key: str) -> int | None:
     """The live value, or None where the kernel has no such setting (yet)."""
     try:
-        with open(os.path.join(ROOT, key), encoding="ascii") as file:
+        with open(files.place(os.path.join(ROOT, key)), encoding="ascii") as file:
             return int(file.read().split()[0])
     except FileNotFoundError:
         return None
 
 
 def _load(path: str) -> dict[str, int]:
+    remedy = "Remove it and run again; settings that the plan no longer has then keep their present values"
+    text = files.read(path, remedy)
     try:
-        with open(path, encoding="ascii") as file:
-            return dict(json.load(file))
-    except (FileNotFoundError, ValueError):
-        return {}
+        return {str(key): int(value) for key, value in dict(json.loads(text or "{}")).items()}
+    except (TypeError, ValueError) as error:
+        raise damaged(path, error, remedy) from error
 
 
 def _store(path: str, values: dict[str, int]) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="ascii") as file:
-        json.dump(values, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    files.stage(path, json.dumps(values, indent=1, sort_keys=True))
+    files.keep(path)

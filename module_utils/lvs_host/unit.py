@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 
-from .resource import CommandRunner, Resource, statements
+from . import files
+from .kinds import UNITS as DIRECTORY
+from .programs import CommandRunner
+from .resource import Resource, statements
 
-DIRECTORY = "/etc/systemd/system"
 _MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= is about all files that have come
 
 
@@ -26,7 +28,7 @@ class Unit(Resource):
         self.outdated = False  # systemd goes on with what the file was before
 
     def prepare(self) -> None:
-        self.enabled = os.path.islink(f"{DIRECTORY}/multi-user.target.wants/{self.name}")
+        self.enabled = os.path.islink(files.place(f"{DIRECTORY}/multi-user.target.wants/{self.name}"))
         if self.started and self.recorded:
             _, out, _ = self.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", self.name], None)
             self.active = "ActiveState=active" in out

@@ -8,6 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.lvs_host import programs
+from ansible.module_utils.lvs_host.errors import HostError
 
 LIBRARY = Path(__file__).parents[2] / "library"
 
@@ -26,21 +28,25 @@ class Refused(Exception):
 class Host:
     """What a module sees of its host; `answers` maps a command's first word to its return code and output."""
 
-    def __init__(self, answers=None, programs=(), **params):
-        self.params, self.answers, self.programs = params, answers or {}, programs
+    def __init__(self, answers=None, **params):
+        self.params, self.answers = params, answers or {}
         self.commands = []
         self.check_mode = False
+        Host.last = self
 
-    def run_command(self, command, check_rc=False):
-        self.commands.append(command)
+    def run(self, command):
+        self.commands.append(list(command))
         code, out = self.answers.get(command[0], (0, ""))
         return code, out, ""
 
-    def get_bin_path(self, name):
-        return name if name in self.programs else None
-
     def fail_json(self, msg):
         raise Refused(msg)
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch):
+    """Commands are run on the host that was made last."""
+    monkeypatch.setattr(programs, "run", lambda argv, stdin=None: Host.last.run(argv))
 
 
 @pytest.fixture
@@ -170,3 +176,45 @@ def test_a_source_that_builds_something_else_is_refused(build, tmp_path):
     given = {"modules": ["a"], "archive": archive(), "version": "abc", "kernel": "6.1", "make_arguments": []}
     with pytest.raises(Refused, match=r"no a\.ko came of it"):
         build.build(Host(**given), str(tmp_path), "/usr/src/linux")
+
+
+def test_a_program_that_is_missing_is_named_with_what_was_done(built_modules, monkeypatch, tmp_path):
+    monkeypatch.setattr(built_modules, "FOLDER", str(tmp_path / "{kernel}"))
+    monkeypatch.setattr(built_modules, "outdated", lambda module, name: (tmp_path / "6.1/lvskit_toa.ko").exists())
+
+    def missing(command):
+        if command[0] == "rmmod":
+            raise HostError(programs.missing("rmmod"))
+        return 0, "6.1 SMP", ""
+
+    host = Host(
+        binaries={"lvskit_toa": base64.b64encode(b"x").decode()},
+        version="abc",
+        method="builder",
+        modules=["lvskit_toa"],
+    )
+    monkeypatch.setattr(host, "run", missing)
+    done = []
+    with pytest.raises(HostError, match="`rmmod` is missing on this host: install the package kmod"):
+        built_modules.bring(host, "6.1", done)
+    assert done == ["installed lvskit_toa"]
+
+
+def test_a_full_disk_is_told_with_the_file(built_modules, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(built_modules.os, "fsync", full)
+    with pytest.raises(HostError, match=f"cannot write {tmp_path}/x.ko: No space left on device. Free some space"):
+        built_modules.write(str(tmp_path / "x.ko"), b"x")
+
+
+def test_a_builder_without_make_is_told(build, tmp_path, monkeypatch):
+    def missing(command):
+        raise HostError(programs.missing(command[0]))
+
+    given = {"modules": ["a"], "archive": archive(), "version": "abc", "kernel": "6.1", "make_arguments": []}
+    host = Host(**given)
+    monkeypatch.setattr(host, "run", missing)
+    with pytest.raises(HostError, match="`make` is missing on this host: install the package make"):
+        build.build(host, str(tmp_path), "/usr/src/linux")

@@ -78,5 +78,5 @@ def test_an_entry_that_cannot_be_read_is_named_and_does_not_stop_other_things(fo
     assert list(history.readable()) == [time_of(1)]
     assert not history.known({"ipvs": "x"})
     assert history.at(time_of(1)) == {"ipvs": "x"}
-    with pytest.raises(HostError, match=f"{time_of(2)}.json cannot be read"):
+    with pytest.raises(HostError, match=f"{time_of(2)}.json is damaged"):
         history.at(time_of(3))

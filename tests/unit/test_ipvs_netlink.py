@@ -1,5 +1,7 @@
 """Commands of ipvsadm as netlink messages, byte for byte, against <linux/ip_vs.h> and <linux/genetlink.h>."""
 
+import struct
+
 import pytest
 from ansible.module_utils.lvs_host import ipvs, ipvs_netlink
 from ansible.module_utils.lvs_host.resource import HostError
@@ -101,3 +103,114 @@ def test_what_the_kernel_refuses_is_named():
     made, _ = table(lambda commands: [f"{commands[0]}: No such file or directory"])
     with pytest.raises(HostError, match=r"the kernel refused -A -t 203.0.113.80:80 -s rr: No such file or directory"):
         made.add()
+
+
+class Kernel:
+    """The kernel's end of a netlink socket. `refuses` maps the number of a command to an errno; `answers` is False for one that
+    falls silent."""
+
+    FAMILY = 0x1C
+
+    def __init__(self, monkeypatch, refuses=None, answers=True, family=True):
+        self.refuses, self.answers, self.family = refuses or {}, answers, family
+        self.batches, self.waiting = [], []
+        monkeypatch.setattr(ipvs_netlink.socket, "socket", lambda *kind: self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closed = True
+
+    def settimeout(self, seconds):
+        self.seconds = seconds
+
+    def bind(self, address):
+        assert address == (0, 0)
+
+    def send(self, data):
+        messages = list(ipvs_netlink._messages(data))
+        if messages[0][0] == ipvs_netlink.GENL_ID_CTRL:
+            attribute = struct.pack("=HHHH", 6, 1, self.FAMILY, 0)  # CTRL_ATTR_FAMILY_ID
+            self.waiting.append(answer(0x10, 0, bytes(4) + attribute) if self.family else error(0, 2))
+            return
+        self.batches.append([number for _, number, _ in messages])
+        assert {kind for kind, _, _ in messages} == {self.FAMILY}
+        flags = {number: struct.unpack_from("=H", data[offset:], 6)[0] for number, offset in places(data)}
+        for _, number, _ in messages:
+            refused = self.refuses.get(number, 0)
+            if refused or flags[number] & ipvs_netlink.NLM_F_ACK:
+                self.waiting.append(error(number, refused))
+
+    def recv(self, size):
+        if not self.answers and self.batches:
+            raise TimeoutError("timed out")
+        return self.waiting.pop(0)
+
+
+def places(data):
+    """Sequence number and offset of each message."""
+    offset = 0
+    while offset < len(data):
+        length, _, _, number = struct.unpack_from("=IHHI", data, offset)
+        yield number, offset
+        offset += length + -length % 4
+
+
+def answer(kind, number, content):
+    return struct.pack("=IHHII", 16 + len(content), kind, 0, number, 0) + content
+
+
+def error(number, code):
+    return answer(ipvs_netlink.NLMSG_ERROR, number, struct.pack("=i", -code) + bytes(16))
+
+
+COMMANDS = [f"-a -t 203.0.113.80:80 -r 10.20.{n // 250}.{n % 250 + 1}:80 -g -w 1" for n in range(700)]
+
+
+def test_commands_go_in_batches_each_with_one_answer(monkeypatch):
+    kernel = Kernel(monkeypatch)
+    assert ipvs_netlink.carry_out(COMMANDS) == []
+    assert [len(batch) for batch in kernel.batches] == [300, 300, 100]
+    assert [number for batch in kernel.batches for number in batch] == list(range(700))
+    assert kernel.waiting == [], "every answer was read"
+    assert kernel.closed
+
+
+def test_commands_that_the_kernel_refuses_are_named_with_its_words(monkeypatch):
+    """What is refused is not done: the run must not say that it is."""
+    Kernel(monkeypatch, refuses={5: 17, 299: 2, 650: 28})
+    assert ipvs_netlink.carry_out(COMMANDS) == [
+        f"{COMMANDS[5]}: File exists",
+        f"{COMMANDS[299]}: No such file or directory",
+        f"{COMMANDS[650]}: No space left on device",
+    ]
+
+
+def test_a_refused_command_fails_the_run(monkeypatch):
+    Kernel(monkeypatch, refuses={0: 28})
+    made, _ = table(ipvs_netlink.carry_out)
+    with pytest.raises(HostError, match=r"the kernel refused -A -t 203.0.113.80:80 -s rr: No space left on device$"):
+        made.add()
+
+
+def test_a_kernel_that_falls_silent_leaves_it_open_what_was_done(monkeypatch):
+    Kernel(monkeypatch, answers=False)
+    made, ran = table(ipvs_netlink.carry_out)
+    with pytest.raises(HostError, match=r"no answer to a batch of 1 commands: timed out. Some of them may be in force"):
+        made.add()
+    assert ran == [], "ipvsadm does not do them a second time"
+
+
+def test_a_kernel_without_the_netlink_family_leaves_it_to_ipvsadm(monkeypatch):
+    Kernel(monkeypatch, family=False)
+    made, ran = table(ipvs_netlink.carry_out)
+    made.add()
+    assert [argv for argv, _ in ran] == [["ipvsadm", "--restore"]]
+
+
+def test_nothing_is_done_where_one_command_is_beyond_netlink(monkeypatch):
+    kernel = Kernel(monkeypatch)
+    with pytest.raises(ipvs_netlink.Unsupported):
+        ipvs_netlink.carry_out([*COMMANDS, "-A -f 7 -s rr"])
+    assert kernel.batches == []

@@ -1,25 +1,129 @@
-"""What counts as a plan that a host still has."""
+"""What is removed from a host without a plan, and what stays."""
 
-import importlib.util
 from fnmatch import fnmatch
-from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
-TEMPLATES = PROJECT / "roles/lvs_host/templates"
+import pytest
+from ansible.module_utils.lvs_host import formats, history, ipvs, lock
+from ansible.module_utils.lvs_host.kinds import TEXTS
+from fake_host import FakeHost
+from libraries import loaded
 
-
-def records():
-    spec = importlib.util.spec_from_file_location("lvs_clear", PROJECT / "library/lvs_clear.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RECORDS
+MODULES = ("ip_vs", "ip_vs_rr", "ipip", "lvskit_toa")
+ENTRY = '{"revision": "", "wanted": {"modules": "# x\\nip_vs\\nip_vs_rr\\nipip\\nlvskit_toa\\n"}}'
 
 
-def test_every_file_of_record_is_one():
-    for template in TEMPLATES.rglob("*.j2"):
-        path = f"/{template.relative_to(TEMPLATES).with_suffix('')}"
-        assert any(fnmatch(path, pattern) for pattern in records()), path
+@pytest.fixture
+def clear():
+    return loaded("lvs_clear")
 
 
-def test_a_unit_of_somebody_elses_that_begins_alike_is_none():
-    assert not any(fnmatch("/etc/systemd/system/lvskit-lab-app.service", pattern) for pattern in records())
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A host whose plan has become empty: what is left of lvskit's, and something of others."""
+    made = FakeHost(tmp_path, monkeypatch, {"eth1": "10.20.1.10/24"})
+    for name in MODULES:
+        made(["modprobe", name])
+    made.write(f"{history.FOLDER}/2026-03-01T03:00:00Z.json", ENTRY)
+    made.write(formats.PATH, "2\n")
+    made.write("/lib/modules/6.1/updates/lvskit/lvskit_toa.ko", "")
+    made.write("/usr/src/lvskit-toa-1/Makefile", "")
+    made.write(lock.PATH, "")
+    made.write("/etc/lvskit/ipvs.rules.new", "half")
+    made.write("/etc/systemd/system/lvskit-lab-app.service", "somebody's")
+    made.place("/etc/lvskit").mkdir(exist_ok=True)
+    made.log.clear()
+    return made
+
+
+def loaded_now(machine):
+    return {path.name for path in machine.place("/sys/module").iterdir()}
+
+
+def test_every_file_of_record_is_a_plan(clear):
+    for path in TEXTS.values():
+        assert any(fnmatch(path, pattern) for pattern in clear.records()), path
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_host_that_still_has_a_plan_is_refused(clear, machine, name):
+    machine.write(TEXTS[name], "x\n")
+    before = machine.tree()
+    result = machine.run(clear)
+    assert result["msg"].startswith(f"this host still has a plan ({TEXTS[name]}).")
+    assert result["msg"].endswith("playbooks/teardown.yml. Nothing was changed.")
+    assert (machine.tree(), loaded_now(machine)) == (before, set(MODULES))
+
+
+def test_everything_of_lvskits_goes_and_nothing_else(clear, machine):
+    result = machine.run(clear)
+    assert machine.tree() == {"/etc/systemd/system/lvskit-lab-app.service": b"somebody's"}
+    assert not machine.place("/usr/src/lvskit-toa-1").exists()
+    assert not machine.place("/lib/modules/6.1/updates/lvskit").exists()
+    assert (loaded_now(machine), result["kept_loaded"]) == (set(), [])
+    assert set(MODULES) <= set(result["removed"])
+    assert "depmod" in machine.log
+    again = machine.run(clear)
+    assert (again["changed"], again["removed"]) == (False, [])
+
+
+def test_a_check_run_says_so_and_removes_nothing(clear, machine):
+    before = machine.tree()
+    result = machine.run(clear, check=True)
+    assert result["changed"] is True
+    assert {*MODULES, "/etc/lvskit", "/var/lib/lvskit", "/usr/src/lvskit-toa-1"} <= set(result["removed"])
+    assert (machine.tree(), loaded_now(machine), machine.log) == (before, set(MODULES), [])
+
+
+@pytest.mark.parametrize(
+    "line", ["TCP  C6336407:01BB rr", "UDP  C6336407:0035 rr", "FWM  00000007 rr", "SCTP C6336407:0050 rr"]
+)
+def test_ip_vs_stays_where_it_carries_somebody_elses_service(clear, machine, line):
+    """Unloading it would take the service away."""
+    machine.write(
+        ipvs.TABLE, f"IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n{line}\n"
+    )
+    result = machine.run(clear)
+    assert loaded_now(machine) == {"ip_vs", "ip_vs_rr"}
+    assert result["kept_loaded"] == ["ip_vs", "ip_vs_rr"]
+    assert not any(command.startswith("rmmod ip_vs") for command in machine.log)
+
+
+@pytest.mark.parametrize(("name", "address"), [("tunl0", "192.0.2.7/32"), ("tunl9", None)])
+def test_ipip_stays_where_it_carries_somebody_elses_tunnel(clear, machine, name, address):
+    machine.addresses = {name: [address] if address else []}
+    assert machine.run(clear)["kept_loaded"] == ["ipip"]
+    assert loaded_now(machine) == {"ipip"}
+
+
+def test_ipip_goes_with_the_tunnel_that_it_makes_itself(clear, machine):
+    machine.addresses = {"tunl0": []}
+    assert machine.run(clear)["kept_loaded"] == []
+
+
+def test_a_module_that_others_use_goes_when_they_have_gone(clear, machine):
+    """rmmod ip_vs fails until ip_vs_rr, which comes later by name, is unloaded."""
+    works = machine._rmmod
+
+    def rmmod(argv, stdin):
+        if argv[1] == "ip_vs" and "ip_vs_rr" in loaded_now(machine):
+            raise BlockingIOError
+        works(argv, stdin)
+
+    def run(argv, stdin=None, real=machine.__call__):
+        try:
+            return real(argv, stdin)
+        except BlockingIOError:
+            return 1, "", "rmmod: ERROR: Module ip_vs is in use by: ip_vs_rr"
+
+    machine._rmmod = rmmod
+    assert clear.clear(run, [], check=False)["kept_loaded"] == []
+    assert loaded_now(machine) == set()
+
+
+@pytest.mark.parametrize(("program", "package"), [("rmmod", "kmod"), ("depmod", "kmod"), ("ip", "iproute2")])
+def test_a_program_that_is_missing_is_named_with_what_was_done(clear, machine, program, package):
+    machine.programs -= {program}
+    result = machine.run(clear)
+    assert f"`{program}` is missing on this host: install the package {package}." in result["msg"]
+    done = {"rmmod": "Nothing was changed.", "ip": "Done before that: unloaded ip_vs; unloaded ip_vs_rr."}
+    assert result["msg"].endswith(done.get(program, "; removed /var/lib/lvskit; removed /run/lvskit.lock."))

@@ -4,8 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.lvs_host import host
-from ansible.module_utils.lvs_host.resource import HostError, Resource
+from ansible.module_utils.lvs_host import files, formats, host, lock
+from ansible.module_utils.lvs_host.errors import HostError
+from ansible.module_utils.lvs_host.kinds import Kind
+from ansible.module_utils.lvs_host.resource import Resource
 from ansible.module_utils.lvs_host.unit import Manager, Unit
 
 LIBRARY = Path(__file__).parents[2] / "library/lvs_state.py"
@@ -17,6 +19,12 @@ def lvs_state():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def numbered(monkeypatch, tmp_path_factory):
+    """The file of the format's number, so that none of the machine's own is written."""
+    monkeypatch.setattr(formats, "PATH", str(tmp_path_factory.mktemp("kept") / "format"))
 
 
 class Fake(Resource):
@@ -59,20 +67,25 @@ def run(lvs_state, resources, remove=True):
     return result
 
 
-class Module:
-    def fail_json(self, msg, **_):
-        raise HostError(msg)
+@pytest.mark.parametrize("check", [False, True])
+def test_one_run_at_a_time_changes_a_host(monkeypatch, tmp_path, check):
+    """A check run, too, would describe a host that is being changed."""
+    monkeypatch.setattr(lock, "PATH", str(tmp_path / "lock"))
+    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
+    refused = pytest.raises(HostError, match="another run has been changing this host")
+    with lock.held(), refused, lock.held(check=check):
+        pass
+    with lock.held(check=check):
+        pass
 
 
-def test_one_run_at_a_time_changes_a_host(lvs_state, monkeypatch, tmp_path):
-    monkeypatch.setattr(lvs_state, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(lvs_state, "PATIENCE", 0)
-    monkeypatch.setattr(lvs_state.time, "sleep", lambda seconds: None)
-    first = lvs_state.lock(Module())
-    with pytest.raises(HostError, match="another run has been changing this host"):
-        lvs_state.lock(Module())
-    first.close()
-    lvs_state.lock(Module()).close()
+def test_a_check_run_leaves_no_lock(monkeypatch, tmp_path):
+    monkeypatch.setattr(lock, "PATH", str(tmp_path / "lock"))
+    with lock.held(check=True):
+        assert list(tmp_path.iterdir()) == []
+    with lock.held():
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def text(resource):
@@ -123,16 +136,17 @@ def test_when_the_kernel_refuses_something_the_files_of_record_stay(lvs_state, p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["addresses", "settings"]
 
 
-def test_a_full_disk_is_met_before_anything_changes(lvs_state, pair, monkeypatch):
+def test_a_full_disk_is_met_before_anything_changes(lvs_state, pair, monkeypatch, tmp_path):
     log, resources = pair()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lvs_state.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(HostError, match=r"cannot write .*\.new: No space left on device. Free some space"):
         run(lvs_state, resources)
     assert log == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["addresses", "settings"]
 
 
 def test_nothing_to_change_is_no_change(lvs_state, tmp_path):
@@ -162,14 +176,16 @@ class Recorded(Fake):
 
 
 def test_drift_is_what_leads_back_to_the_record_and_not_what_the_new_plan_brings(monkeypatch, tmp_path):
-    def wire(wanted, run):
-        return [
-            Recorded(tmp_path, key, wanted[key], recorded, live)
-            for key, recorded, live in (("modules", "a\nb\n", ["a"]), ("sysctls", "x\n", ["x", "y"]))
-        ]
+    there = {"modules": ("a\nb\n", ["a"]), "sysctls": ("x\n", ["x", "y"])}
+    kinds = [Kind(name, str(tmp_path / name), name) for name in there]
 
+    def wire(run):
+        return {k.name: Recorded(tmp_path, k.name, run.wanted[k.name], *there[k.name]) for k in kinds}
+
+    for kind in kinds:
+        Path(kind.path).write_text(there[kind.name][0])
     monkeypatch.setattr(host, "wire", wire)
-    monkeypatch.setattr(host, "STATE", ("modules", "sysctls"))
+    monkeypatch.setattr(host, "KINDS", kinds)
     assert host.commands(host.departures(None)) == ["add b", "remove y"]
 
 

@@ -1,5 +1,6 @@
 """iptables rules: lvskit's own chains, and nothing of anybody else's."""
 
+import pytest
 from ansible.module_utils.lvs_host import netfilter
 from ansible.module_utils.lvs_host.netfilter import Netfilter, called, parse
 
@@ -93,3 +94,68 @@ def test_a_local_address_that_leaves_is_waited_for(monkeypatch, tmp_path):
     assert waits(SOURCES.format("10.20.1.220"), SOURCES.format("10.20.1.220")) == 0
     assert waits("", SOURCES.format("10.20.1.219-10.20.1.221")) == 1
     assert waits("", SOURCES.format("10.20.1.230")) == 0
+
+
+@pytest.fixture
+def unlisted(monkeypatch, tmp_path):
+    """A kernel that tracks connections and does not list them."""
+    monkeypatch.setattr(netfilter, "CONNECTIONS", str(tmp_path / "nf_conntrack"))
+    monkeypatch.setattr(netfilter, "TRACKED", str(tmp_path / "nf_conntrack_count"))
+    (tmp_path / "nf_conntrack_count").write_text("1\n")
+    pauses = []
+    monkeypatch.setattr(netfilter.time, "sleep", pauses.append)
+    return pauses
+
+
+LEAVES = SOURCES.format("10.20.1.220")
+
+
+def test_where_the_kernel_lists_no_connections_conntrack_does(unlisted, monkeypatch):
+    monkeypatch.setattr(netfilter, "find", lambda program: program)
+
+    def run(argv, stdin=None):
+        assert argv == ["conntrack", "-L"]
+        state = "ESTABLISHED" if len(unlisted) < 2 else "TIME_WAIT"
+        return (
+            0,
+            OPEN.partition("2 ")[2].replace("ESTABLISHED", state),
+            "conntrack v1.4.7 (conntrack-tools): 1 flow entries\n",
+        )
+
+    rules = Netfilter("", LEAVES, run, installed=True, drain_timeout=60)
+    rules.settle()
+    assert (len(unlisted), rules.notes) == (2, [])
+
+
+def test_where_nothing_lists_connections_it_is_said_that_none_were_waited_for(unlisted, monkeypatch):
+    monkeypatch.setattr(netfilter, "find", lambda program: None)
+    rules = Netfilter("", LEAVES, None, installed=True, drain_timeout=60)
+    rules.settle()
+    (note,) = rules.notes
+    assert "10.20.1.210, 10.20.1.211, 10.20.1.212, 10.20.1.220 were not waited for" in note
+    assert note.endswith("Install the package conntrack to have them waited for.")
+    assert unlisted == []
+
+
+def test_where_nothing_is_tracked_nothing_is_waited_for(unlisted, monkeypatch, tmp_path):
+    (tmp_path / "nf_conntrack_count").unlink()
+    monkeypatch.setattr(netfilter, "find", lambda program: None)
+    rules = Netfilter("", LEAVES, None, installed=True, drain_timeout=60)
+    rules.settle()
+    assert (unlisted, rules.notes) == ([], [])
+
+
+@pytest.mark.parametrize("open_for", [3, 1000])
+def test_open_connections_are_waited_for_no_longer_than_said(unlisted, monkeypatch, open_for):
+    clock = iter(range(10000))
+    monkeypatch.setattr(netfilter.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(netfilter, "find", lambda program: program)
+    rules = Netfilter(
+        "",
+        LEAVES,
+        lambda argv, stdin: (0, OPEN if len(unlisted) < open_for else "", ""),
+        installed=True,
+        drain_timeout=60,
+    )
+    rules.settle()
+    assert len(unlisted) == (3 if open_for == 3 else 59)

@@ -1,0 +1,38 @@
+"""The format of what lvskit keeps on a host.
+
+The number stands in a file of its own, as the files of record are in the formats of other tools; of those, `ipvsadm --restore` reads
+no comments. It is written with the first change that a version makes, before the files of record: from then on older versions refuse
+the host. Each entry of the history has its number, too, since entries outlive versions.
+
+1: version 0.1.0, which wrote no number. 2: numbers in entries of the history, and this file; otherwise the same.
+"""
+
+from __future__ import annotations
+
+from . import files
+from .errors import HostError, damaged
+
+FORMAT = 2
+UNNUMBERED = 1  # what has no number
+PATH = "/var/lib/lvskit/format"
+
+
+def recorded() -> int:
+    """The format of the host's files of record. Raises HostError where this version does not know it."""
+    remedy = f"Where no newer lvskit has changed this host, remove {PATH} and run again"
+    text = files.read(PATH, remedy)
+    if text is None:
+        return UNNUMBERED
+    if not text.strip().isdecimal():
+        raise damaged(PATH, f"it holds {text.strip()[:40]!r} and no number", remedy)
+    return known(int(text), "what lvskit keeps on this host")
+
+
+def known(number: int, thing: str) -> int:
+    """The number, where this version can read `thing`, which is in that format. Raises HostError where it cannot."""
+    if not UNNUMBERED <= number <= FORMAT:
+        raise HostError(
+            f"{thing} is in format {number}, and this version of lvskit knows formats {UNNUMBERED} to {FORMAT}. "
+            "Use the version of lvskit that wrote it, or a newer one"
+        )
+    return number
