@@ -9,9 +9,9 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs import reader
+from ansible.module_utils.lvs.contract.values import NAMES
 
 
 class FilterModule:
     def filters(self):
-        return {"lvs_names": reader.names}
+        return {"lvs_names": NAMES.read}

@@ -12,12 +12,14 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from . import inventory, modes, rules
+from .contract.key import keys_of
 from .modes import Mode
-from .topology import Topology
+from .topology import Service, Topology
 from .violations import Violation, listed
 
+_KEYS = keys_of(Service)
 # Keys of a service that belong to one mode or another: what they say is tried, not taken over.
-_OF_ONE_MODE = ("mode", "client_address", "cip_src", "return_path", "local_addresses")
+_OF_ONE_MODE = ("mode", *(key.name for key in _KEYS.values() if key.modes))
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[IPv4Address]:
     taken = set(topology.owners) | {service.vip for service in topology.services}
     taken |= {local for service in topology.services for local in service.local_addresses}
     taken |= {network.gateway for network in topology.networks.values() if network.gateway}
-    for name in topology.groups.get(raw.get("directors", "directors"), ()):
+    for name in topology.groups.get(raw.get("directors", _KEYS["directors"].default), ()):
         for interface in topology.hosts[name].interfaces[-1:]:
             cidr = interface.network.cidr
             last = int(cidr.broadcast_address) - 1
@@ -142,7 +144,7 @@ def _option(
 def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
     """The options of a service as lines of text for a person."""
     needs = [f"{key}: {_yaml(value)}" for key, value in raw.get("needs", {}).items()]
-    end = f"{raw.get('vip')}:{raw.get('port')}/{raw.get('protocol', 'tcp')}"
+    end = f"{raw.get('vip')}:{raw.get('port')}/{raw.get('protocol', _KEYS['protocol'].default)}"
     lines = [f"service {raw.get('name')} ({end}{', now ' if 'mode' in raw else ''}{raw.get('mode', '')})"]
     lines += [f"  needs    {', '.join(needs)}"] if needs else []
     best = next((option for option in found if option.possible), None)

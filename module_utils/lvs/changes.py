@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .reader import nearest
+from .contract.values import nearest
 
 EVERY_SERVICE = "all"  # no service has this name
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from . import modules
 from .host_plan import HostPlan
 
-_WITHOUT_MODULE = {
-    "lvskit_toa": "the director sends no client address, and lets forged ones pass",
-    "lvskit_toa_peer": "applications see the director's local address as their client",
-    "lvskit_restore": "the real server sees the director's local address, and its clients are unknown to it",
-    "lvskit_enat": "the director sends requests without the client's address, and the real server cannot answer them",
-    "lvskit_ctk": "requests keep the address that they carry, and the real server answers nobody",
-    "ipip": "the real server does not unwrap requests",
-    "xt_ipvs": "the rules that translate sources match nothing",
-}
 # Kind of state, as lvs_state calls it, and beginning of the command that leads back, to what happens without it.
 _WITHOUT = (
     ("addresses and routes", "ip address replace", "the host does not take packets for this address"),
@@ -110,7 +102,7 @@ def _found(command: str, before: Sequence[str]) -> str:
 
 def _consequence(title: str, command: str) -> str:
     if command.startswith("modprobe"):
-        return _WITHOUT_MODULE.get(command.split()[1], "what the plan has of it does not work")
+        return modules.without(command.split()[1])
     if title == "iptables rules" and "--to-source" in command:
         return "requests leave from the client's address instead of a local one, and replies pass the director by"
     for kind, start, text in _WITHOUT:

@@ -127,14 +127,14 @@ class Destination:
 
 @dataclass(frozen=True)
 class VirtualService:
-    """One virtual service as ipvsadm(8) has it."""
+    """One virtual service as ipvsadm(8) has it. `options` are those beside the scheduler."""
 
     name: str
     protocol: str
     address: str
     port: int
     scheduler: str
-    persistence_timeout: int
+    options: tuple[str, ...]
     destinations: tuple[Destination, ...]
 
 

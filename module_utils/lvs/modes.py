@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 # The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most makers have it.
 OPTION_KIND = 254
+# What the inventory says besides a mode's name, and where it says nothing.
+SETTINGS: dict[str, Any] = {"client_address": "none", "cip_src": False}
 
 
 class Address(enum.Enum):
@@ -59,9 +62,11 @@ class Mode:
     real_server_modules: tuple[str, ...]
     promise: str  # the mode in one sentence, for messages and the documentation
     client_address: str = "none"  # how the application learns CIP where the packet's source is not it
+    client_in_packets: bool = True  # the real server's network stack sees CIP as the source of packets
     local_real_server: bool = False  # the director may be one of its own real servers
     sender: str | None = None  # lvskit's own kernel module on the director: sends the option, takes out forged ones
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
+    carrier: str = ""  # what the option is called in messages
     every_packet: bool = False  # each packet has the option, not only those that open a connection
 
     @property
@@ -75,9 +80,14 @@ class Mode:
         return self.request.option is Address.VIRTUAL
 
     @property
-    def client_in_packets(self) -> bool:
-        """Whether the real server's network stack sees the client as the source of packets, not only its applications."""
-        return self.seen is Address.CLIENT and self.client_address != "toa"
+    def restored_in_packet(self) -> bool:
+        """Whether CIP is put back into requests, and LIP into replies, somewhere between director and the real server's stack."""
+        return self.source_nat and self.client_in_packets
+
+    @property
+    def tunnel_device(self) -> str | None:
+        """The real server's device that takes requests out of the outer header."""
+        return self.vip_device if self.request.encapsulated else None
 
     @property
     def needs_modules(self) -> bool:
@@ -85,10 +95,9 @@ class Mode:
         return bool(self.sender or self.receiver)
 
     @property
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """What the inventory says besides the mode's name to get this row of the table."""
-        said = {"client_address": (self.client_address, "none"), "cip_src": (self.cip_src, False)}
-        return {key: value for key, (value, usual) in said.items() if value != usual}
+        return {key: getattr(self, key) for key, usual in SETTINGS.items() if getattr(self, key) != usual}
 
     @property
     def effects(self) -> tuple[str, ...]:
@@ -117,7 +126,9 @@ _ENAT_VIP_SOURCE = Leg(Address.VIRTUAL, Address.REAL, option=Address.CLIENT)
 _ENAT_CIP_SOURCE = Leg(Address.CLIENT, Address.REAL, option=Address.VIRTUAL)
 
 
-def _fullnat(client_address: str, title: str, seen: Address, promise: str, receiver: str | None = None) -> Mode:
+def _fullnat(
+    client_address: str, title: str, seen: Address, promise: str, receiver: str | None = None, restored: bool = False
+) -> Mode:
     option = Address.CLIENT if receiver else None
     return Mode(
         name="fullnat",
@@ -137,8 +148,10 @@ def _fullnat(client_address: str, title: str, seen: Address, promise: str, recei
         real_server_modules=(),
         promise=promise,
         client_address=client_address,
+        client_in_packets=restored,
         sender="lvskit_toa" if receiver else None,
         receiver=receiver,
+        carrier="toa" if receiver else "",
     )
 
 
@@ -162,6 +175,7 @@ def _enat(request: Leg, title: str, promise: str) -> Mode:
         promise=promise,
         sender="lvskit_enat",
         receiver="lvskit_ctk",
+        carrier="enat",
         every_packet=True,
     )
 
@@ -218,6 +232,7 @@ TABLE: tuple[Mode, ...] = (
         Address.CLIENT,
         "fullnat rewrites both addresses; the client's is put back in front of the real server's stack",
         "lvskit_restore",
+        restored=True,
     ),
     _enat(
         _ENAT_VIP_SOURCE,
@@ -261,26 +276,6 @@ def row(name: str, client_address: str = "none", cip_src: bool = False) -> Mode:
     such row.
     """
     return _ROWS[name, client_address, cip_src]
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a service needs of its mode, whatever that is."""
-
-    client_address: bool = False  # applications have to know their clients
-    direct_replies: bool = False  # replies must not pass the director
-    kernel_modules: bool = True  # modules that are not the kernel's own may be loaded
-
-    def unmet(self, mode: Mode) -> tuple[str, ...]:
-        """What a mode does not meet, as half sentences."""
-        found = []
-        if self.client_address and mode.seen is not Address.CLIENT:
-            found.append("its applications would not learn who their clients are")
-        if self.direct_replies and mode.reply_through_director:
-            found.append("its replies would pass the director")
-        if not self.kernel_modules and mode.needs_modules:
-            found.append("it needs kernel modules of lvskit's own")
-        return tuple(found)
 
 
 def alternatives(*, port_mapping: bool, shared_segment: bool, protocol: str) -> tuple[str, ...]:

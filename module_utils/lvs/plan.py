@@ -30,6 +30,8 @@ FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit
 GATEWAY_TABLE = 7690  # for all packets that have no route of their own, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
+# ipvsadm(8)'s options by the keys of a service that they come from, beside the scheduler.
+_OPTIONS = {"persistence_timeout": "-p {}"}
 _CONNTRACK_DEFAULT = 262144  # entries that the kernel has room for by itself on a host with some memory
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
@@ -103,7 +105,7 @@ class _Builder:
                 address=str(service.vip),
                 port=service.port,
                 scheduler=service.scheduler,
-                persistence_timeout=service.persistence_timeout,
+                options=tuple(settings(service).values()),
                 destinations=tuple(self._destinations(service)),
             )
         )
@@ -147,7 +149,7 @@ class _Builder:
             )
         else:
             self.act_on(mode.receiver, service)
-        if mode.receiver and mode.client_address == "restore":
+        if mode.receiver and mode.restored_in_packet:
             found = (self.topology.real_interface(service, director, server.host) for director in service.directors)
             addresses = {interface.address for interface in found if interface}
             self.built_modules[mode.receiver].setdefault("rips", set()).update(addresses)
@@ -174,10 +176,10 @@ class _Builder:
         if mode.vip_device:
             self.keep_silent()
             self.addresses[_virtual_address(service.vip, mode.vip_device)] = None
-        if mode.vip_device and mode.overhead:
+        if mode.tunnel_device:
             why = "the client of a decapsulated packet is reached by another interface"
-            self.sysctl(f"net/ipv4/conf/{mode.vip_device}/rp_filter", 2, why)
-            self.devices_up[mode.vip_device] = None
+            self.sysctl(f"net/ipv4/conf/{mode.tunnel_device}/rp_filter", 2, why)
+            self.devices_up[mode.tunnel_device] = None
             if service.protocol == "tcp":
                 self.programs["iptables"] = None
                 self.chains[Chain("mangle", "OUTPUT")] = None
@@ -274,6 +276,16 @@ class _Builder:
             guards=tuple(self.guards),
             services=tuple(self.services),
         )
+
+
+def settings(service: Service) -> dict[str, str]:
+    """ipvsadm's options for what a service sets beside its scheduler, by the inventory's keys."""
+    return {key: form.format(_words(service, key)) for key, form in _OPTIONS.items() if getattr(service, key)}
+
+
+def _words(service: Service, key: str) -> str:
+    value = getattr(service, key)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @lru_cache(maxsize=1024)  # a service's real servers all hold the same one

@@ -144,7 +144,7 @@ def _ways(
         source = service.vip if mode.vip_device else real.address
         consequence = f"replies of {service.name} take another way to the client than planned"
         yield from _routed(topology, server.host, outside, source, consequence)
-    elif mode.client_address != "restore":  # it turns replies back after their route was chosen
+    elif not mode.restored_in_packet:  # it turns replies back after their route was chosen
         for local in service.local_addresses:
             consequence = f"replies of {service.name} do not come back to {director.name}"
             yield from _routed(topology, server.host, local, real.address, consequence)

@@ -1,4 +1,4 @@
-"""An environment as data: networks, hosts and virtual services, and how a packet gets from one to the other.
+"""An environment: its networks, hosts and virtual services, and how a packet gets from one to the other.
 
 Only IPv4. Networks that have a gateway are routed to each other; a network without one is isolated.
 """
@@ -6,167 +6,18 @@ Only IPv4. Networks that have a gateway are routed to each other; a network with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from ipaddress import IPv4Address
 
-from . import modes
+from .contract.hosts import Host, Receiver, Route
+from .contract.networks import Interface, Network
+from .contract.services import Needs, RealServer, Service
+
+__all__ = ["Host", "Interface", "Needs", "Network", "RealServer", "Receiver", "Route", "Service", "Topology"]
 
 # Ports that source NAT takes, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
 SOURCE_PORTS = 64512
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A dataclass that keeps values of the inventory for their places in its files: the fields that are not compared.
-
-    ansible-core's values do not leave the process that has read them. A pickle has these fields' defaults instead, and no
-    cached properties.
-    """
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {item.name: getattr(self, item.name) if item.compare else _default(item) for item in fields(self)}
-
-
-def _default(item: Field[Any]) -> Any:
-    return item.default if item.default_factory is MISSING else item.default_factory()
-
-
-@dataclass(frozen=True)
-class Network(Placed):
-    """One layer-2 segment. `mtu` in bytes."""
-
-    name: str
-    cidr: IPv4Network
-    vlan: int
-    gateway: IPv4Address | None
-    mtu: int = 1500
-    at: Any = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Interface(Placed):
-    """Where a host is plugged into a network."""
-
-    name: str
-    network: Network
-    address: IPv4Address
-    default_route: bool = False
-    at: Any = field(default=None, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.text}/{self.network.cidr.prefixlen}"
-
-    @cached_property
-    def text(self) -> str:
-        """The address alone."""
-        return str(self.address)
-
-
-@dataclass(frozen=True)
-class Route:
-    """The next step towards an address: the interface to leave by, and the gateway, or None when it is on the link."""
-
-    interface: Interface
-    gateway: IPv4Address | None
-
-
-@dataclass(frozen=True)
-class Receiver:
-    """Another maker's kernel module, which gives applications the client's address in place of lvskit's own.
-
-    `source` is a folder, a tar archive or a git URL on the controller, `parameters` are those of the module.
-    """
-
-    module: str
-    source: str
-    make_arguments: tuple[str, ...] = ()
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Host(Placed):
-    """A host of the inventory. `keep_default_route`: lvskit must not point its default route at a director.
-
-    `restore_on` names the host in front of this one that puts clients' addresses back into its packets, `toa_receiver` is
-    what reads them out of TCP options for its applications, where that is not lvskit's own module. A `drained` host stays a
-    real server in all but the directors' tables. `option_kind` is the kind of the TCP option that carries addresses.
-    """
-
-    name: str
-    interfaces: tuple[Interface, ...] = ()
-    keep_default_route: bool = False
-    restore_on: str | None = None
-    toa_receiver: Receiver | None = None
-    drained: bool = False
-    option_kind: int = modes.OPTION_KIND
-    at: Any = field(default=None, compare=False, repr=False)
-
-    @cached_property
-    def addresses(self) -> frozenset[IPv4Address]:
-        return frozenset(interface.address for interface in self.interfaces)
-
-    @cached_property
-    def default_interface(self) -> Interface | None:
-        """The interface that the default route leaves by: the one that says so, else the first with a gateway."""
-        usable = [i for i in self.interfaces if i.network.gateway and i.network.gateway not in self.addresses]
-        return next((i for i in usable if i.default_route), usable[0] if usable else None)
-
-    def interface_in(self, network: Network) -> Interface | None:
-        return self._by_network.get(network.name)
-
-    @cached_property
-    def _by_network(self) -> dict[str, Interface]:
-        return {interface.network.name: interface for interface in reversed(self.interfaces)}
-
-    def route_to(self, destination: IPv4Address) -> Route | None:
-        """The host's own next step towards `destination`, or None when it has no route."""
-        for interface in self.interfaces:
-            if destination in interface.network.cidr:
-                return Route(interface, None)
-        if self.default_interface is None:
-            return None
-        return Route(self.default_interface, self.default_interface.network.gateway)
-
-
-@dataclass(frozen=True)
-class RealServer(Placed):
-    """A host behind a virtual service: its port there and its weight (0: no new connections)."""
-
-    host: Host
-    port: int
-    weight: int
-    at: Any = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Service(Placed):
-    """A virtual service. `persistence_timeout` in seconds, 0 for none."""
-
-    name: str
-    vip: IPv4Address
-    port: int
-    protocol: str
-    mode: modes.Mode
-    scheduler: str
-    persistence_timeout: int
-    directors: tuple[Host, ...]
-    real_servers: tuple[RealServer, ...]
-    network: Network | None
-    vip_routed: bool
-    local_addresses: tuple[IPv4Address, ...]
-    return_path: str
-    connections: int | None = None  # expected at the same time
-    needs: modes.Needs = field(default_factory=modes.Needs)
-    source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"service {self.name} ({self.vip}:{self.port}, {self.mode.name})"
-
-    def at(self, key: str) -> Any:
-        """The inventory's own value of `key`, or the service's name where the key is not given."""
-        return self.source.get(key, self.source.get("name"))
 
 
 @dataclass(frozen=True)
@@ -291,7 +142,7 @@ class Topology:
 
     def restorer(self, service: Service, server: Host) -> Host | None:
         """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""
-        if service.mode.client_address != "restore":
+        if not service.mode.restored_in_packet:
             return None
         return self.hosts.get(server.restore_on or server.name)
 

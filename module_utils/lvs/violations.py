@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Violation:
-    """One fault: the rule's id, the message, and the offending value of the inventory.
+    """One fault: the rule's id, the message, the offending value of the inventory, and the service or host it concerns.
 
     `at` is the value itself, not a copy: on the controller ansible-core's values know the file, line and column that
     they come from. A warning does not stop a run.
@@ -19,13 +19,20 @@ class Violation:
     message: str
     at: Any = None
     warning: bool = False
+    service: str = ""
+    host: str = ""
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.message}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The violation as a mapping, without its place: that is the controller's to know."""
-        return {"rule": self.rule, "message": self.message, "warning": self.warning}
+    def as_dict(self, **place: Any) -> dict[str, Any]:
+        """The fault as data, for programs: `rule`, `message`, `warning`, and `service` and `host` where it concerns one.
+
+        `place` is added to it: on the controller the file, line and column of `at`.
+        """
+        subject = {"service": self.service, "host": self.host}
+        named = {kind: name for kind, name in subject.items() if name}
+        return {"rule": self.rule, "message": self.message, "warning": self.warning, **named, **place}
 
 
 def listed(names: Sequence[str], word: str = "or") -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import jinja2
 from ansible.module_utils.lvs import modes, rules
+from ansible.module_utils.lvs.contract.key import keys_of
 from ansible.module_utils.lvs.host_plan import HostPlan
 from ansible.module_utils.lvs.modes import Address
-from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs.plan import plans, settings
 from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 from ansible.module_utils.lvs.walk import Walk, walk
@@ -209,8 +210,8 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
     mode = service.mode
     yield "directors", ", ".join(director.name for director in service.directors)
     yield "scheduler", service.scheduler
-    if service.persistence_timeout:
-        yield "persistence", f"{service.persistence_timeout} s"
+    for key in settings(service):
+        yield key.replace("_", " "), keys_of(Service)[key].kind.shown(getattr(service, key))
     yield "replies", "pass the director" if mode.reply_through_director else "go straight to the client"
     seen = "the client" if mode.client_in_packets else "the client, from accept() and getpeername()"
     yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.lvs.inventory import TURN_TAKING_SCHEDULERS
 from ansible.module_utils.lvs.observation import Connection, Ends, Frame, Vantage, compare, find_ends
+from ansible.module_utils.lvs.schedulers import TURN_TAKING
 from ansible.module_utils.lvs.topology import Host, Service, Topology
 from ansible.module_utils.lvs.walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Walk, walk
 
@@ -144,7 +144,7 @@ def report(
     reached = {connection.real_server for connection in connections}
     not_chosen = [name for name in expectation.walks if name not in reached]
     lines = [f"{text} ({count} of {len(probes)} connections)" for text, count in failures.items()]
-    spreads = service.scheduler in TURN_TAKING_SCHEDULERS and not service.persistence_timeout
+    spreads = service.scheduler in TURN_TAKING and not service.persistence_timeout
     if spreads and not_chosen and len(probes) < MOST_REQUESTS:
         lines.append(f"{', '.join(not_chosen)} got no request of {len(probes)}")
     if not probes:

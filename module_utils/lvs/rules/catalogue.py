@@ -72,5 +72,4 @@ def service_rule(
 
 
 def _name(id: str, mode: Mode) -> str:
-    carrier = mode.name if mode.client_address == "none" else "toa"
-    return id.format(mode=mode.name.upper(), carrier=carrier.upper())
+    return id.format(mode=mode.name.upper(), carrier=mode.carrier.upper())

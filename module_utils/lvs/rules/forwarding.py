@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from .. import modes
+from ..contract.key import keys_of
 from ..topology import Host, Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
@@ -31,13 +32,11 @@ def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
     "It would be ignored, and whoever wrote it expects something of it.",
 )
 def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Finding]:
-    if "return_path" in service.source and not service.mode.director_is_gateway:
-        yield f"return_path is for nat only. Leave it out with {service.mode.name}.", service.at("return_path")
-    if service.local_addresses and not service.mode.source_nat:
-        yield (
-            f"local_addresses is for fullnat only. Leave it out with {service.mode.name}.",
-            service.at("local_addresses"),
-        )
+    for key in keys_of(Service).values():
+        said = key.field and key.name in service.source and getattr(service, key.field)
+        if said and key.modes and not key.modes(service.mode):
+            users = listed(key.mode_names, "and")
+            yield f"{key.name} is for {users} only. Leave it out with {service.mode.name}.", service.at(key.name)
 
 
 @service_rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from ..reader import nearest
+from ..contract.values import nearest
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
@@ -39,7 +39,7 @@ def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterat
     "FULLNAT-RESTORE-PLACE",
     "a place to restore the client's address that the packets do not pass, or that no playbook provisions",
     "The address must be back in the packet before the real server's stack sees it, and the reply must come by the same place.",
-    when=lambda mode: mode.client_address == "restore",
+    when=lambda mode: mode.restored_in_packet,
 )
 def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> Iterator[Finding]:
     for server in service.real_servers:

@@ -1,0 +1,130 @@
+"""Hosts, and their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address
+from typing import Any
+
+from ..modes import OPTION_KIND
+from .key import Keyed, Named, Nested, key
+from .networks import Interface, Network
+from .values import FLAG, TEXT, Choice, Fault, Listing, Number, Text, Texts
+
+# TCP options that Linux and its peers send (IANA, TCP Parameters).
+KINDS_IN_USE = {
+    1: "padding", 2: "the segment size", 3: "the window scale", 4: "permitting SACK", 5: "SACK", 8: "timestamps",
+    19: "MD5 signatures", 28: "the user timeout", 29: "authentication", 30: "multipath TCP", 34: "fast open",
+}  # fmt: skip
+_KIND_TAKEN = tuple(
+    (kind, f"is TCP's own option for {use}. Use {OPTION_KIND}, or another one that nobody has")
+    for kind, use in KINDS_IN_USE.items()
+)
+
+
+def _module_name(said: str) -> None:
+    if not said.replace("_", "a").isalnum():
+        raise Fault("VALUE-TYPE", "is not the name of a kernel module (letters, digits and underscores)")
+
+
+@dataclass(frozen=True)
+class Route:
+    """The next step towards an address: the interface to leave by, and the gateway, or None when it is on the link."""
+
+    interface: Interface
+    gateway: IPv4Address | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receiver(Keyed):
+    """Another maker's kernel module, which gives applications the client's address in place of lvskit's own."""
+
+    module: str = key(Text(_module_name), "the kernel module's name")
+    source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (`#tag` behind it)")
+    make_arguments: tuple[str, ...] = key(Listing(TEXT), "what make is given besides the kernel's tree", ())
+    parameters: Mapping[str, str] = key(Texts("the module's parameters to values"), "the module's parameters", {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host(Keyed):
+    """A host of the inventory."""
+
+    name: str
+    interfaces: tuple[Interface, ...] = key(
+        Named(Interface),
+        "for each interface the network it is plugged into. lvskit does not create interfaces: it refuses a host that is "
+        "not plugged in as described",
+        (),
+        name="lvs_interfaces",
+    )
+    default_route: str = key(
+        Choice("VALUE-CHOICE", ("managed", "keep")),
+        "`keep`: lvskit must not point this host's default route at a director",
+        "managed",
+        name="lvs_default_route",
+    )
+    restore_on: str | None = key(
+        TEXT,
+        "the host that routes this one's only link and is to restore clients' addresses for it; it must be in the group "
+        "`hypervisors`",
+        None,
+        name="lvs_restore_on",
+        absent="the real server itself",
+    )
+    drained: bool = key(
+        FLAG,
+        "`true`: this real server is out of every director's table, and keeps everything else. `playbooks/drain.yml` does "
+        "the same for one run",
+        False,
+        name="lvs_drained",
+    )
+    option_kind: int = key(
+        Number("OPTION-KIND", 1, 255, _KIND_TAKEN),
+        "the kind of the TCP option that carries a client's address (fullnat with `client_address`) or the other end of a "
+        "connection (enat); the same on directors and real servers, so say it in group_vars/all. Its length is 8. Change it "
+        "while there is no traffic: both halves of an open connection have to agree",
+        OPTION_KIND,
+        name="lvs_option_kind",
+    )
+    toa_receiver: Receiver | None = key(
+        Nested(Receiver),
+        "another maker's kernel module that reads the client's address out of the TCP option for this real server's "
+        "applications",
+        None,
+        name="lvs_toa_receiver",
+        absent="lvskit's own",
+    )
+    at: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def keep_default_route(self) -> bool:
+        """Whether lvskit must not point the host's default route at a director."""
+        return self.default_route == "keep"
+
+    @cached_property
+    def addresses(self) -> frozenset[IPv4Address]:
+        return frozenset(interface.address for interface in self.interfaces)
+
+    @cached_property
+    def default_interface(self) -> Interface | None:
+        """The interface that the default route leaves by: the one that says so, else the first with a gateway."""
+        usable = [i for i in self.interfaces if i.network.gateway and i.network.gateway not in self.addresses]
+        return next((i for i in usable if i.default_route), usable[0] if usable else None)
+
+    def interface_in(self, network: Network) -> Interface | None:
+        return self._by_network.get(network.name)
+
+    @cached_property
+    def _by_network(self) -> dict[str, Interface]:
+        return {interface.network.name: interface for interface in reversed(self.interfaces)}
+
+    def route_to(self, destination: IPv4Address) -> Route | None:
+        """The host's own next step towards `destination`, or None when it has no route."""
+        for interface in self.interfaces:
+            if destination in interface.network.cidr:
+                return Route(interface, None)
+        if self.default_interface is None:
+            return None
+        return Route(self.default_interface, self.default_interface.network.gateway)

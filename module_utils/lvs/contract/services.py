@@ -1,0 +1,150 @@
+"""Virtual services, and their real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any
+
+from .. import modes, schedulers
+from .hosts import Host
+from .key import Entries, Key, Keyed, Nested, key
+from .networks import Network
+from .values import ADDRESS, FLAG, PORT, Choice, Fault, Kind, Listing, Name, Number, Text
+
+_AUTO = ("auto", "MODE-AUTO", "is no mode: which one to run is decided by people, and then the packets are known")
+
+
+def _service_name(said: str) -> None:
+    if said == "all" or "," in said:
+        raise Fault("VALUE-TYPE", "cannot be told from what stands for all services, or for several. Use another name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs(Keyed):
+    """What a service needs of its mode, whatever that is."""
+
+    client_address: bool = key(FLAG, "`true`: applications have to know their clients", False)
+    direct_replies: bool = key(FLAG, "`true`: replies must not pass the director", False)
+    kernel_modules: bool = key(FLAG, "`false`: no kernel modules of lvskit's own may be loaded", True)
+
+    def unmet(self, mode: modes.Mode) -> tuple[str, ...]:
+        """What a mode does not meet, as half sentences."""
+        found = []
+        if self.client_address and mode.seen is not modes.Address.CLIENT:
+            found.append("its applications would not learn who their clients are")
+        if self.direct_replies and mode.reply_through_director:
+            found.append("its replies would pass the director")
+        if not self.kernel_modules and mode.needs_modules:
+            found.append("it needs kernel modules of lvskit's own")
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealServer(Keyed):
+    """A host behind a virtual service: its port there and its weight."""
+
+    host: Host = key(Name("host"), "a host", None, absent="either this or `group`")
+    port: int = key(PORT, "the port it listens on", None, absent="the service's")
+    weight: int = key(
+        Number("WEIGHT-RANGE", 0, 65535), "its share of the connections beside the others'; 0: no new connections", 1
+    )
+    at: Any = field(default=None, compare=False, repr=False)
+
+    OTHER_KEYS = (Key("group", Name("group"), "a group: all of its hosts", None, "either this or `host`"),)
+    EITHER = ("group", "host")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(Keyed):
+    """A virtual service."""
+
+    name: str = key(Text(_service_name), "unique; messages and reports name the service by it")
+    vip: IPv4Address = key(ADDRESS, "in a network of its directors, unless `vip_routed`")
+    port: int = key(PORT, "the port that clients ask")
+    mode: modes.Mode = key(
+        Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO,)),
+        "how requests are forwarded; only `playbooks/advise.yml` does without it",
+    )
+    real_servers: tuple[RealServer, ...] = key(
+        Entries(RealServer, ("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")),
+        "who answers the requests",
+    )
+    protocol: str = key(Choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "what the port is of", "tcp")
+    scheduler: str = key(
+        Choice("SCHEDULER-UNKNOWN", schedulers.NAMES),
+        "how a real server is chosen for a connection (ipvsadm(8))",
+        "wlc",
+    )
+    persistence_timeout: int = key(
+        Number("TIMEOUT-RANGE", 0, 31 * 86400, unit="seconds"),
+        "how long a client that comes again gets the same real server; 0: each connection is given out by itself",
+        0,
+    )
+    directors: tuple[Host, ...] = key(
+        Name("group"),
+        "the group of hosts that hold the VIP; of one host, as nothing elects among several yet",
+        "directors",
+    )
+    network: Network | None = key(
+        Name("network"),
+        "the network that directors and real servers share, where several would do",
+        None,
+        absent="worked out",
+    )
+    vip_routed: bool = key(
+        FLAG, "`true`: the network routes the VIP to the directors, which then hold it on `lo`", False
+    )
+    return_path: str = key(
+        Choice("VALUE-CHOICE", ("gateway", "policy")),
+        "`gateway` makes the director the real servers' default route; `policy` routes this service's replies only",
+        "gateway",
+        modes=lambda mode: mode.director_is_gateway,
+    )
+    local_addresses: tuple[IPv4Address, ...] = key(
+        Listing(ADDRESS), "the source addresses of requests", (), modes=lambda mode: mode.source_nat
+    )
+    connections: int | None = key(
+        Number("VALUE-RANGE", 1, 10**9),
+        "connections expected at the same time; fullnat: conntrack is sized by it, and too few local addresses for it are "
+        "warned of",
+        None,
+        absent="not said",
+    )
+    needs: Needs = key(
+        Nested(Needs),
+        "what the service needs of its mode. A mode that does not meet it is refused; `playbooks/advise.yml` says which "
+        "ones do",
+        Needs(),
+        absent="nothing",
+    )
+    source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    OTHER_KEYS = (
+        Key(
+            "client_address",
+            Choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES),
+            "`toa`: applications get the client's address from `accept()` and `getpeername()`; `restore`: it is back in the "
+            "packets before the real server's stack sees them. Both need kernel modules, which "
+            "[roles/toa](../roles/toa/README.md) builds",
+            modes.SETTINGS["client_address"],
+            modes=lambda mode: mode.client_address != modes.SETTINGS["client_address"],
+        ),
+        Key(
+            "cip_src",
+            FLAG,
+            "`true` leaves the client as the source of requests and carries the VIP in the option. Only where the network "
+            "lets foreign sources pass (uRPF, source guard): see [datapath.md](datapath.md)",
+            modes.SETTINGS["cip_src"],
+            modes=lambda mode: mode.cip_src,
+        ),
+        Key("health_check", Kind(), "accepted, with a warning: nothing checks health yet", None),
+    )
+
+    def __str__(self) -> str:
+        return f"service {self.name} ({self.vip}:{self.port}, {self.mode.name})"
+
+    def at(self, key: str) -> Any:
+        """The inventory's own value of `key`, or the service's name where the key is not given."""
+        return self.source.get(key, self.source.get("name"))

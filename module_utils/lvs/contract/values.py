@@ -1,0 +1,344 @@
+"""Kinds of values: each converts what an inventory has, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+
+from ..violations import listed
+
+# A text that Ansible has yet to fill in: what it becomes is not known in an editor.
+TEMPLATE = {"type": "string", "pattern": r"\{\{|\{%"}
+
+
+class Fault(ValueError):
+    """A value that cannot be read: the rule's id, and what is wrong with the value."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class Passed(Fault):
+    """A value that cannot be used for a fault that is reported elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that looks most like `word`, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def described(value: Any) -> str:
+    """What kind of value it is, for a message."""
+    if value is None:
+        return "empty"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, Sequence):
+        return "a list"
+    return f"the value {value}"
+
+
+def listing(value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise Fault("VALUE-TYPE", "is not a list")
+    return value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value, and any value whatever. `words` describe it in the documentation."""
+
+    @property
+    def words(self) -> str:
+        return "any value"
+
+    def read(self, value: Any) -> Any:
+        """The value as the model has it; raises Fault where it is none of this kind."""
+        return value
+
+    def shown(self, value: Any) -> str:
+        """The converted value for a person."""
+        return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the value as it stands in a file."""
+        return {}
+
+    def spec(self) -> dict[str, Any]:
+        """Type, elements and choices as argument_specs of roles have them."""
+        return {"type": "raw"}
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A text that is not empty. `check` refuses some of them; an `empty` one may be given where a role's default is that."""
+
+    check: Callable[[str], None] | None = None
+    path: bool = False
+    empty: bool = False
+
+    @property
+    def words(self) -> str:
+        return "path" if self.path else "text"
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or not (value or self.empty):
+            raise Fault("VALUE-TYPE", "is not a text")
+        said = str(value)
+        if self.check:
+            self.check(said)
+        return said
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"} if self.empty else {"type": "string", "minLength": 1}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "path" if self.path else "str"}
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """true or false."""
+
+    @property
+    def words(self) -> str:
+        return "true or false"
+
+    def read(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise Fault("VALUE-TYPE", "is neither true nor false")
+        return bool(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "boolean"}, TEMPLATE]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "bool"}
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A whole number from `lowest` to `highest`; a text of digits counts, as templates give one.
+
+    `rule` refuses those outside, and what `taken` says of single numbers refuses these.
+    """
+
+    rule: str
+    lowest: int
+    highest: int
+    taken: tuple[tuple[int, str], ...] = ()
+    unit: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.lowest}–{self.highest} {self.unit}".strip()  # noqa: RUF001  a range of numbers
+
+    def shown(self, value: Any) -> str:
+        return f"{value} {self.unit}".strip()
+
+    def read(self, value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Fault("VALUE-TYPE", "is not a whole number")
+        if not self.lowest <= value <= self.highest:
+            raise Fault(self.rule, f"is not between {self.lowest} and {self.highest}")
+        if self.taken and value in dict(self.taken):
+            raise Fault(self.rule, dict(self.taken)[value])
+        return int(value)
+
+    def schema(self) -> dict[str, Any]:
+        number: dict[str, Any] = {"type": "integer", "minimum": self.lowest, "maximum": self.highest}
+        if self.taken:
+            number["not"] = {"enum": [value for value, _ in self.taken]}
+        return {"anyOf": [number, {"type": "string", "pattern": "^-?[0-9]+$"}, TEMPLATE]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "int"}
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some words. `rule` refuses others, and with `refused` some of them have a message of their own: rule and text."""
+
+    rule: str
+    options: tuple[str, ...]
+    refused: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        return ", ".join(f"`{option}`" for option in self.options)
+
+    def read(self, value: Any) -> str:
+        if value in self.options:
+            return str(value)
+        for word, rule, message in self.refused:
+            if value == word:
+                raise Fault(rule, message)
+        close = difflib.get_close_matches(str(value).lower(), self.options, n=1)
+        hint = f": did you mean {close[0]}?" if close else ""
+        raise Fault(self.rule, f"is not one of {listed(self.options)}{hint}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(self.options)}, TEMPLATE]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "str", "choices": list(self.options)}
+
+
+@dataclass(frozen=True)
+class Address(Kind):
+    """An IPv4 host address, dotted quad."""
+
+    @property
+    def words(self) -> str:
+        return "IPv4 address"
+
+    def read(self, value: Any) -> IPv4Address:
+        try:
+            return IPv4Address(str(value))
+        except AddressValueError:
+            pass
+        try:
+            IPv6Address(str(value))
+        except AddressValueError:
+            how = "write it like 192.0.2.10, without a prefix"
+            raise Fault("ADDRESS-FORMAT", f"is not an IPv4 address ({how})") from None
+        raise Fault("IPV6-UNSUPPORTED", "is an IPv6 address, and lvskit does not support IPv6 yet. Use an IPv4 address")
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "format": "ipv4", "pattern": r"^[0-9]+(\.[0-9]+){3}$"}, TEMPLATE]}
+
+
+@dataclass(frozen=True)
+class Cidr(Kind):
+    """An IPv4 network without host bits, such as 192.0.2.0/24."""
+
+    @property
+    def words(self) -> str:
+        return "IPv4 network"
+
+    def read(self, value: Any) -> IPv4Network:
+        try:
+            return IPv4Network(str(value))
+        except ValueError as error:
+            reason = str(error)
+        try:
+            IPv6Network(str(value), strict=False)
+        except ValueError:
+            if "has host bits set" in reason:
+                meant = IPv4Network(str(value), strict=False)
+                raise Fault("ADDRESS-FORMAT", f"has host bits set. The network is {meant}") from None
+            raise Fault("ADDRESS-FORMAT", "is not an IPv4 network (write it like 192.0.2.0/24)") from None
+        raise Fault("IPV6-UNSUPPORTED", "is an IPv6 network, and lvskit does not support IPv6 yet. Use an IPv4 network")
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+){3}(/[0-9]+)?$"}, TEMPLATE]}
+
+
+@dataclass(frozen=True)
+class Name(Kind):
+    """The name of one host, group or network, and not a list of them."""
+
+    of: str
+
+    @property
+    def words(self) -> str:
+        return self.of
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) and isinstance(value, (bool, Mapping, Sequence)):
+            raise Fault("VALUE-TYPE", f"is {described(value)}, it must be one name")
+        return str(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "str"}
+
+
+@dataclass(frozen=True)
+class Listing(Kind):
+    """A list of values of one kind. `no_entry` is the rule and the message that refuse an empty one."""
+
+    of: Kind
+    no_entry: tuple[str, str] | None = None
+
+    @property
+    def words(self) -> str:
+        return f"list of {self.of.words}"
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        entries = listing(value)
+        if self.no_entry and not entries:
+            raise Fault(*self.no_entry)
+        return tuple(self.of.read(item) for item in entries)
+
+    def schema(self) -> dict[str, Any]:
+        entries: dict[str, Any] = {"type": "array", "items": self.of.schema()}
+        if self.no_entry:
+            entries["minItems"] = 1
+        return {"anyOf": [entries, TEMPLATE]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "list", "elements": self.of.spec()["type"]}
+
+
+@dataclass(frozen=True)
+class Names(Kind):
+    """Names that an operator gives, as a text with commas between them or as a list."""
+
+    of: str = "names"
+
+    @property
+    def words(self) -> str:
+        return self.of
+
+    def read(self, value: Any) -> list[str]:
+        given = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+        return [word for word in (str(one).strip() for one in given if one is not None) if word]
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]}
+
+
+@dataclass(frozen=True)
+class Texts(Kind):
+    """A mapping of names to texts; `what` says whose, for messages."""
+
+    what: str
+
+    @property
+    def words(self) -> str:
+        return "mapping of names to values"
+
+    def read(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping):
+            raise Fault("VALUE-TYPE", f"is {described(value)}, it must be a mapping of {self.what}")
+        return {str(name): str(said) for name, said in value.items()}
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "dict"}
+
+
+ADDRESS = Address()
+FLAG = Flag()
+TEXT = Text()
+PORT = Number("PORT-RANGE", 1, 65535)
+NAMES = Names()

@@ -1,0 +1,372 @@
+"""Variables: of the environment, of hosts, of playbooks and of roles; and what they were called in version 0.1.0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..violations import Violation
+from .hosts import Host
+from .key import Entries, Key, Named, Nested, keys_of
+from .networks import Network
+from .services import Needs, Service
+from .values import FLAG, TEXT, Choice, Listing, Names, Number, Text, Texts, nearest
+
+_RANGE = "VALUE-RANGE"
+_CHANGING = ("site", "drain", "rollback", "teardown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable(Key):
+    """A variable of playbooks or of a role.
+
+    `playbooks` are those that read it. `old` is its name in version 0.1.0. `given`: the playbooks or another role give it, no
+    inventory does.
+    """
+
+    playbooks: tuple[str, ...] = ()
+    old: str = ""
+    given: bool = False
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role: its first sentence, what else there is to say, and its variables."""
+
+    name: str
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+
+
+ENVIRONMENT: tuple[Key, ...] = (
+    Key("lvs_networks", Named(Network), "the layer-2 segments, by their names"),
+    Key("lvs_services", Entries(Service), "the virtual services"),
+)
+
+PLAYBOOKS: tuple[Variable, ...] = (
+    Variable(
+        name="lvs_verify_services",
+        old="verify_services",
+        kind=Names("names of services"),
+        default=None,
+        absent="all",
+        playbooks=("verify",),
+        meaning="the services that are asked",
+    ),
+    Variable(
+        name="lvs_verify_path",
+        old="verify_path",
+        kind=TEXT,
+        default="/",
+        playbooks=("verify", "trace", "site"),
+        meaning="the path of HTTP requests",
+    ),
+    Variable(
+        name="lvs_explain_to",
+        old="explain_to",
+        kind=Text(path=True),
+        default=None,
+        absent="`lvskit-ENVIRONMENT.html` in the present folder",
+        playbooks=("explain",),
+        meaning="the file that the page is written to",
+    ),
+    Variable(
+        name="lvs_explain_services",
+        old="explain_services",
+        kind=Names("names of services"),
+        default=None,
+        absent="the first forty",
+        playbooks=("explain",),
+        meaning="the services whose packets are drawn",
+    ),
+    Variable(
+        name="lvs_preflight_services",
+        old="preflight_services",
+        kind=Names("names of services"),
+        default=None,
+        absent="all",
+        playbooks=("preflight",),
+        meaning="the services whose routes, addresses and MTU paths are checked",
+    ),
+    Variable(
+        name="lvs_trace_service",
+        old="service",
+        kind=TEXT,
+        playbooks=("trace",),
+        meaning="the service that is asked",
+    ),
+    Variable(
+        name="lvs_trace_to",
+        old="trace_to",
+        kind=Text(path=True),
+        default=None,
+        absent="nothing is written",
+        playbooks=("trace",),
+        meaning="a file name without its ending: the trace is written there as .json and as .svg",
+    ),
+    Variable(
+        name="lvs_batches",
+        old="batches",
+        kind=Names("numbers or percentages of hosts"),
+        default=(1, "100%"),
+        playbooks=_CHANGING,
+        meaning="how many real servers are prepared at a time: one goes first, so that what fails, fails on that one alone",
+    ),
+    Variable(
+        name="lvs_director_batches",
+        kind=Number(_RANGE, 1, 65535),
+        default=1,
+        playbooks=_CHANGING,
+        meaning="how many directors of an environment are changed at a time",
+    ),
+    Variable(
+        name="lvs_unprepared",
+        kind=FLAG,
+        default=False,
+        playbooks=("site",),
+        meaning="`true`: a run may change a director although the real servers that its new plan needs are not in the run",
+    ),
+    Variable(
+        name="lvs_site_rollback",
+        kind=FLAG,
+        default=True,
+        playbooks=("site",),
+        meaning="`false`: site does not roll back when services stop answering",
+    ),
+    Variable(
+        name="lvs_drain",
+        old="drain",
+        kind=Names("names of real servers"),
+        default=None,
+        absent="none",
+        playbooks=("drain",),
+        meaning="the real servers that are to be out of every director's table; all others are in",
+    ),
+    Variable(
+        name="lvs_teardown_services",
+        old="teardown_services",
+        kind=Names("names of services"),
+        default=None,
+        absent="none",
+        playbooks=("teardown",),
+        meaning="the services that are removed; `all` removes every one",
+    ),
+    Variable(
+        name="lvs_teardown_hosts",
+        old="teardown_hosts",
+        kind=Names("names of hosts"),
+        default=None,
+        absent="none",
+        playbooks=("teardown",),
+        meaning="the hosts that are removed",
+    ),
+    Variable(
+        name="lvs_advise_services",
+        old="advise_services",
+        kind=Names("names of services"),
+        default=None,
+        absent="all",
+        playbooks=("advise",),
+        meaning="the services that modes are sought for",
+    ),
+    Variable(
+        name="lvs_advise_needs",
+        old="needs",
+        kind=Nested(Needs),
+        default=None,
+        absent="nothing",
+        playbooks=("advise",),
+        meaning="what the services have to meet beside their own `needs`",
+    ),
+    Variable(
+        name="lvs_rollback_to",
+        old="to",
+        kind=TEXT,
+        default=None,
+        absent="the last run but one",
+        playbooks=("rollback",),
+        meaning="the time of the run to go back to",
+    ),
+)
+
+_PLAN = Variable(
+    name="lvs_host_plan", kind=Texts(""), meaning="the host's slice of the compiled environment", given=True
+)
+
+ROLES: tuple[Role, ...] = (
+    Role(
+        "lvs_host",
+        "Bring one host to its plan",
+        "What directors and real servers have in common. The roles director and real_server call it.",
+        (
+            _PLAN,
+            Variable(
+                name="lvs_host_remove",
+                kind=FLAG,
+                default=True,
+                meaning="whether what the plan no longer has is removed",
+                given=True,
+            ),
+            Variable(
+                name="lvs_host_purge_foreign",
+                old="host_purge_foreign",
+                kind=FLAG,
+                default=False,
+                playbooks=("site",),
+                meaning="whether virtual services that are not lvskit's are removed from a director's IPVS table",
+            ),
+            Variable(
+                name="lvs_host_drain_timeout",
+                old="host_drain_timeout",
+                kind=Number(_RANGE, 0, 86400, unit="seconds"),
+                default=60,
+                playbooks=("site", "drain"),
+                meaning="how long to wait until a real server that leaves a director's table has no open connection any more; "
+                "then the rest is cut",
+            ),
+            Variable(
+                name="lvs_host_run",
+                kind=Text(empty=True),
+                default="",
+                meaning="the run's time, under which the host keeps its plan",
+                given=True,
+            ),
+            Variable(
+                name="lvs_host_revision",
+                kind=Text(empty=True),
+                default="",
+                meaning="the inventory's revision, kept with the plan",
+                given=True,
+            ),
+            Variable(
+                name="lvs_host_packages",
+                old="host_packages",
+                kind=Texts("programs to packages"),
+                default={"ipvsadm": "ipvsadm", "iptables": "iptables"},
+                playbooks=("site",),
+                meaning="the package that has each program, as the host's distribution names it",
+            ),
+            Variable(
+                name="lvs_host_systemd_sysctl",
+                old="host_systemd_sysctl",
+                kind=Text(path=True),
+                default="/lib/systemd/systemd-sysctl",
+                playbooks=("site",),
+                meaning="the program that applies one file of kernel settings",
+            ),
+        ),
+    ),
+    Role(
+        "director",
+        "Provision an LVS director",
+        "Brings the host to the plan that playbooks/site.yml compiled for it, by the role lvs_host.",
+        (_PLAN,),
+    ),
+    Role(
+        "real_server",
+        "Provision a real server behind LVS directors",
+        "Brings the host to the plan that playbooks/site.yml compiled for it, by the role lvs_host.",
+        (_PLAN,),
+    ),
+    Role(
+        "toa",
+        "Build and install kernel modules that hand on the client's address",
+        "The role lvs_host calls it for hosts whose plan has such modules, before it loads them.",
+        (
+            Variable(
+                name="toa_modules",
+                kind=Listing(TEXT),
+                meaning="the names of the modules that the host is to have",
+                given=True,
+            ),
+            Variable(
+                name="toa_method",
+                kind=Choice("VALUE-CHOICE", ("builder", "dkms")),
+                default="builder",
+                playbooks=("site",),
+                meaning="where the modules are built: on another host, or by dkms on the host itself",
+            ),
+            Variable(
+                name="toa_builder",
+                kind=TEXT,
+                default="{{ inventory_hostname }}",
+                absent="the host itself",
+                playbooks=("site",),
+                meaning="the host that has a compiler and the headers of the kernels in use",
+            ),
+            Variable(
+                name="toa_source",
+                kind=Text(empty=True),
+                default="",
+                meaning="folder, tar archive or git URL of the sources, on the controller; lvskit's own when empty",
+                given=True,
+            ),
+            Variable(
+                name="toa_source_arguments",
+                kind=Listing(TEXT),
+                default=(),
+                meaning="what make is given for these sources",
+                given=True,
+            ),
+            Variable(
+                name="toa_make_arguments",
+                kind=Listing(TEXT),
+                default=(),
+                playbooks=("site",),
+                meaning="what make is given for all sources besides the kernel's tree",
+            ),
+            Variable(
+                name="toa_signing_key",
+                kind=Text(empty=True),
+                default="",
+                playbooks=("site",),
+                meaning="the private key on the builder that signs the modules",
+            ),
+            Variable(
+                name="toa_signing_certificate",
+                kind=Text(empty=True),
+                default="",
+                playbooks=("site",),
+                meaning="the certificate that belongs to the key",
+            ),
+        ),
+    ),
+)
+
+_OF_ROLES = {variable.name: variable for role in ROLES for variable in role.variables}
+# What a file of an inventory may have of lvskit, by its name.
+IN_INVENTORIES: Mapping[str, Key] = {
+    one.name: one
+    for one in (*ENVIRONMENT, *keys_of(Host).values(), *PLAYBOOKS, *(v for v in _OF_ROLES.values() if not v.given))
+}
+OLD_NAMES: Mapping[str, str] = {one.old: one.name for one in (*PLAYBOOKS, *_OF_ROLES.values()) if one.old}
+
+
+def old_names(variables_by_host: Mapping[str, Mapping[str, Any]]) -> list[Violation]:
+    """A warning for each variable of an inventory that has the name of version 0.1.0, with the first of its places.
+
+    `variables_by_host` maps each host to its variables; their values need not be templated.
+    """
+    places: dict[str, Any] = {}
+    for variables in variables_by_host.values():
+        places.update({name: variables[name] for name in OLD_NAMES if name in variables and name not in places})
+    return [
+        Violation("OLD-NAME", f"{name} has no effect: lvskit's variable is {OLD_NAMES[name]} now. Rename it.", at, True)
+        for name, at in places.items()
+    ]
+
+
+def refused_extra_vars(extra_vars: Mapping[str, Any]) -> list[str]:
+    """A message for each variable of the command line that is none of lvskit's: by its old name, or misspelt."""
+    return [*_refused(extra_vars)]
+
+
+def _refused(extra_vars: Mapping[str, Any]) -> Iterator[str]:
+    known = {**IN_INVENTORIES, **_OF_ROLES}
+    for name in extra_vars:
+        if name in OLD_NAMES:
+            yield f"-e {name}: the variable is {OLD_NAMES[name]} now. Say -e {OLD_NAMES[name]}=…"
+        elif name.startswith("lvs_") and name not in known:
+            yield f"-e {name}: lvskit has no such variable: {nearest(name, known)}"
