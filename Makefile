@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint image bench-site bench-apply bench-model bench-datapath clean
+.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint docs schema image bench-site bench-apply bench-model bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -26,6 +26,8 @@ help:
 	@echo "make test-unit | test-browser | test-vm | lint"
 	@echo "make test-long           the scenarios that take longer: changes under traffic, builds, other releases, faults"
 	@echo "make test-switches       a service goes from each mode to each other one"
+	@echo "make docs                write what is generated from the code: pages of docs/, argument_specs of roles"
+	@echo "make schema              print the JSON Schema of inventories, for editors"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
 	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
 	@echo "make bench-model         a thousand hosts and 10,000 services: parsed, checked, planned"
@@ -128,6 +130,13 @@ test-switches:
 # that cannot have a changed plan.
 test-long:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases trace faults"
+
+# What is generated from the code: pages of docs/, the schema for editors, argument_specs of roles.
+docs: venv
+	$(BIN)/python -m tools.docs
+
+schema: venv
+	@$(BIN)/python -m tools.docs schema
 
 bench-site: venv
 	$(BIN)/python -m tests.bench.site

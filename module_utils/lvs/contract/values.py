@@ -279,7 +279,7 @@ class Listing(Kind):
 
     @property
     def words(self) -> str:
-        return f"list of {self.of.words}"
+        return f"list ({self.of.words})"
 
     def read(self, value: Any) -> tuple[Any, ...]:
         entries = listing(value)

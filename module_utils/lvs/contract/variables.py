@@ -14,7 +14,7 @@ from .services import Needs, Service
 from .values import FLAG, TEXT, Choice, Listing, Names, Number, Text, Texts, nearest
 
 _RANGE = "VALUE-RANGE"
-_CHANGING = ("site", "drain", "rollback", "teardown")
+_APPLYING = ("site", "drain", "teardown")  # those that import apply.yml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +111,14 @@ PLAYBOOKS: tuple[Variable, ...] = (
         old="batches",
         kind=Names("numbers or percentages of hosts"),
         default=(1, "100%"),
-        playbooks=_CHANGING,
+        playbooks=_APPLYING,
         meaning="how many real servers are prepared at a time: one goes first, so that what fails, fails on that one alone",
     ),
     Variable(
         name="lvs_director_batches",
         kind=Number(_RANGE, 1, 65535),
         default=1,
-        playbooks=_CHANGING,
+        playbooks=(*_APPLYING, "rollback"),
         meaning="how many directors of an environment are changed at a time",
     ),
     Variable(
@@ -214,7 +214,7 @@ ROLES: tuple[Role, ...] = (
                 old="host_purge_foreign",
                 kind=FLAG,
                 default=False,
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="whether virtual services that are not lvskit's are removed from a director's IPVS table",
             ),
             Variable(
@@ -222,9 +222,9 @@ ROLES: tuple[Role, ...] = (
                 old="host_drain_timeout",
                 kind=Number(_RANGE, 0, 86400, unit="seconds"),
                 default=60,
-                playbooks=("site", "drain"),
+                playbooks=(*_APPLYING, "rollback"),
                 meaning="how long to wait until a real server that leaves a director's table has no open connection any more; "
-                "then the rest is cut",
+                "connections that are open then are cut",
             ),
             Variable(
                 name="lvs_host_run",
@@ -245,7 +245,7 @@ ROLES: tuple[Role, ...] = (
                 old="host_packages",
                 kind=Texts("programs to packages"),
                 default={"ipvsadm": "ipvsadm", "iptables": "iptables"},
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="the package that has each program, as the host's distribution names it",
             ),
             Variable(
@@ -253,7 +253,7 @@ ROLES: tuple[Role, ...] = (
                 old="host_systemd_sysctl",
                 kind=Text(path=True),
                 default="/lib/systemd/systemd-sysctl",
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="the program that applies one file of kernel settings",
             ),
         ),
@@ -285,7 +285,7 @@ ROLES: tuple[Role, ...] = (
                 name="toa_method",
                 kind=Choice("VALUE-CHOICE", ("builder", "dkms")),
                 default="builder",
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="where the modules are built: on another host, or by dkms on the host itself",
             ),
             Variable(
@@ -293,7 +293,7 @@ ROLES: tuple[Role, ...] = (
                 kind=TEXT,
                 default="{{ inventory_hostname }}",
                 absent="the host itself",
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="the host that has a compiler and the headers of the kernels in use",
             ),
             Variable(
@@ -314,21 +314,21 @@ ROLES: tuple[Role, ...] = (
                 name="toa_make_arguments",
                 kind=Listing(TEXT),
                 default=(),
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="what make is given for all sources besides the kernel's tree",
             ),
             Variable(
                 name="toa_signing_key",
                 kind=Text(empty=True),
                 default="",
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="the private key on the builder that signs the modules",
             ),
             Variable(
                 name="toa_signing_certificate",
                 kind=Text(empty=True),
                 default="",
-                playbooks=("site",),
+                playbooks=_APPLYING,
                 meaning="the certificate that belongs to the key",
             ),
         ),

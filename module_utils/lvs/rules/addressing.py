@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from ..topology import Topology
-from .catalogue import Finding, topology_rule
+from .catalogue import TopologyFinding, topology_rule
 
 
 @topology_rule(
@@ -14,12 +14,13 @@ from .catalogue import Finding, topology_rule
     "VLAN ids outside 1-4094 or used twice",
     "Two networks with one VLAN id are one broadcast domain: hosts of both would answer each other's ARP requests.",
 )
-def vlan_used_twice(topology: Topology) -> Iterator[Finding]:
+def vlan_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     for first, second in combinations(topology.networks.values(), 2):
         if first.vlan == second.vlan:
             yield (
                 f"networks {first.name} and {second.name} both use VLAN {first.vlan}. Give each its own id.",
                 second.at,
+                None,
             )
 
 
@@ -28,13 +29,14 @@ def vlan_used_twice(topology: Topology) -> Iterator[Finding]:
     "networks whose CIDRs overlap",
     "A host in both would send a packet for the common addresses by one of them only.",
 )
-def networks_overlap(topology: Topology) -> Iterator[Finding]:
+def networks_overlap(topology: Topology) -> Iterator[TopologyFinding]:
     for first, second in combinations(topology.networks.values(), 2):
         if first.cidr.overlaps(second.cidr):
             yield (
                 f"networks {first.name} ({first.cidr}) and {second.name} ({second.cidr}) overlap. "
                 "Make one of them smaller or move it.",
                 second.at,
+                None,
             )
 
 
@@ -43,12 +45,13 @@ def networks_overlap(topology: Topology) -> Iterator[Finding]:
     "an address outside its network's CIDR, or one that is the network's own or its broadcast address",
     "Nobody on the segment would send to it directly.",
 )
-def address_is_no_host(topology: Topology) -> Iterator[Finding]:
+def address_is_no_host(topology: Topology) -> Iterator[TopologyFinding]:
     for network in topology.networks.values():
         if network.gateway and network.gateway not in network.cidr:
             yield (
                 f"network {network.name}: gateway {network.gateway} is outside {network.cidr}. Correct it.",
                 network.at,
+                None,
             )
     for host in topology.hosts.values():
         for interface in host.interfaces:
@@ -58,6 +61,7 @@ def address_is_no_host(topology: Topology) -> Iterator[Finding]:
                     f"host {host.name}: interface {interface.name}: {interface.address} is the network or broadcast "
                     f"address of {cidr}. Choose a host address.",
                     interface.at,
+                    host,
                 )
 
 
@@ -66,14 +70,14 @@ def address_is_no_host(topology: Topology) -> Iterator[Finding]:
     "one address on two interfaces",
     "Two hosts would answer ARP for it, and packets reach whichever answered last.",
 )
-def address_used_twice(topology: Topology) -> Iterator[Finding]:
+def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     seen: dict[object, str] = {}
     for host in topology.hosts.values():
         for interface in host.interfaces:
             place = f"{host.name} ({interface.name})"
             if interface.address in seen:
                 other = seen[interface.address]
-                yield f"{interface.address} is the address of {other} and of {place}. Change one.", interface.at
+                yield f"{interface.address} is the address of {other} and of {place}. Change one.", interface.at, host
             seen[interface.address] = place
 
 
@@ -82,7 +86,7 @@ def address_used_twice(topology: Topology) -> Iterator[Finding]:
     "a director or real server without an interface in any described network",
     "Without an address in a known network no packet of a service can be planned to or from the host.",
 )
-def host_without_interface(topology: Topology) -> Iterator[Finding]:
+def host_without_interface(topology: Topology) -> Iterator[TopologyFinding]:
     reported = set()
     for service in topology.services:
         places = [(director, service.at("directors")) for director in service.directors]
@@ -94,4 +98,5 @@ def host_without_interface(topology: Topology) -> Iterator[Finding]:
                     f"host {host.name} has no interface on any known network. Say in its host_vars where it is plugged "
                     "in: lvs_interfaces: {eth1: {network: NAME, address: ADDRESS}}.",
                     at,
+                    host,
                 )

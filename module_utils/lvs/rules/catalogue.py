@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 from ..modes import Mode
-from ..topology import Service, Topology
+from ..topology import Host, Service, Topology
 from ..violations import Violation
 
 Finding = tuple[str, Any]  # the message, and the offending value of the inventory
-TopologyCheck = Callable[[Topology], Iterator[Finding]]
+TopologyFinding = tuple[str, Any, Union[Service, Host, None]]  # the same, and the service or host that it concerns
+TopologyCheck = Callable[[Topology], Iterator[TopologyFinding]]
 ServiceCheck = Callable[[Topology, Service], Iterator[Finding]]
 
 
@@ -40,11 +41,15 @@ CATALOGUE: list[Rule] = []
 def topology_rule(
     id: str, refuses: str, reason: str, *, warning: bool = False
 ) -> Callable[[TopologyCheck], TopologyCheck]:
-    """Registers a check of the environment as a whole."""
+    """Registers a check of the environment as a whole; messages about a service are prefixed with it."""
 
     def register(check: TopologyCheck) -> TopologyCheck:
         def violations(topology: Topology) -> Iterator[Violation]:
-            return (Violation(id, message, at, warning) for message, at in check(topology))
+            for message, at, subject in check(topology):
+                if isinstance(subject, Service):
+                    yield Violation(id, f"{subject}: {message}", at, warning, service=subject.name)
+                else:
+                    yield Violation(id, message, at, warning, host=subject.name if subject else "")
 
         CATALOGUE.append(Rule(id, refuses, reason, warning, violations))
         return check
@@ -63,7 +68,7 @@ def service_rule(
                 if when(service.mode):
                     name = _name(id, service.mode)
                     for message, at in check(topology, service):
-                        yield Violation(name, f"{service}: {message}", at, warning)
+                        yield Violation(name, f"{service}: {message}", at, warning, service=service.name)
 
         CATALOGUE.append(Rule(id, refuses, reason, warning, violations, when))
         return check

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from ..topology import Host, Interface, Service, Topology
-from .catalogue import Finding, service_rule, topology_rule
+from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
 from .forwarding import others, pairs
 
 
@@ -110,7 +110,7 @@ def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Find
     "one real server with two directors as its gateway",
     "It has one default route, and one route for the replies of an address and port.",
 )
-def two_gateways(topology: Topology) -> Iterator[Finding]:
+def two_gateways(topology: Topology) -> Iterator[TopologyFinding]:
     gateways: dict[tuple[str, ...], tuple[Service, IPv4Address]] = {}
     for service in topology.services:
         if not service.mode.director_is_gateway or len(service.directors) != 1:
@@ -125,9 +125,10 @@ def two_gateways(topology: Topology) -> Iterator[Finding]:
             other, address = gateways.setdefault(key, (service, gateway))
             if address != gateway:
                 yield (
-                    f"{service}: real server {server.host.name} would need {gateway} as gateway, and {address} for service "
+                    f"real server {server.host.name} would need {gateway} as gateway, and {address} for service "
                     f"{other.name}. Use one director for both, or return_path: policy with different ports.",
                     server.at,
+                    service,
                 )
 
 
@@ -159,7 +160,7 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
     "A default route at the director and replies that must not pass it cannot both be had; nor a VIP that is local for one "
     "service and must not be for another.",
 )
-def excluded_roles(topology: Topology) -> Iterator[Finding]:
+def excluded_roles(topology: Topology) -> Iterator[TopologyFinding]:
     behind: dict[str, Service] = {}
     for service in topology.services:
         if service.mode.director_is_gateway and service.return_path == "gateway":
@@ -174,15 +175,17 @@ def excluded_roles(topology: Topology) -> Iterator[Finding]:
             if not service.mode.reply_through_director and name in behind:
                 other = behind[name]
                 yield (
-                    f"{service}: {name} replies to clients itself, but service {other.name} ({other.mode.name}) makes the "
+                    f"{name} replies to clients itself, but service {other.name} ({other.mode.name}) makes the "
                     f"director its default gateway. Say return_path: policy for {other.name}.",
                     server.at,
+                    service,
                 )
             other_holder = holders.get((name, service.vip))
             if other_holder and service.mode.vip_device is None and not service.mode.reply_through_director:
                 yield (
-                    f"{service}: {name} holds the VIP {service.vip} on {other_holder.mode.vip_device} for service "
+                    f"{name} holds the VIP {service.vip} on {other_holder.mode.vip_device} for service "
                     f"{other_holder.name} ({other_holder.mode.name}); {service.mode.name} needs it to be foreign there. "
                     "Use another VIP for one of them.",
                     server.at,
+                    service,
                 )

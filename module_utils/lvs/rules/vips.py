@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from ..topology import Service, Topology
-from .catalogue import Finding, service_rule, topology_rule
+from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
 
 
 @topology_rule("NAME-UNIQUE", "two services of one name", "Messages, reports and commands name a service by it.")
-def name_used_twice(topology: Topology) -> Iterator[Finding]:
+def name_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     seen: set[str] = set()
     for service in topology.services:
         if service.name in seen:
-            yield f"{service}: another service has this name. Rename one.", service.at("name")
+            yield "another service has this name. Rename one.", service.at("name"), service
         seen.add(service.name)
 
 
@@ -23,15 +23,16 @@ def name_used_twice(topology: Topology) -> Iterator[Finding]:
     "two services on one VIP, port and protocol",
     "The director's table holds one virtual service for an address, port and protocol; the second would replace it.",
 )
-def vip_used_twice(topology: Topology) -> Iterator[Finding]:
+def vip_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     seen: dict[tuple[IPv4Address, int, str], Service] = {}
     for service in topology.services:
         key = (service.vip, service.port, service.protocol)
         if key in seen:
             yield (
-                f"{service}: {service.vip}:{service.port}/{service.protocol} is already service {seen[key].name}. "
+                f"{service.vip}:{service.port}/{service.protocol} is already service {seen[key].name}. "
                 "Choose another port or VIP.",
                 service.at("vip"),
+                service,
             )
         seen.setdefault(key, service)
 
@@ -80,7 +81,7 @@ def vip_is_nowhere(topology: Topology, service: Service) -> Iterator[Finding]:
     "several directors for one VIP with nothing that elects or balances among them",
     "Each would answer ARP for the VIP; connections follow whichever answered last and break when that changes.",
 )
-def vip_has_several_owners(topology: Topology) -> Iterator[Finding]:
+def vip_has_several_owners(topology: Topology) -> Iterator[TopologyFinding]:
     owners: dict[IPv4Address, dict[str, None]] = {}
     for service in topology.services:
         holders = owners.setdefault(service.vip, {})
@@ -88,8 +89,9 @@ def vip_has_several_owners(topology: Topology) -> Iterator[Finding]:
         holders.update(dict.fromkeys(director.name for director in service.directors))
         if len(holders) > 1 and len(holders) != before and not service.vip_routed:
             yield (
-                f"{service}: directors {' and '.join(holders)} would all hold the VIP {service.vip}, with nothing that "
+                f"directors {' and '.join(holders)} would all hold the VIP {service.vip}, with nothing that "
                 "elects one of them. Give the VIP to one director (directors: a group of one host), or let the network "
                 "route it to all of them (vip_routed: true).",
                 service.at("directors"),
+                service,
             )
