@@ -68,6 +68,21 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
     assert of(environment, "rs3", {"networks": networks}).mss_clamps[0].mss == 1400 - 20 - 40
 
 
+@pytest.mark.parametrize("first", ["lb1", "lb2"])
+def test_of_two_directors_the_one_with_the_smaller_mtu_on_its_way_decides(environment, first):
+    narrow = {"cidr": "203.0.114.0/24", "vlan": 50, "gateway": "203.0.114.1", "mtu": 1400}
+    lb2 = {"lvs_interfaces": {"eth1": {"network": "narrow", "address": "203.0.114.10"}}}
+    service = {"name": "t", "vip": "192.0.2.80", "port": 80, "mode": "tun", "vip_routed": True, "directors": "both"}
+    changes = {
+        "networks": {**BASE["networks"], "narrow": narrow},
+        "hosts": {**BASE["hosts"], "lb2": lb2},
+        "groups": {**BASE["groups"], "directors": ["lb1", "lb2"], "both": sorted(("lb1", "lb2"), key=first.__ne__)},
+        "services": [{**service, "real_servers": [{"host": "rs3"}]}],
+    }
+    assert environment(changes).violations == []
+    assert [clamp.mss for clamp in of(environment, "rs3", changes).mss_clamps] == [1400 - 20 - 40]
+
+
 def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environment):
     host = of(environment, "rs1")
     assert [(route.gateway, route.device, route.table) for route in host.routes] == [("10.20.1.10", "eth1", 7600)]

@@ -11,7 +11,7 @@ from typing import Any
 from ..modes import OPTION_KIND
 from .key import Keyed, Named, Nested, key
 from .networks import Interface, Network
-from .values import FLAG, TEXT, Choice, Fault, Listing, Number, Text, Texts
+from .values import FLAG, TEXT, Choice, Listing, Number, Text, Texts
 
 # TCP options that Linux and its peers send (IANA, TCP Parameters).
 KINDS_IN_USE = {
@@ -24,9 +24,7 @@ _KIND_TAKEN = tuple(
 )
 
 
-def _module_name(said: str) -> None:
-    if not said.replace("_", "a").isalnum():
-        raise Fault("VALUE-TYPE", "is not the name of a kernel module (letters, digits and underscores)")
+_MODULE = Text(pattern=r"\w+", otherwise="is not the name of a kernel module (letters, digits and underscores)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Route:
 class Receiver(Keyed):
     """Another maker's kernel module, which gives applications the client's address in place of lvskit's own."""
 
-    module: str = key(Text(_module_name), "the kernel module's name")
+    module: str = key(_MODULE, "the kernel module's name")
     source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (`#tag` behind it)")
     make_arguments: tuple[str, ...] = key(Listing(TEXT), "what make is given besides the kernel's tree", ())
     parameters: Mapping[str, str] = key(Texts("the module's parameters to values"), "the module's parameters", {})

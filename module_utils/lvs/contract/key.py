@@ -168,7 +168,9 @@ class Entries(Nested):
 
 @dataclass(frozen=True)
 class Named(Nested):
-    """A mapping of names to mappings with the keys of a class."""
+    """A mapping of names to mappings with the keys of a class. Where it is `filled`, it has one at least."""
+
+    filled: bool = False
 
     @property
     def words(self) -> str:
@@ -180,4 +182,5 @@ class Named(Nested):
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": schema_of(self.of)}
+        least = {"minProperties": 1} if self.filled else {}
+        return {"type": "object", "additionalProperties": schema_of(self.of), **least}

@@ -11,14 +11,15 @@ from .. import modes, schedulers
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
-from .values import ADDRESS, FLAG, PORT, Choice, Fault, Kind, Listing, Name, Number, Text
+from .values import ADDRESS, FLAG, PORT, Choice, Kind, Listing, Name, Number, Text
 
 _AUTO = ("auto", "MODE-AUTO", "is no mode: which one to run is decided by people, and then the packets are known")
 
 
-def _service_name(said: str) -> None:
-    if said == "all" or "," in said:
-        raise Fault("VALUE-TYPE", "cannot be told from what stands for all services, or for several. Use another name")
+_NAME = Text(
+    pattern=r"(?!all$)[^,]+",
+    otherwise="cannot be told from what stands for all services, or for several. Use another name",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class RealServer(Keyed):
 class Service(Keyed):
     """A virtual service."""
 
-    name: str = key(Text(_service_name), "unique; messages and reports name the service by it")
+    name: str = key(_NAME, "unique; messages and reports name the service by it")
     vip: IPv4Address = key(ADDRESS, "in a network of its directors, unless `vip_routed`")
     port: int = key(PORT, "the port that clients ask")
     mode: modes.Mode = key(

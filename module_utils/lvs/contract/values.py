@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
@@ -83,9 +83,13 @@ class Kind:
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """A text that is not empty. `check` refuses some of them; an `empty` one may be given where a role's default is that."""
+    """A text that is not empty; an `empty` one may be given where a role's default is that.
 
-    check: Callable[[str], None] | None = None
+    Where there is a `pattern`, a text that it does not match as a whole is refused with the message `otherwise`.
+    """
+
+    pattern: str = ""
+    otherwise: str = ""
     path: bool = False
     empty: bool = False
 
@@ -96,12 +100,13 @@ class Text(Kind):
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not (value or self.empty):
             raise Fault("VALUE-TYPE", "is not a text")
-        said = str(value)
-        if self.check:
-            self.check(said)
-        return said
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise Fault("VALUE-TYPE", self.otherwise)
+        return str(value)
 
     def schema(self) -> dict[str, Any]:
+        if self.pattern:
+            return {"anyOf": [{"type": "string", "pattern": f"^({self.pattern})$"}, TEMPLATE]}
         return {"type": "string"} if self.empty else {"type": "string", "minLength": 1}
 
     def spec(self) -> dict[str, Any]:
@@ -272,26 +277,19 @@ class Name(Kind):
 
 @dataclass(frozen=True)
 class Listing(Kind):
-    """A list of values of one kind. `no_entry` is the rule and the message that refuse an empty one."""
+    """A list of values of one kind."""
 
     of: Kind
-    no_entry: tuple[str, str] | None = None
 
     @property
     def words(self) -> str:
         return f"list ({self.of.words})"
 
     def read(self, value: Any) -> tuple[Any, ...]:
-        entries = listing(value)
-        if self.no_entry and not entries:
-            raise Fault(*self.no_entry)
-        return tuple(self.of.read(item) for item in entries)
+        return tuple(self.of.read(item) for item in listing(value))
 
     def schema(self) -> dict[str, Any]:
-        entries: dict[str, Any] = {"type": "array", "items": self.of.schema()}
-        if self.no_entry:
-            entries["minItems"] = 1
-        return {"anyOf": [entries, TEMPLATE]}
+        return {"anyOf": [{"type": "array", "items": self.of.schema()}, TEMPLATE]}
 
     def spec(self) -> dict[str, Any]:
         return {"type": "list", "elements": self.of.spec()["type"]}

@@ -41,7 +41,7 @@ class Role:
 
 
 ENVIRONMENT: tuple[Key, ...] = (
-    Key("lvs_networks", Named(Network), "the layer-2 segments, by their names"),
+    Key("lvs_networks", Named(Network, filled=True), "the layer-2 segments, by their names"),
     Key("lvs_services", Entries(Service), "the virtual services"),
 )
 

@@ -186,7 +186,7 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     when=lambda mode: mode.source_nat,
 )
 def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
-    if not service.local_addresses:
+    if not service.local_addresses and not service.source.get("local_addresses"):
         yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
     vips = {other.vip: other for other in topology.services}
     users = _users_of_local_addresses(topology)
