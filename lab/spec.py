@@ -89,7 +89,7 @@ def parse(listing: Mapping[str, Any]) -> Lab:
     variables = listing["_meta"]["hostvars"]
     hosts = tuple(_host(index, host, variables[host.name], topology) for index, host in enumerate(plugged))
     lab = Lab(tuple(topology.networks.values()), hosts)
-    if faults := [*_faults(lab), *(message for message, _ in address_used_twice(topology))]:
+    if faults := [*_faults(lab), *(message for message, *_ in address_used_twice(topology))]:
         raise LabError("\n".join(faults))
     return lab
 

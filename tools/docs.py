@@ -193,7 +193,7 @@ def specs(role: Role) -> str:
 
 
 def option(variable: Variable) -> dict[str, Any]:
-    unit = f", in {variable.kind.unit}" if isinstance(variable.kind, Number) and variable.kind.unit else ""
+    unit = f" ({variable.kind.unit})" if isinstance(variable.kind, Number) and variable.kind.unit else ""
     sentence = f"{variable.meaning[0].upper()}{variable.meaning[1:]}{unit}."
     need = {"required": True} if variable.required else {"default": _plain(variable.default)}
     return {"description": sentence, **variable.kind.spec(), **need}

@@ -47,6 +47,14 @@ ENVIRONMENT: tuple[Key, ...] = (
 
 PLAYBOOKS: tuple[Variable, ...] = (
     Variable(
+        name="lvs_validate_to",
+        kind=Text(path=True),
+        default=None,
+        absent="nothing is written",
+        playbooks=("validate",),
+        meaning="a file: every fault and warning is written there as JSON, with its file, line and column",
+    ),
+    Variable(
         name="lvs_verify_services",
         old="verify_services",
         kind=Names("names of services"),
@@ -125,7 +133,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         name="lvs_unprepared",
         kind=FLAG,
         default=False,
-        playbooks=("site",),
+        playbooks=_APPLYING,
         meaning="`true`: a run may change a director although the real servers that its new plan needs are not in the run",
     ),
     Variable(
@@ -191,17 +199,12 @@ PLAYBOOKS: tuple[Variable, ...] = (
     ),
 )
 
-_PLAN = Variable(
-    name="lvs_host_plan", kind=Texts(""), meaning="the host's slice of the compiled environment", given=True
-)
-
 ROLES: tuple[Role, ...] = (
     Role(
         "lvs_host",
         "Bring one host to its plan",
         "What directors and real servers have in common. The roles director and real_server call it.",
         (
-            _PLAN,
             Variable(
                 name="lvs_host_remove",
                 kind=FLAG,
@@ -227,26 +230,12 @@ ROLES: tuple[Role, ...] = (
                 "connections that are open then are cut",
             ),
             Variable(
-                name="lvs_host_run",
-                kind=Text(empty=True),
-                default="",
-                meaning="the run's time, under which the host keeps its plan",
-                given=True,
-            ),
-            Variable(
-                name="lvs_host_revision",
-                kind=Text(empty=True),
-                default="",
-                meaning="the inventory's revision, kept with the plan",
-                given=True,
-            ),
-            Variable(
                 name="lvs_host_packages",
                 old="host_packages",
                 kind=Texts("programs to packages"),
-                default={"ipvsadm": "ipvsadm", "iptables": "iptables"},
+                default={},
                 playbooks=_APPLYING,
-                meaning="the package that has each program, as the host's distribution names it",
+                meaning="the package that has a program (`ipvsadm`, `iptables`), where it is not Debian's name for it",
             ),
             Variable(
                 name="lvs_host_systemd_sysctl",
@@ -261,14 +250,14 @@ ROLES: tuple[Role, ...] = (
     Role(
         "director",
         "Provision an LVS director",
-        "Brings the host to the plan that playbooks/site.yml compiled for it, by the role lvs_host.",
-        (_PLAN,),
+        "Brings the host to the plan that lvs_compile has compiled for it in the same run, by the role lvs_host.",
+        (),
     ),
     Role(
         "real_server",
         "Provision a real server behind LVS directors",
-        "Brings the host to the plan that playbooks/site.yml compiled for it, by the role lvs_host.",
-        (_PLAN,),
+        "Brings the host to the plan that lvs_compile has compiled for it in the same run, by the role lvs_host.",
+        (),
     ),
     Role(
         "toa",
