@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.violations import Violation
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 from . import environment
 from .run_folder import RunFolder
@@ -23,6 +25,9 @@ class ControllerAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=dict(self.SPEC))
+        refused = variables.refused_extra_vars(load_extra_vars(self._loader))
+        if refused:
+            raise AnsibleActionFail("\n".join([*refused, "No host was touched."]))
         self.folder = RunFolder.of_this_run()
         result.update(self.act(given, task_vars))
         return result

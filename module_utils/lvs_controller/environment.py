@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
+from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 
@@ -44,7 +45,8 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     """
     networks, services = common(task_vars)
     hosts, groups = _hosts(task_vars), task_vars["groups"]
-    own = [*_of_single_hosts(task_vars)]
+    raw = _raw_variables(task_vars)
+    own = [*_of_single_hosts(raw), *variables.old_names(raw)]
     if not changes and isinstance(services, list) and not services:
         own.append(
             Violation(
@@ -74,7 +76,7 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
     networks, _ = common(task_vars)
     hosts, groups = _hosts(task_vars), task_vars["groups"]
     bare, violations = inventory.parse(networks, services if not isinstance(services, list) else [], hosts, groups)
-    refuse([*_of_single_hosts(task_vars), *violations, *rules.check(bare)])
+    refuse([*_of_single_hosts(_raw_variables(task_vars)), *violations, *rules.check(bare)])
     topology, _ = inventory.parse(networks, services, hosts, groups)
     refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
@@ -124,12 +126,16 @@ def _lvs_variables(hostvars: Any, name: str) -> dict[str, Any]:
     return {key: None if key in _COMMON else variables[key] for key in variables if str(key).startswith("lvs_")}
 
 
-def _of_single_hosts(task_vars: Mapping[str, Any]) -> Iterator[Violation]:
+def _raw_variables(task_vars: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The variables of each host as they stand in the inventory: nothing is templated."""
+    raw_of = getattr(task_vars["hostvars"], "raw_get", task_vars["hostvars"].__getitem__)
+    return {str(name): raw_of(name) for name in task_vars["groups"]["all"]}
+
+
+def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     """What some hosts say of the environment as a whole, and others do not: only one of them would be read."""
-    raw_of = getattr(task_vars["hostvars"], "raw_get", task_vars["hostvars"].__getitem__)  # nothing is templated
-    variables = {str(name): raw_of(name) for name in task_vars["groups"]["all"]}
     for key in _COMMON:
-        values = {name: own.get(key) for name, own in variables.items()}
+        values = {name: own.get(key) for name, own in variables_by_host.items()}
         shared = Counter(map(id, values.values())).most_common(1)
         usual = next((value for value in values.values() if shared and id(value) == shared[0][0]), None)
         for name, value in values.items():
