@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,7 @@ from dataclasses import dataclass, field
 OUTCOMES = ("ok", "changed", "skipped", "ignored", "UNREACHABLE", "FAILED")  # the order in which a line has them
 _NAMED = 3  # hosts named in a line
 _NAMED_FOR_A_TEXT = 20  # hosts named before a message or a difference
-_ADDRESS = re.compile(
-    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?![\w:]|\.\d)"
-)
+_LIKE_ADDRESSES = re.compile(r"(?<!\w)[0-9a-fA-F:.]*[0-9a-fA-F:](?!\w)")
 
 
 def names(hosts: Iterable[str], shown: int = _NAMED) -> str:
@@ -33,6 +32,16 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0]
 
 
+def _without_address(found: re.Match[str]) -> str:
+    word = found.group()
+    bare = word if word.endswith("::") else word.rstrip(":")
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return word
+    return f"<address>{word[len(bare) :]}"
+
+
 class Texts:
     """Texts that hosts gave, each once with its hosts. Texts that differ only in the host's own name count as the same."""
 
@@ -43,7 +52,7 @@ class Texts:
         """`addresses` tells whether texts that differ in an IP address are different ones."""
         key = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)", "<host>", text)
         if not addresses:
-            key = _ADDRESS.sub("<address>", key)
+            key = _LIKE_ADDRESSES.sub(_without_address, key)
         self._alike.setdefault(key, {}).setdefault(host, text)
 
     def __len__(self) -> int:
