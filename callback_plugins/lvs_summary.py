@@ -14,7 +14,8 @@ description:
   - A message, warning or difference that several hosts have in common is printed once, with the names of the hosts.
   - A failure of a task with C(run_once), or of one whose result has C(environment=true), concerns all hosts and is not
     printed or counted as the failure of a host.
-  - A task that takes long shows how many hosts are done, on a terminal as a counter, elsewhere as a line every ten seconds.
+  - A task that takes long shows how many hosts are done, on a terminal as a counter, elsewhere as a line after
+    ten seconds, and further ones at intervals that grow to a minute.
   - At the end the totals in one line, and a table with what happened to which hosts. The result C(commands) of a task, a
     list, says by which commands; without it the task's name does.
   - With C(-v) everything is printed as M(ansible.builtin.default) does it.

@@ -31,7 +31,8 @@ class HostRecord:
     def detail(self) -> str:
         """Why it failed, else its first commands; a task that names none stands for them."""
         if self.unreachable or self.failure:
-            return first_sentence(self.unreachable or self.failure)
+            reason: str = first_sentence(self.unreachable or self.failure)
+            return reason
         done = [one for task, commands in self.changes for one in commands or [task]]
         more = len(done) - _COMMANDS
         return "; ".join(done[:_COMMANDS]) + (f"; +{more} more" if more > 0 else "")

@@ -159,6 +159,17 @@ def test_a_long_task_writes_a_line_again_and_again_until_it_is_over():
     progress.stop()
 
 
+def test_the_lines_of_a_long_task_get_fewer(monkeypatch):
+    screen, now = Screen(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = Progress(screen.write, terminal=False)
+    progress.begin(lambda seconds: f"{seconds}")
+    for second in range(600):
+        now[0] = float(second)
+        progress.look()
+    assert [int(text) for text, _ in screen.written] == [10, 30, 70, 130, 190, 250, 310, 370, 430, 490, 550]
+
+
 def test_a_terminal_has_a_counter_that_leaves_nothing_behind(monkeypatch):
     screen, now = Screen(), [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
