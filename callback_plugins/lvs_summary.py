@@ -45,7 +45,7 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "
 
 from ansible.module_utils.lvs_controller.progress import Progress
 from ansible.module_utils.lvs_controller.recap import Recap, table
-from ansible.module_utils.lvs_controller.task_results import TaskResults, counted, names
+from ansible.module_utils.lvs_controller.task_results import TaskResults, counted
 
 MESSAGES = 20  # different ones of a task that are printed
 NARROWEST = 160  # columns of the table where the output is no terminal
@@ -74,6 +74,16 @@ def unless_verbose(method):
     return chosen
 
 
+def silent(name):
+    """Prints nothing of an event unless with -v."""
+
+    def nothing(self, *arguments, **named):
+        pass
+
+    nothing.__name__ = name
+    return unless_verbose(nothing)
+
+
 class CallbackModule(Default):
     """Collects the results of a task, and prints them when it is over."""
 
@@ -97,6 +107,7 @@ class CallbackModule(Default):
         self._keys = {}  # by the task's uuid, in this batch
         self._seen = Counter()  # how often this batch had a task of this place and name
         self._current = None
+        self._failed_items = {}  # messages, by task and host, until the loop is over
         self._warned = set()
         self._deprecations = {}  # by message
 
@@ -134,16 +145,8 @@ class CallbackModule(Default):
         self._begin_task(task)
 
     @unless_verbose
-    def v2_playbook_on_no_hosts_matched(self):
-        pass
-
-    @unless_verbose
     def v2_playbook_on_no_hosts_remaining(self):
         self._finish_task()
-
-    @unless_verbose
-    def v2_playbook_on_include(self, included_file):
-        pass
 
     @unless_verbose
     def v2_playbook_on_stats(self, stats):
@@ -180,7 +183,8 @@ class CallbackModule(Default):
 
     @unless_verbose
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        results, text = self._results_of(result), self._explained(self._items(result))
+        items = self._failed_items.pop((result.task._uuid, result.host.get_name()), ())
+        results, text = self._results_of(result), "\n".join(items) or self._reason(result.result)
         if result.is_changed():
             self._note_change(result, results)
         if not ignore_errors:
@@ -189,7 +193,7 @@ class CallbackModule(Default):
 
     @unless_verbose
     def v2_runner_on_unreachable(self, result):
-        results, text = self._results_of(result), self._explained([result.result])
+        results, text = self._results_of(result), self._reason(result.result)
         results.once = False  # a host that cannot be reached is that host's, whoever asked
         if not result.task.ignore_unreachable:
             self._recap.of(result.host.get_name()).unreachable = text
@@ -208,27 +212,17 @@ class CallbackModule(Default):
 
     @unless_verbose
     def v2_runner_item_on_failed(self, result):
+        text = f"{self._get_item_label(result.result)}: {self._reason(result.result)}"
+        self._failed_items.setdefault((result.task._uuid, result.host.get_name()), []).append(text)
         self._note_warnings(result, self._results_of(result))
 
-    @unless_verbose
-    def v2_runner_item_on_skipped(self, result):
-        pass
-
-    @unless_verbose
-    def v2_runner_retry(self, result):
-        pass
-
-    @unless_verbose
-    def v2_runner_on_async_poll(self, result):
-        pass
-
-    @unless_verbose
-    def v2_runner_on_async_ok(self, result):
-        pass
-
-    @unless_verbose
-    def v2_runner_on_async_failed(self, result):
-        pass
+    v2_playbook_on_no_hosts_matched = silent("v2_playbook_on_no_hosts_matched")
+    v2_playbook_on_include = silent("v2_playbook_on_include")
+    v2_runner_item_on_skipped = silent("v2_runner_item_on_skipped")
+    v2_runner_retry = silent("v2_runner_retry")
+    v2_runner_on_async_poll = silent("v2_runner_on_async_poll")
+    v2_runner_on_async_ok = silent("v2_runner_on_async_ok")
+    v2_runner_on_async_failed = silent("v2_runner_on_async_failed")
 
     # Collecting
 
@@ -257,14 +251,11 @@ class CallbackModule(Default):
         return self._results.setdefault(self._keys[task._uuid], TaskResults(name))
 
     def _results_of(self, result):
+        """The task's results, which are the environment's where Ansible only chose a host to run the task for all."""
         results = self._results_for(result.task)
-        results.once = results.once or self._is_once(result)
+        if result.task_fields.get("run_once") or result.result.get("environment") is True:
+            results.once = True
         return results
-
-    @staticmethod
-    def _is_once(result):
-        """Whether a result is that of the environment, and not of the host that Ansible chose to run the task for."""
-        return bool(result.task_fields.get("run_once")) or result.result.get("environment") is True
 
     def _record(self, result, results):
         return self._recap.of(result.host.get_name(), results.once)
@@ -297,14 +288,8 @@ class CallbackModule(Default):
         """The results of a loop's items, else the one result."""
         return (result.task.loop and result.result.get("results")) or [result.result]
 
-    def _explained(self, items):
-        """Why a task failed: its message and what its command printed; of a loop those of the items that failed."""
-        if len(items) > 1 or "ansible_loop_var" in items[0]:
-            failed = [one for one in items if one.get("failed")]
-            return "\n".join(f"{self._get_item_label(one)}: {self._reason(one)}" for one in failed)
-        return self._reason(items[0])
-
     def _reason(self, one):
+        """Why a task failed: its message, and what its command printed."""
         said = [one[key] for key in ("msg", "reason", "censored") if one.get(key)][:1]
         said += [str(one[key]).strip() for key in OUTPUT if one.get(key)]
         return "\n".join(map(str, said)).removeprefix("Task failed: ") or self._dump_results(one).strip("\n")
@@ -317,12 +302,7 @@ class CallbackModule(Default):
         return textwrap.dedent(self._dump_results(shown)).strip("\n")
 
     def _how_far(self, seconds):
-        results = self._current
-        troubles = {o: len(hosts) for o, hosts in results.outcomes.items() if o in ("UNREACHABLE", "FAILED")}
-        expected = self._hosts - self._gone + sum(troubles.values())
-        parts = [] if results.once or not results.done else [f"{results.done:,} of {counted(expected, 'host')}"]
-        parts += [f"{number:,} {outcome}" for outcome, number in troubles.items()]
-        return f"  {results.name}: {', '.join([*parts, f'{seconds} s'])}"
+        return f"  {self._current.name}: {self._current.so_far(self._hosts - self._gone)}{seconds} s"
 
     def _marker(self, what):
         return " [CHECK MODE]" if what.check_mode and self.get_option("check_mode_markers") else ""
@@ -356,13 +336,11 @@ class CallbackModule(Default):
             self._show(text)
         for outcome, troubles in results.troubles.items():
             self._print_troubles(results, outcome, troubles)
-        for hosts, text in results.warnings:
-            if self._is_new(text):
-                self._display.warning(text + self._whose(results, hosts))
-        for hosts, text in results.deprecations:
-            if self._is_new(text):
-                about = {key: self._deprecations[text].get(key) for key in ("version", "date", "collection_name")}
-                self._display.deprecated(text + self._whose(results, hosts), **about)
+        for hosts, text in results.warnings.but(self._warned):
+            self._display.warning(text + results.whose(hosts))
+        for hosts, text in results.deprecations.but(self._warned):
+            about = {key: self._deprecations[text].get(key) for key in ("version", "date", "collection_name")}
+            self._display.deprecated(text + results.whose(hosts), **about)
 
     def _print_title(self):
         if not self._titled:
@@ -370,7 +348,10 @@ class CallbackModule(Default):
             self._show(f"\n{self._title}")
 
     def _print_messages(self, results):
-        for hosts, text in results.messages:
+        for number, (hosts, text) in enumerate(results.messages):
+            if number == MESSAGES:
+                self._show(f"  {results.name}: {len(results.messages) - MESSAGES:,} other messages; -v shows all")
+                return
             heading = results.heading(hosts)
             self._show(f"  {results.name}{f' ({heading})' if heading else ''}:", C.COLOR_OK)
             self._show(textwrap.indent(text, "    "))
@@ -384,14 +365,6 @@ class CallbackModule(Default):
             if heading := results.heading(hosts):
                 self._show(f"    {outcome} {heading}:", color, stderr)
             self._show(textwrap.indent(text.strip("\n"), "    " if results.once else "      "), color, stderr)
-
-    def _is_new(self, text):
-        """Whether a warning comes for the first time in this run."""
-        return text not in self._warned and not self._warned.add(text)
-
-    @staticmethod
-    def _whose(results, hosts):
-        return "" if results.once else f" ({names(hosts)})"
 
     def _print_recap(self, stats):
         self._show(f"\nPLAY RECAP {self._recap.totals()}")

@@ -58,6 +58,13 @@ class Texts:
     def __len__(self) -> int:
         return len(self._alike)
 
+    def but(self, known: set[str]) -> Iterator[tuple[list[str], str]]:
+        """As iteration does, without what is `known`; what comes is known from then on."""
+        for hosts, text in self:
+            if text not in known:
+                known.add(text)
+                yield hosts, text
+
     def __iter__(self) -> Iterator[tuple[list[str], str]]:
         """Hosts and their text; where theirs differ, `<host>` and `<address>` stand for what differs."""
         for key, texts in self._alike.items():
@@ -86,11 +93,6 @@ class TaskResults:
         self.troubles.setdefault(outcome, Texts()).add(host, text, addresses=outcome != "UNREACHABLE")
 
     @property
-    def done(self) -> int:
-        """The number of hosts that have given a result."""
-        return sum(map(len, self.outcomes.values()))
-
-    @property
     def in_trouble(self) -> bool:
         return bool(self.troubles)
 
@@ -104,6 +106,21 @@ class TaskResults:
     def _counted(self, outcome: str) -> str:
         hosts = self.outcomes[outcome]
         return f"{len(hosts):,} {outcome}" + (f" ({names(hosts)})" if outcome == "changed" else "")
+
+    def so_far(self, left: int) -> str:
+        """How many hosts are done, of those and the ones that are `left` apart from failures, with a comma behind it."""
+        done = sum(map(len, self.outcomes.values()))
+        lost = {
+            outcome: len(self.outcomes[outcome]) for outcome in ("UNREACHABLE", "FAILED") if outcome in self.outcomes
+        }
+        if self.once or not done:
+            return ""
+        parts = [f"{done:,} of {counted(left + sum(lost.values()), 'host')}"]
+        return "".join(f"{part}, " for part in [*parts, *(f"{number:,} {outcome}" for outcome, number in lost.items())])
+
+    def whose(self, hosts: Sequence[str]) -> str:
+        """The hosts that a warning belongs to, in brackets behind it; empty for the environment's."""
+        return "" if self.once else f" ({names(hosts)})"
 
     def heading(self, hosts: Sequence[str]) -> str:
         """The hosts that a text belongs to; empty for the environment's."""

@@ -69,6 +69,15 @@ def test_a_line_counts_hosts_and_names_those_that_changed():
     assert results.summary(hidden=["ok", "skipped"]) == "4 changed (rs1, rs2, rs3, +1 more)"
 
 
+def test_a_counter_tells_how_many_hosts_are_done_and_lost():
+    results = TaskResults("Apply")
+    assert results.so_far(400) == ""
+    results.add("rs1", "ok")
+    results.add("rs2", "changed")
+    results.trouble("rs3", "FAILED", "no")
+    assert results.so_far(399) == "3 of 400 hosts, 1 FAILED, "
+
+
 def test_what_is_done_once_is_counted_for_no_host():
     results = TaskResults("Compile", once=True)
     results.add("lb1", "ok")
