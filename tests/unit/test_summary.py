@@ -156,6 +156,7 @@ def test_hosts_that_cannot_be_reached_have_the_reason_once(place):
     done = run(place, "    - {name: Apply, told: }\n", *away)
     assert lines(done)[1:3] == ["  Apply: 4 UNREACHABLE", "    UNREACHABLE rs1, rs2, rs3, rs10:"]
     assert done.stdout.count("Connection refused") == 2, done.stdout
+    assert "Task failed" not in done.stdout
     assert "PLAY RECAP hosts=4 ok=0 changed=0 unreachable=4 failed=0" in done.stdout
     assert re.search(r"^  rs1, rs2, rs3, \+1 more  UNREACHABLE  ", done.stdout, re.M)
     assert done.returncode == 4
@@ -186,8 +187,8 @@ def busy(place):
     - {name: Command, command: sh -c 'echo no such module >&2; exit 3', run_once: true, ignore_errors: true, changed_when: false}
     - block: [{name: Install, fail: {msg: no packages}}]
       rescue: [{name: Look again, set_fact: {a: 1}}]
-    - {name: Twice, set_fact: {a: 1}}
-    - {name: Twice, set_fact: {a: 2}}
+    - &twice {name: Twice, set_fact: {a: 1}}
+    - *twice
     - {name: Drift, debug: {msg: "{{ inventory_hostname }} is not\\nas it was left"}, when: "inventory_hostname in ['rs1', 'rs3']"}
     - {name: Path, debug: {msg: /tmp/page.html}, run_once: true}
     - {name: Services, debug: {var: services}, run_once: true, vars: {services: [web, api]}}
@@ -216,6 +217,14 @@ def test_what_a_failed_command_printed_is_shown(busy):
     assert name == "  Command: ignored"
     assert "non-zero return code" in reason
     assert printed == "    no such module"
+
+
+def test_an_ignored_failure_is_in_no_row(place):
+    tasks = "    - {fail: {msg: no VLAN}, run_once: true, ignore_errors: true}\n    - {fail: {msg: full}, when: inventory_hostname == 'rs2'}\n"
+    assert lines(run(place, tasks))[-2:] == [
+        "PLAY RECAP hosts=4 ok=3 changed=0 unreachable=0 failed=1",
+        "  rs2  FAILED  full",
+    ]
 
 
 def test_a_failure_that_rescue_takes_care_of_is_in_no_row(busy):
@@ -258,7 +267,7 @@ def test_equal_differences_are_shown_once(place):
 
 
 def test_batches_are_summed_up(place):
-    tasks = "    - {name: A, set_fact: {a: 1}}\n    - {name: B, set_fact: {b: 1}}\n    - {name: A, set_fact: {a: 2}}\n"
+    tasks = "    - &a {name: A, set_fact: {a: 1}}\n    - {name: B, set_fact: {b: 1}}\n    - *a\n"
     done = run(place, tasks, play="  serial: [1, 2]\n")
     assert lines(done) == [
         "PLAY [Provision] 4 hosts",
@@ -269,17 +278,16 @@ def test_batches_are_summed_up(place):
     ]
 
 
-def test_a_batch_that_fails_is_shown_with_what_was_done_before_it(place):
+def test_a_batch_that_fails_is_shown_before_the_next_one(place):
     tasks = "    - {name: A, set_fact: {a: 1}}\n    - {name: B, fail: {msg: full}, when: inventory_hostname == 'rs2'}\n"
-    done = run(place, tasks, play="  serial: 1\n  any_errors_fatal: true\n")
-    assert lines(done) == [
+    done = run(place, tasks, play="  serial: 1\n")
+    assert lines(done)[:6] == [
         "PLAY [Provision] 4 hosts",
         "  A: 2 ok",
         "  B: 1 FAILED",
         "    FAILED rs2:",
         "      full",
         "PLAY RECAP hosts=2 ok=1 changed=0 unreachable=0 failed=1",
-        "  rs2  FAILED  full",
     ]
 
 
