@@ -229,8 +229,7 @@ class CallbackModule(Default):
     def _begin_task(self, task):
         self._finish_task()
         self._current = self._results_for(task)
-        if not self._own_pace:
-            self._progress.begin(self._how_far, silent=self._action(task) in PROMPTS)
+        self._progress.begin(self._how_far, silent=self._action(task) in PROMPTS)
 
     def _finish_task(self):
         """Prints the results of the task that is over; of one in a batch only where something went wrong, else with the play's."""
@@ -337,10 +336,10 @@ class CallbackModule(Default):
         for outcome, troubles in results.troubles.items():
             self._print_troubles(results, outcome, troubles)
         for hosts, text in results.warnings.but(self._warned):
-            self._display.warning(text + results.whose(hosts))
+            self._display.warning(results.named(hosts, text))
         for hosts, text in results.deprecations.but(self._warned):
             about = {key: self._deprecations[text].get(key) for key in ("version", "date", "collection_name")}
-            self._display.deprecated(text + results.whose(hosts), **about)
+            self._display.deprecated(results.named(hosts, text), **about)
 
     def _print_title(self):
         if not self._titled:

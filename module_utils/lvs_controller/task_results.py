@@ -118,9 +118,11 @@ class TaskResults:
         parts = [f"{done:,} of {counted(left + sum(lost.values()), 'host')}"]
         return "".join(f"{part}, " for part in [*parts, *(f"{number:,} {outcome}" for outcome, number in lost.items())])
 
-    def whose(self, hosts: Sequence[str]) -> str:
-        """The hosts that a warning belongs to, in brackets behind it; empty for the environment's."""
-        return "" if self.once else f" ({names(hosts)})"
+    def named(self, hosts: Sequence[str], text: str) -> str:
+        """A warning with its hosts behind it, unless it is the environment's or names its only host itself."""
+        if self.once or (len(hosts) == 1 and hosts[0] in text):
+            return text
+        return f"{text} ({names(hosts)})"
 
     def heading(self, hosts: Sequence[str]) -> str:
         """The hosts that a text belongs to; empty for the environment's."""

@@ -78,6 +78,14 @@ def test_a_counter_tells_how_many_hosts_are_done_and_lost():
     assert results.so_far(399) == "3 of 400 hosts, 1 FAILED, "
 
 
+def test_a_warning_names_its_hosts_once():
+    results = TaskResults("Apply")
+    assert results.named(["rs1"], "rs1 has drifted") == "rs1 has drifted"
+    assert results.named(["rs1"], "the clock is wrong") == "the clock is wrong (rs1)"
+    assert results.named(["rs1", "rs2"], "<host> has drifted") == "<host> has drifted (rs1, rs2)"
+    assert TaskResults("Compile", once=True).named(["rs1"], "an old key") == "an old key"
+
+
 def test_what_is_done_once_is_counted_for_no_host():
     results = TaskResults("Compile", once=True)
     results.add("lb1", "ok")
