@@ -83,7 +83,7 @@ connections:
     error: {description: "Why there was no answer. Empty when there was one; with C(connect) that is an accepted connection.",
       type: str, returned: always}
 unasked:
-  description: The services that were sent no request before I(seconds) were over.
+  description: The services that have not answered, and were not sent all of their requests before I(seconds) were over.
   returned: success
   type: list
   elements: str
@@ -168,7 +168,11 @@ class Asking:
         return not self.answered[index] and self.failed[index] >= FAILURES_BEFORE_GIVING_UP
 
     def unasked(self):
-        return [request["service"] for request, sent in zip(self.requests, self.sent) if not sent]
+        return [
+            request["service"]
+            for index, request in enumerate(self.requests)
+            if self.sent[index] < int(request["count"]) and not self.answered[index] and not self.has_enough(index)
+        ]
 
     def ask(self, request):
         speaks = request.get("speaks") or ("http" if request["protocol"] == "tcp" else "datagram")

@@ -254,7 +254,6 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
     def addresses(value: Any) -> tuple[IPv4Address, ...]:
         return tuple(address(item) for item in listing(value))
 
-    _health_check(reader, report)
     port = reader.get("port", _port)
     service = Service(
         name=reader.get("name", _service_name),
@@ -272,6 +271,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Any) -> Service |
         return_path=reader.get("return_path", choice("VALUE-CHOICE", ("gateway", "policy")), "gateway"),
         connections=reader.get("connections", number("VALUE-RANGE", 1, 10**9), None),
         needs=reader.get("needs", partial(_needs, reader), modes.Needs()),
+        health_check=_health_check(reader, report),
         source=reader.raw,
     )
     return _without_unread(service, topology) if reader.finish() else None
@@ -324,13 +324,14 @@ def _mode(reader: Reader) -> Any:
     return None if refused else modes.row(name, **form)
 
 
-def _health_check(reader: Reader, report: Any) -> None:
+def _health_check(reader: Reader, report: Any) -> dict[str, str]:
     check = reader.get("health_check", lambda value: value, None)
     if check is not None:
         message = (
             f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
         )
         report(Violation("HEALTH-CHECK", message, check, warning=True))
+    return {str(key): str(value) for key, value in check.items()} if isinstance(check, Mapping) else {}
 
 
 def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:

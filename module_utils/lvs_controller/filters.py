@@ -19,31 +19,33 @@ _INNER_ADDRESSES = (32, 36)  # where source and destination of an inner IPv4 hea
 
 @dataclass
 class Sets:
-    """What the packets on a host's hops have in common: a client's address, or the two ends of the leg behind a director."""
+    """What the packets that a host meets have in common: a client's address, or the two ends of the leg behind a director."""
 
     clients: set[IPv4Address] = field(default_factory=set)
-    client_ports: set[int] = field(default_factory=set)  # of services and of real servers: a reply may go astray
+    client_ports: set[int] = field(default_factory=set)  # of services and of real servers
     tunnelled: bool = False  # whether clients' packets come inside another IPv4 header, too
     near: set[IPv4Address] = field(default_factory=set)  # what a director puts in the client's place
     far: set[IPv4Address] = field(default_factory=set)  # real servers
     inner_ports: set[int] = field(default_factory=set)
 
-    def add(self, hop: Hop, client: IPv4Address, locals_: Collection[IPv4Address]) -> None:
-        """Adds one hop of a connection from `client`. The director may take any of `locals_`, its service's local addresses."""
+    def add_client(self, address: IPv4Address, ports: Iterable[int]) -> None:
+        """Adds a client. `ports` are all of its service's and its real servers': a packet may be where it does not belong."""
+        self.clients.add(address)
+        self.client_ports.update(ports)
+
+    def add_hop(self, hop: Hop, locals_: Collection[IPv4Address]) -> None:
+        """Adds a hop of the host's. The director may take any of `locals_`, its service's local addresses."""
         packet = hop.packet
         ends = (packet.source, packet.destination)
-        ports = {end.port for end in ends if isinstance(end.port, int)}
-        self.clients.add(client)
-        self.client_ports |= ports
         self.tunnelled |= packet.outer is not None
         if all(end.port != CLIENT_PORT for end in ends):
             near, far = ends if hop.leg == "request" else reversed(ends)
             self.near |= {near.address, *locals_}
             self.far.add(far.address)
-            self.inner_ports |= ports
+            self.inner_ports |= {end.port for end in ends if isinstance(end.port, int)}
 
     def text(self) -> str:
-        """The filter; empty where no hop was added."""
+        """The filter; empty where nothing was added."""
         terms = []
         if self.clients:
             terms.append(f"({_hosts(self.clients)}) and ({_ports(self.client_ports)})")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.lvs.diagnosis import Diagnosis, diagnose, waits
-from ansible.module_utils.lvs.observation import Connection, Frame, Observed, Vantage
+from ansible.module_utils.lvs.observation import Connection, Observed, Vantage
 from ansible.module_utils.lvs.topology import Topology
 
 from . import drawing, inspection
+from .sightings import Sightings
 from .verification import Expectation, followed
 
 _SIGNS = {"seen": "ok", "differs": "DIFFERS", "missing": "MISSING", "unknown": "not captured", "after": "-"}
@@ -124,7 +125,7 @@ def follow(
     topology: Topology,
     expectation: Expectation,
     probe: Mapping[str, Any],
-    seen: tuple[Sequence[Frame], Mapping[str, Vantage]],
+    seen: tuple[Sightings, Mapping[str, Vantage]],
     answers: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Mapping[str, Any]],
     after: Mapping[str, Mapping[str, Any]],

@@ -6,7 +6,9 @@ from ipaddress import IPv4Address
 
 import pytest
 from ansible.module_utils.lvs.observation import bind
+from ansible.module_utils.lvs_controller.batches import sets_of
 from ansible.module_utils.lvs_controller.filters import MOST, Sets, networks, ranges
+from ansible.module_utils.lvs_controller.verification import Expectation
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import RawPcapReader, wrpcap
@@ -17,12 +19,9 @@ KERNEL_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 
 
 def sets(scene, host):
-    found = Sets()
-    for walk in scene.walks.values():
-        for hop in walk.hops:
-            if host in (hop.sender.host, hop.receiver.host):
-                found.add(hop, CLIENT.address, scene.service.local_addresses)
-    return found
+    """What the host captures of the scene's service."""
+    env = scene.environment
+    return sets_of([Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)])[host]
 
 
 def frame(packet):
@@ -73,11 +72,18 @@ def test_what_has_neither_the_client_nor_both_ends_behind_the_director_does_not_
         assert passed(sets(scene, host).text(), foreign) == 0, host
 
 
-def test_a_reply_that_goes_straight_to_the_client_passes_on_the_real_server(environment, passed):
+@pytest.mark.parametrize("host", ["rs3", "lb1", "client1"])
+def test_a_reply_from_the_real_servers_own_address_to_the_client_passes(environment, passed, host):
     """The comparison names it; so it has to be captured."""
     scene = Scene(environment, "fullnat")
     astray = LINK / IP(src="10.20.2.13", dst=str(CLIENT.address)) / TCP(sport=8080, dport=CLIENT.port)
-    assert passed(sets(scene, "rs3").text(), [astray]) == 1
+    assert passed(sets(scene, host).text(), [astray]) == 1
+
+
+def test_what_real_servers_say_to_each_other_does_not_pass(environment, passed):
+    scene = Scene(environment, "fullnat", real_servers=[{"group": "app", "port": 8080}])
+    between = LINK / IP(src="10.20.1.11", dst="10.20.1.12") / TCP(sport=8080, dport=8080)
+    assert passed(sets(scene, "lb1").text(), [between]) == 0
 
 
 def test_any_of_the_local_addresses_passes(environment, passed):
@@ -126,5 +132,5 @@ def test_ranges_hold_every_port_and_leave_the_widest_gaps_out():
     assert all(any(first <= port <= last for first, last in found) for port in many)
 
 
-def test_no_hop_makes_no_filter():
+def test_nothing_makes_no_filter():
     assert Sets().text() == ""

@@ -263,6 +263,19 @@ def test_when_the_time_is_up_nothing_more_is_sent_and_the_services_are_named(lvs
     assert asking.unasked() == ["web2", "web3", "web4", "web5"]
 
 
+def test_a_service_that_got_some_of_its_requests_when_the_time_was_up_is_named_too(lvs_probe, silent):
+    """Fewer requests than it takes to meet each real server say nothing."""
+    asking = lvs_probe.Asking([request(silent.getsockname()[1], 20)], timeout=0.2, seconds=0.1, until_answered=True)
+    assert len(asking.run()) == 1
+    assert asking.unasked() == ["web"]
+
+
+def test_a_service_that_was_given_up_is_not_named(lvs_probe, silent):
+    asking = lvs_probe.Asking([request(silent.getsockname()[1], 20)], timeout=0.05)
+    asking.run(parallel=1)
+    assert asking.unasked() == []
+
+
 def test_an_answer_that_never_ends_is_an_error(lvs_probe, server):
     def trickle(connection, _):
         for _ in range(200):
