@@ -159,7 +159,9 @@ class Service(Placed):
     return_path: str
     connections: int | None = None  # expected at the same time
     needs: modes.Needs = field(default_factory=modes.Needs)
-    health_check: Mapping[str, str] = field(default_factory=dict)  # says what the service speaks; nothing checks health yet
+    health_check: Mapping[str, str] = field(
+        default_factory=dict
+    )  # says what the service speaks; nothing checks health yet
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:

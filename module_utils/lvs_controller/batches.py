@@ -85,9 +85,7 @@ def _together(expected: Sequence[Expectation], count: int | None) -> Iterator[li
 
 
 def _batch(topology: Topology, expected: Sequence[Expectation], path: str | None, count: int | None) -> Batch:
-    requests = tuple(
-        asking.request(item.service, count or asking.enough(item.service), path) for item in expected
-    )
+    requests = tuple(asking.request(item.service, count or asking.enough(item.service), path) for item in expected)
     sets = sets_of(expected)
     fixed, each = START_AND_STOP
     lasts = math.ceil(seconds(requests)) + fixed + each * len(sets)
@@ -103,7 +101,7 @@ def sets_of(expected: Sequence[Expectation]) -> dict[str, Sets]:
     """What each host captures. It meets all clients of its services, and the inner legs that it has an end of."""
     sets: dict[str, Sets] = {}
     for item in expected:
-        own = {name: sets.setdefault(name, Sets()) for name in (item.client.name, item.director.name, *item.walks)}
+        own = {host.name: sets.setdefault(host.name, Sets()) for host in item.hosts}
         hops = [hop for walk in item.walks.values() for hop in walk.hops]
         ends = [end for hop in hops for end in (hop.packet.source, hop.packet.destination)]
         ports = {end.port for end in ends if isinstance(end.port, int)}

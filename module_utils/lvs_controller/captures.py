@@ -16,7 +16,6 @@ from typing import Any
 
 from ansible.module_utils.lvs.modes import OPTION_KIND
 from ansible.module_utils.lvs.observation import Frame, Vantage
-from ansible.module_utils.lvs.topology import Topology
 from ansible.module_utils.lvs.walk import Endpoint, Packet
 
 from .sightings import Sightings
@@ -31,11 +30,14 @@ _END, _NOP = 0, 1  # TCP options without a length
 _ENDPOINT_OPTION = 8  # bytes: kind, length, port, address
 
 
-def read(reports: Mapping[str, Mapping[str, Any]], topology: Topology) -> tuple[Sightings, dict[str, Vantage]]:
-    """All frames by their time, and who saw them. `reports` are what lvs_capture returned when it stopped, by host."""
-    found = [
-        frame for name, report in reports.items() for frame in frames(name, report, topology.hosts[name].option_kind)
-    ]
+def read(
+    reports: Mapping[str, Mapping[str, Any]], option_kinds: Mapping[str, int]
+) -> tuple[Sightings, dict[str, Vantage]]:
+    """All frames by their time, and who saw them.
+
+    `reports` are what lvs_capture returned when it stopped, `option_kinds` the kinds of the option with an address; both by host.
+    """
+    found = [frame for name, report in reports.items() for frame in frames(name, report, option_kinds[name])]
     found.sort(key=lambda frame: frame.time)
     return Sightings(found), {name: vantage(report) for name, report in reports.items()}
 
@@ -62,7 +64,9 @@ def _records(file: bytes) -> Iterator[tuple[bytes, int, float]]:
     """The frames of a pcap file: captured bytes, length on the wire, time. A record that was cut short is left out."""
     if len(file) < _FILE_HEADER:
         return
-    order = next((order for order in "<>" if struct.unpack_from(f"{order}I", file)[0] in (_MICROSECONDS, _NANOSECONDS)), None)
+    order = next(
+        (order for order in "<>" if struct.unpack_from(f"{order}I", file)[0] in (_MICROSECONDS, _NANOSECONDS)), None
+    )
     if order is None:
         raise ValueError("this is no pcap file")
     fraction = 1e9 if struct.unpack_from(f"{order}I", file)[0] == _NANOSECONDS else 1e6

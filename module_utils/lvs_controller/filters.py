@@ -14,7 +14,10 @@ from ipaddress import IPv4Address, IPv4Network
 from ansible.module_utils.lvs.walk import CLIENT_PORT, Hop
 
 MOST = 64  # networks or port ranges in a set
-_INNER_ADDRESSES = (32, 36)  # where source and destination of an inner IPv4 header stand, from the outer header's first byte
+_INNER_ADDRESSES = (
+    32,
+    36,
+)  # where source and destination of an inner IPv4 header stand, from the outer header's first byte
 
 
 @dataclass
@@ -88,4 +91,6 @@ def _hosts(addresses: Iterable[IPv4Address]) -> str:
 
 
 def _ports(ports: Iterable[int]) -> str:
-    return " or ".join(f"port {first}" if first == last else f"portrange {first}-{last}" for first, last in ranges(ports))
+    return " or ".join(
+        f"port {first}" if first == last else f"portrange {first}-{last}" for first, last in ranges(ports)
+    )

@@ -63,12 +63,15 @@ class Trace:
             lines.append(
                 f"  unexpected, {way} {frame.host} ({frame.interface}): {frame.packet}, to {frame.destination_mac}"
             )
-        answer = (
-            self.probe["error"] or f"{self.probe['bytes']} bytes in {round(float(self.probe['seconds']) * 1000, 1)} ms"
-        )
-        lines += ["", f"  the client got: {answer}", "", *self.summary()]
+        lines += ["", f"  the client got: {self._answer()}", "", *self.summary()]
         lines += [f"Besides: {finding}" for finding in self.diagnosis.besides]
         return lines
+
+    def _answer(self) -> str:
+        if self.probe["error"]:
+            return str(self.probe["error"])
+        what = f"{self.probe['bytes']} bytes" if self.probe["bytes"] else "a connection"
+        return f"{what} in {round(float(self.probe['seconds']) * 1000, 1)} ms"
 
     def as_dict(self) -> dict[str, Any]:
         """The trace as mappings and lists."""

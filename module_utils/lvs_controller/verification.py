@@ -29,6 +29,12 @@ class Expectation:
     walks: Mapping[str, Walk]
 
     @property
+    def hosts(self) -> list[Host]:
+        """Client, director and real servers."""
+        serving = [server.host for server in self.service.real_servers if server.host.name in self.walks]
+        return [self.client, self.director, *serving]
+
+    @property
     def source(self) -> IPv4Address:
         """The address that the client asks from."""
         return next(iter(self.walks.values())).hops[0].packet.source.address

@@ -36,7 +36,14 @@ class Module:
 
     def __init__(self, tcpdump, **given):
         self.tcpdump = tcpdump
-        self.params = {"interfaces": ["lo"], "filter": "", "seconds": 60, "packets": 1000, "skip_missing": False, **given}
+        self.params = {
+            "interfaces": ["lo"],
+            "filter": "",
+            "seconds": 60,
+            "packets": 1000,
+            "skip_missing": False,
+            **given,
+        }
 
     def get_bin_path(self, name):
         return self.tcpdump
@@ -103,7 +110,9 @@ def test_a_stopped_capture_leaves_no_process_and_its_file_is_complete(lvs_captur
 
 
 def test_a_capture_that_ignores_sigterm_is_killed(lvs_capture, program):
-    deaf = PROGRAM.replace("trap 'echo done >> \"$2\"; echo \"3 packets dropped by kernel\" >&2; exit 0' TERM", "trap '' TERM")
+    deaf = PROGRAM.replace(
+        'trap \'echo done >> "$2"; echo "3 packets dropped by kernel" >&2; exit 0\' TERM', "trap '' TERM"
+    )
     lvs_capture.start(Module(program(deaf)))
     lvs_capture.stop(Module(program(deaf)))
     until(lambda: not running(lvs_capture))
@@ -172,6 +181,8 @@ def test_real_packets_are_captured_up_to_the_last_one(lvs_capture):
                 client.sendto(b"%d" % number, ("127.0.0.1", port))
                 client.sendto(b"other", ("127.0.0.1", port - 1))
         found = lvs_capture.stop(Module(shutil.which("tcpdump"), **given))
-    packets = [data[42:] for data, _ in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(found["captures"]["lo"]))))]
+    packets = [
+        data[42:] for data, _ in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(found["captures"]["lo"]))))
+    ]
     assert {packet for packet in packets} == {b"%d" % number for number in range(20)}
     assert running(lvs_capture) == []

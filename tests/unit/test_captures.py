@@ -82,7 +82,9 @@ def test_ip_options_are_passed_over():
     assert found == Packet("tcp", Endpoint(CLIENT, 40000), Endpoint(VIP, 80))
 
 
-@pytest.mark.parametrize("cut", [b"\xfe", b"\xfe\x00", b"\xfe\x08\x00", b"\xfe\x06\x9c\x40\x00\x00", b"\x00\xfe\x08" + b"\x01" * 6])
+@pytest.mark.parametrize(
+    "cut", [b"\xfe", b"\xfe\x00", b"\xfe\x08\x00", b"\xfe\x06\x9c\x40\x00\x00", b"\x00\xfe\x08" + b"\x01" * 6]
+)
 def test_an_option_that_is_cut_short_of_another_length_or_behind_the_end_is_none(cut):
     tcp = bytes(TCP(sport=40000, dport=80))
     padded = cut + b"\0" * (-len(cut) % 4)

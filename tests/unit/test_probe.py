@@ -197,7 +197,9 @@ def test_every_request_leaves_from_a_port_of_its_own(lvs_probe, server, monkeypa
     web = server(http)
     asking = lvs_probe.Asking([request(web.port, 300)])
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    asking.ports = set(range(low, 65536)) - set(range(low + 1000, low + 8000))  # so that most choices of the kernel are taken
+    asking.ports = set(range(low, 65536)) - set(
+        range(low + 1000, low + 8000)
+    )  # so that most choices of the kernel are taken
     before = set(asking.ports)
     ports = [one["port"] for one in asking.run()]
     assert len(set(ports)) == 300

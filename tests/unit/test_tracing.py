@@ -21,7 +21,9 @@ def trace(environment):
         env = environment()
         expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
         frames = scene.frames if cut is None else scene.frames[:cut]
-        return tracing.follow(env.topology, expected, {**PROBE, **probe}, (Sightings(frames), scene.vantages), {}, {}, {})
+        return tracing.follow(
+            env.topology, expected, {**PROBE, **probe}, (Sightings(frames), scene.vantages), {}, {}, {}
+        )
 
     return make
 
@@ -97,7 +99,7 @@ def test_captures_of_several_hosts_are_in_the_order_of_time(environment, monkeyp
         captures, "frames", lambda name, report, kind: [replace(f, time=report["at"]) for f in scene.frames[:1]]
     )
     seen = {name: {"at": at, "neighbours": {}, "macs": {}} for name, at in (("lb1", 2.0), ("rs1", 1.0))}
-    frames, vantages = captures.read(seen, environment().topology)
+    frames, vantages = captures.read(seen, {"lb1": 254, "rs1": 254})
     assert [frame.time for frame in frames.frames] == [1.0, 2.0]
     assert set(vantages) == {"lb1", "rs1"}
 
