@@ -86,7 +86,12 @@ lint: venv
 	$(BIN)/ansible-lint --offline -q
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
+# tcpdump compiles the capture filters that the tests are about.
 test-unit: venv
+	@PATH="$$PATH:/usr/sbin:/sbin" command -v tcpdump >/dev/null || { \
+		echo "Installing tcpdump"; \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends tcpdump; \
+	}
 	$(BIN)/pytest
 
 # Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has a client ask each service once."""
+"""Sends the requests that this run has for a host."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import net
 from ansible.module_utils.lvs_controller.action import ControllerAction
 
 
 class ActionModule(ControllerAction):
     """See library/lvs_ask.py for its documentation."""
 
-    SPEC = {
-        "time": {"type": "str", "choices": ["before", "after"], "required": True},
-        "path": {"type": "str", "default": "/"},
-    }
+    SPEC = {"questions": {"type": "str", "required": True}}
 
     def act(self, given, task_vars):
-        if given["time"] == "after" and self.folder.read("asked/before") is None:
-            return {"skipped": True, "skip_reason": "nobody was asked before the run"}
-        requests = net.requests(self.folder.topology())
-        found = self.module("lvs_probe", {"requests": requests, "path": given["path"]}, task_vars)
-        if found.get("failed"):
+        host, name = task_vars["inventory_hostname"], given["questions"]
+        questions = self.folder.read(f"ask-{name}/{host}")
+        if not questions or not questions["requests"]:
+            return {"skipped": True, "skip_reason": f"there is nothing that {host} has to ask"}
+        found = self.module("lvs_probe", questions, task_vars)
+        if found.get("failed") or found.get("unreachable"):
             return found
-        self.folder.keep(f"asked/{given['time']}", found["connections"])
-        return {"changed": False, "asked": len(requests)}
+        self.folder.keep(f"answered-{name}/{host}", found)
+        answered = {one["service"] for one in found["connections"] if not one["error"]}
+        return {"changed": False, "asked": len(questions["requests"]), "answered": len(answered)}

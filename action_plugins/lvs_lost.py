@@ -10,7 +10,6 @@ from ansible.errors import AnsibleActionFail
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs.violations import listed
 from ansible.module_utils.lvs_controller import net
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
@@ -18,21 +17,28 @@ from ansible.module_utils.lvs_controller.action import EnvironmentAction
 class ActionModule(EnvironmentAction):
     """See library/lvs_lost.py for its documentation."""
 
-    SPEC = {"fail": {"type": "bool", "default": False}}
+    SPEC = {
+        "rollback": {"type": "bool", "default": True},
+        "report": {"type": "bool", "default": False},
+    }
 
     def act(self, given, task_vars):
-        before, after = (self.folder.read(f"asked/{time}") for time in ("before", "after"))
-        lost = net.lost(before or [], after or []) if after is not None else {}
-        self.folder.keep("lost", lost)
-        if before is not None and after is None:
-            raise AnsibleActionFail(
-                "the client could ask the services before this run, and cannot be reached any more: whether they answer is not "
-                "known. Nothing was rolled back. Look after the client, then run playbooks/verify.yml."
-            )
-        if lost and given["fail"]:
-            raise AnsibleActionFail(
-                f"{listed(list(lost), 'and')} answered before this run, and not afterwards: {'; '.join(dict.fromkeys(lost.values()))}. "
-                "The hosts were brought back to what they had before it. playbooks/verify.yml on a run like this one shows where "
-                "packets get lost."
-            )
-        return {"lost": list(lost)}
+        folder = self.folder
+        answers = {
+            time: {name: folder.read(f"answered-{time}/{name}") for name in folder.names(f"answered-{time}")}
+            for time in ("before", "after", "real_servers")
+        }
+        if not answers["before"]:
+            return {"skipped": True, "skip_reason": "nobody was asked before the run"}
+        topology = folder.topology()
+        found = net.verdict(topology, *answers.values())
+        if given["report"]:
+            for doubt in found.doubts:
+                self._display.warning(doubt)
+            if lines := net.report(found, rolled_back=folder.read("rollback") is not None):
+                raise AnsibleActionFail("\n".join(lines))
+        else:
+            folder.keep("lost", found.lost if given["rollback"] else {})
+            for name, questions in found.behind(topology, task_vars["ansible_play_hosts_all"]).items():
+                folder.keep(f"ask-real_servers/{name}", questions)
+        return {"lost": list(found.lost), "doubts": found.doubts}

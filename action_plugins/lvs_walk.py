@@ -9,23 +9,31 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import verification
+from ansible.module_utils.lvs_controller import batches, verification
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
 class ActionModule(EnvironmentAction):
     """See library/lvs_walk.py for its documentation."""
 
-    SPEC = {"only": {"type": "list", "elements": "str", "default": []}}
+    SPEC = {
+        "only": {"type": "list", "elements": "str", "default": []},
+        "path": {"type": "str"},
+        "count": {"type": "int"},
+    }
 
     def act(self, given, task_vars):
         topology = self.folder.topology()
         expected = verification.expectations(topology, given["only"])
-        hosts = {item.client.name for item in expected} | {item.director.name for item in expected}
-        hosts |= {name for item in expected for name in item.walks}
+        found = batches.batches(topology, expected, given["path"], given["count"])
+        for number, batch in enumerate(found):
+            self.folder.keep(f"batches/{number}", batch)
+            self.folder.keep(f"ask-{number}/{batch.client}", batch.questions)
+            for name, capture in batch.captures.items():
+                self.folder.keep(f"capture-{number}/{name}", capture)
+        self.folder.keep("watchers", list(dict.fromkeys(name for batch in found for name in batch.captures)))
         return {
-            "client": expected[0].client.name if expected else None,
-            "requests": [verification.requests(item) for item in expected],
-            "filter": verification.capture_filter(expected),
-            "interfaces": {name: [i.name for i in topology.hosts[name].interfaces] for name in hosts},
+            "client": found[0].client if found else None,
+            "batches": list(range(len(found))),
+            "requests": sum(request["count"] for batch in found for request in batch.requests),
         }

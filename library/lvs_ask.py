@@ -6,13 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_ask
-short_description: Have a client ask each service
+short_description: Send the requests that a run has for a host
 version_added: "0.2.0"
 description:
-  - Sends one request to each service of the environment from this host, and stores the answers for M(lvs_lost).
+  - Runs M(lvs_probe) on this host with the questions that this run has stored for it, and stores the answers. A host without such is skipped.
 options:
-  time: {description: Whether the hosts change after this., type: str, choices: [before, after], required: true}
-  path: {description: The path of HTTP requests., type: str, default: /}
+  questions:
+    description: "Which ones: the number of a batch of M(lvs_walk), or C(before), C(after) or C(real_servers) of M(lvs_net)."
+    type: str
+    required: true
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -21,10 +23,10 @@ author: lvskit
 
 EXAMPLES = r"""
 - name: Ask each service
-  lvs_ask:
-    time: before
+  lvs_ask: {questions: before}
 """
 
 RETURN = r"""
-asked: {description: How many requests were sent., returned: success, type: int}
+asked: {description: How many services., returned: success, type: int}
+answered: {description: How many of them have answered., returned: success, type: int}
 """

@@ -10,7 +10,7 @@ short_description: Capture packets on a host's interfaces
 version_added: "1.0.0"
 description:
   - Starts one tcpdump for each interface, and later stops them and returns what they captured.
-  - The captures are bounded in time and in packets, and read-only for the traffic.
+  - The captures are bounded in time and in packets, and read-only for the traffic. They end by themselves where nobody stops them.
 options:
   state:
     description: C(started) begins to capture, C(stopped) ends it and returns the captures.
@@ -23,7 +23,7 @@ options:
     elements: str
     required: true
   filter:
-    description: A capture filter, pcap-filter(7).
+    description: A capture filter, pcap-filter(7). tcpdump reads it from a file, so its length is not limited.
     type: str
     default: ""
   seconds:
@@ -57,6 +57,17 @@ captures:
   description: For each interface its pcap file, gzipped, in base64.
   returned: when stopped
   type: dict
+ended:
+  description:
+    - The interfaces whose capture ended before it was stopped, since I(seconds) were over or I(packets) were captured. It has not
+      seen what came later.
+  returned: when stopped
+  type: list
+  elements: str
+lost:
+  description: For each interface the packets that passed the filter and that the kernel had no room for.
+  returned: when stopped
+  type: dict
 macs:
   description: The MAC address of each interface.
   returned: when stopped
@@ -72,6 +83,7 @@ import glob
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -81,6 +93,9 @@ from ansible.module_utils.basic import AnsibleModule
 DIRECTORY = "/run/lvskit-capture"
 IFF_UP = 1  # linux/if.h
 SNAP_LENGTH = "160"  # bytes: Ethernet, two IPv4 headers and TCP with all its options
+SIGTERM_SECONDS = 5
+LAST_PACKETS = 1.5  # seconds: the kernel hands a buffer to tcpdump when it is full, or after 1 s
+BUFFER = "4096"  # KiB in the kernel, for what arrives while tcpdump writes
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["started", "stopped"], "required": True},
@@ -110,24 +125,15 @@ def start(module):
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     for old in glob.glob(f"{DIRECTORY}/*"):
         os.unlink(old)
+    with open(f"{DIRECTORY}/filter", "w", encoding="ascii") as file:
+        file.write(module.params["filter"])
     for interface in interfaces(module):
         base = f"{DIRECTORY}/{interface}"
-        limits = ["timeout", str(module.params["seconds"])]
-        command = [
-            tcpdump,
-            "-i",
-            interface,
-            "-p",
-            "-U",
-            "-s",
-            SNAP_LENGTH,
-            "-c",
-            str(module.params["packets"]),
-            "-w",
-            f"{base}.pcap",
-        ]
-        command += ["-Z", "root", module.params["filter"]]
-        spawn(limits + command, f"{base}.log", f"{base}.pid")
+        # A controller that is gone does not stop the capture: timeout(1) does.
+        command = ["timeout", str(module.params["seconds"]), tcpdump, "-i", interface, "-p", "-U", "-n"]
+        command += ["-s", SNAP_LENGTH, "-B", BUFFER, "-c", str(module.params["packets"]), "-Z", "root"]
+        command += ["-F", f"{DIRECTORY}/filter", "-w", f"{base}.pcap"]
+        spawn(command, f"{base}.log", f"{base}.pid")
     for interface in interfaces(module):
         await_start(module, f"{DIRECTORY}/{interface}")
 
@@ -157,59 +163,87 @@ def spawn(command, log, pid_file):
     for descriptor, target in ((null, 0), (null, 1), (out, 2)):
         os.dup2(descriptor, target)
     os.closerange(3, 256)
-    os.execvp(command[0], command)
+    try:
+        os.execvp(command[0], command)
+    except OSError as failure:
+        os.write(2, f"{command[0]}: {failure}\n".encode())
+    os._exit(127)
 
 
 def await_start(module, base):
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with (
-            open(f"{base}.log", encoding="utf-8", errors="replace")
-            if os.path.exists(f"{base}.log")
-            else open(os.devnull) as file
-        ):
-            words = file.read()
+    words = ""
+    while time.monotonic() < deadline and not (words and not alive(pid_of(base))):
+        words = log_of(base)
         if "listening on" in words:
             return
-        if "tcpdump:" in words.replace("tcpdump: listening", "") and not alive(base):
-            break
         time.sleep(0.05)
     end_captures()
     module.fail_json(msg=f"cannot capture on {os.path.basename(base)}: {words.strip() or 'tcpdump did not start'}")
 
 
-def alive(base):
+def log_of(base):
     try:
-        with open(f"{base}.pid", encoding="ascii") as file:
-            return os.waitpid(int(file.read()), os.WNOHANG) == (0, 0)
-    except (FileNotFoundError, ChildProcessError):
+        with open(f"{base}.log", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def pid_of(base):
+    with open(f"{base}.pid", encoding="ascii") as file:
+        return int(file.read())
+
+
+def alive(pid):
+    """Whether the process runs. Its parent has to collect it, which is this module where it has just been started."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return os.path.exists(f"/proc/{pid}")
+
+
+def captures(pid, base):
+    """Whether the process is the capture: its number may be another one's since."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+            return alive(pid) and f"{base}.pcap" in file.read()
+    except FileNotFoundError:
         return False
 
 
 def end_captures():
-    """Ends the captures that an earlier call began, and waits until their files are complete."""
-    for pid_file in glob.glob(f"{DIRECTORY}/*.pid"):
-        with open(pid_file, encoding="ascii") as file:
-            pid = int(file.read())
-        interface = os.path.basename(pid_file)[: -len(".pid")]
-        try:
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
-                ours = f"{DIRECTORY}/{interface}.pcap" in file.read()
-            if ours:
-                os.kill(pid, signal.SIGTERM)
-            for _ in range(100):
-                if not ours or not os.path.exists(f"/proc/{pid}"):
-                    break
-                time.sleep(0.05)
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-        os.unlink(pid_file)
+    """Ends the captures that an earlier call began, and waits until their files are complete.
+
+    Returns the interfaces whose capture had ended before.
+    """
+    bases = [path[: -len(".pid")] for path in sorted(glob.glob(f"{DIRECTORY}/*.pid"))]
+    ended = []
+    for base in bases:
+        pid = pid_of(base)
+        if captures(pid, base):
+            end(pid, base)
+        else:
+            ended.append(os.path.basename(base))
+        os.unlink(f"{base}.pid")
+    return ended
+
+
+def end(pid, base):
+    """SIGTERM, on which tcpdump writes what it has; SIGKILL to its process group where that does not end it in time."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + SIGTERM_SECONDS
+    while captures(pid, base):
+        if time.monotonic() > deadline:
+            os.killpg(pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
 
 
 def stop(module):
-    time.sleep(0.3)  # the last frames are on their way through the kernel's buffer
-    end_captures()
-    captures, macs = {}, {}
+    time.sleep(LAST_PACKETS)
+    ended = end_captures()
+    found, macs, lost = {}, {}, {}
     for interface in module.params["interfaces"]:
         path = f"{DIRECTORY}/{interface}.pcap"
         if not os.path.exists(path):
@@ -217,13 +251,16 @@ def stop(module):
                 continue
             module.fail_json(msg=f"there is no capture of {interface}: start one first.")
         with open(path, "rb") as file:
-            captures[interface] = base64.b64encode(gzip.compress(file.read(), 6)).decode("ascii")
+            found[interface] = base64.b64encode(gzip.compress(file.read(), 6)).decode("ascii")
         with open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
             macs[interface] = file.read().strip()
+        dropped = re.search(r"(\d+) packets? dropped by kernel", log_of(f"{DIRECTORY}/{interface}"))
+        if dropped and int(dropped[1]):
+            lost[interface] = int(dropped[1])
     shutil.rmtree(DIRECTORY, ignore_errors=True)  # nothing is there where nothing was captured
     _, out, _ = module.run_command(["ip", "-json", "-4", "neighbour", "show"], check_rc=True)
     neighbours = {n["dst"]: n["lladdr"] for n in json.loads(out or "[]") if "lladdr" in n}
-    return {"captures": captures, "macs": macs, "neighbours": neighbours}
+    return {"captures": found, "macs": macs, "neighbours": neighbours, "ended": ended, "lost": lost}
 
 
 if __name__ == "__main__":

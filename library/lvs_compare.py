@@ -9,13 +9,11 @@ module: lvs_compare
 short_description: Compare captured packets with the predicted ones
 version_added: "1.0.0"
 description:
-  - Holds every connection of a probe against the walk that the model predicts for its service and real server, at every hop,
+  - Compares every connection of a verification with the walk that the model predicts for its service and real server, at every hop,
     addresses, ports, MACs and encapsulation, and prints a table. Any difference fails and names the hop.
-  - Runs on the controller, once for all hosts, and connects to none. Needs scapy there.
+  - Runs on the controller, once for all hosts, and connects to none.
 options:
-  only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
-  connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
-  captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
+  peers: {description: "Whether an application has to tell its client's address, in the header C(Peer) or a key C(peer).", type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -25,8 +23,6 @@ author: lvskit
 EXAMPLES = r"""
 - name: Compare
   lvs_compare:
-    connections: "{{ hostvars['client1'].probed.connections }}"
-    captures: "{{ captures }}"
   run_once: true
 """
 

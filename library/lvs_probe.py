@@ -9,24 +9,46 @@ module: lvs_probe
 short_description: Send requests to virtual services
 version_added: "1.0.0"
 description:
-  - Opens connections to each service one after the other, asks by HTTP on TCP and with one datagram on UDP, and reports each.
-  - A request that is not answered is reported, not failed on.
+  - Sends requests to many services at the same time, and reports each request.
+  - A request that is not answered is reported, and is no failure of the module.
+  - A service of which the first three requests fail gets no more of them, unless another one was answered.
+  - All requests of one call leave from different source ports, so that the port tells which packets belong to which request.
 options:
   requests:
-    description: The services to ask, each with C(service), C(address), C(port), C(protocol) and C(count).
+    description:
+      - The services to ask, each with C(service), C(address), C(port), C(protocol) and C(count).
+      - C(speaks) says what is sent. C(connect) opens a TCP connection and closes it; C(http) and C(https) send a GET request, the
+        server's certificate is not checked; C(dns) asks by UDP for the name servers of the root; C(datagram) sends a short text by UDP.
+        Without it, C(http) on TCP and C(datagram) on UDP.
+      - C(path) is the path of the GET request, the option I(path) where it is not given.
     type: list
     elements: dict
     required: true
   path:
-    description: What is asked for by HTTP.
+    description: The path of GET requests.
     type: str
     default: /
   timeout:
-    description: Seconds to wait for an answer.
-    type: int
+    description: Seconds to wait for the connection, and for each part of the answer. A request ends after four times as long.
+    type: float
     default: 5
+  parallel:
+    description: How many requests are open at the same time.
+    type: int
+    default: 32
+  seconds:
+    description: After how many seconds no new request is sent.
+    type: float
+    default: 600
+  until_answered:
+    description:
+      - Whether a service gets no further request once it has answered one. Each service then gets one request at first; those that
+        have not answered get the others.
+      - All of I(count) requests are sent to a service that does not answer.
+    type: bool
+    default: false
 attributes:
-  check_mode: {support: full, description: Nothing changes; it asks in check mode too.}
+  check_mode: {support: full, description: Nothing changes; it sends requests in check mode too.}
   diff_mode: {support: none, description: There is nothing to differ.}
 author: lvskit
 """
@@ -36,11 +58,18 @@ EXAMPLES = r"""
   lvs_probe:
     requests:
       - {service: web, address: 203.0.113.80, port: 80, protocol: tcp, count: 10}
+
+- name: Find out whether a database is reachable
+  lvs_probe:
+    requests:
+      - {service: orders, address: 203.0.113.90, port: 3306, protocol: tcp, count: 3, speaks: connect}
+    until_answered: true
+    timeout: 1
 """
 
 RETURN = r"""
 connections:
-  description: Each connection, in order.
+  description: Each request that was sent.
   returned: success
   type: list
   elements: dict
@@ -51,72 +80,185 @@ connections:
     seconds: {description: Time until the answer was complete., type: float, returned: always}
     peer: {description: "The client's address and port as the application says it sees them, in the header C(Peer) or in
       the key C(peer) of a datagram; empty when it does not say.", type: str, returned: always}
-    error: {description: Why there was no answer., type: str, returned: always}
+    error: {description: "Why there was no answer. Empty when there was one; with C(connect) that is an accepted connection.",
+      type: str, returned: always}
+unasked:
+  description: The services that have not answered, and were not sent all of their requests before I(seconds) were over.
+  returned: success
+  type: list
+  elements: str
 """
 
 import json
 import re
 import socket
+import ssl
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 
 ARGUMENTS = {
     "requests": {"type": "list", "elements": "dict", "required": True},
     "path": {"type": "str", "default": "/"},
-    "timeout": {"type": "int", "default": 5},
+    "timeout": {"type": "float", "default": 5},
+    "parallel": {"type": "int", "default": 32},
+    "seconds": {"type": "float", "default": 600},
+    "until_answered": {"type": "bool", "default": False},
 }
 FAILURES_BEFORE_GIVING_UP = 3  # a dead service would otherwise cost the timeout for each of its requests
+TIMEOUTS_OF_A_REQUEST = 4  # an answer that arrives in many small parts ends, too
+DATAGRAMS = ("dns", "datagram")
+LONGEST_HEAD = 4096  # bytes of an answer that are searched for the client's address
 
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    connections = []
-    for request in module.params["requests"]:
-        failures = 0
-        for _ in range(int(request["count"])):
-            connections.append(ask(request, module.params["path"], module.params["timeout"]))
-            failures += bool(connections[-1]["error"])
-            if failures == FAILURES_BEFORE_GIVING_UP:
-                break
-    module.exit_json(changed=False, connections=connections)
+    given = module.params
+    asking = Asking(given["requests"], given["path"], given["timeout"], given["seconds"], given["until_answered"])
+    connections = asking.run(given["parallel"])
+    module.exit_json(changed=False, connections=connections, unasked=asking.unasked())
 
 
-def ask(request, path, timeout):
-    kind = socket.SOCK_STREAM if request["protocol"] == "tcp" else socket.SOCK_DGRAM
-    started = time.monotonic()
-    received, error, port, answer = 0, "", 0, b""
-    with socket.socket(socket.AF_INET, kind) as connection:
-        connection.settimeout(timeout)
+class Asking:
+    """All requests of one call."""
+
+    def __init__(self, requests, path="/", timeout=5, seconds=600, until_answered=False):
+        self.requests = [{**request, "path": request.get("path") or path} for request in requests]
+        self.timeout, self.until_answered = timeout, until_answered
+        self.ends = time.monotonic() + seconds
+        self.sent = [0] * len(requests)
+        self.answered = [0] * len(requests)
+        self.failed = [0] * len(requests)
+        self.lock = threading.Lock()
+        self.ports = set()
+
+    def run(self, parallel=32):
+        """What became of each request that was sent."""
+        connections = []
+        with ThreadPoolExecutor(max_workers=parallel) as pool:
+            for together in self.rounds():
+                connections += [found for found in pool.map(self.one, together) if found]
+        return connections
+
+    def rounds(self):
+        """The requests that are sent at the same time, as indexes of services: the first to each service, then the second."""
+        counts = [int(request["count"]) for request in self.requests]
+        turns = [[i for i, count in enumerate(counts) if number < count] for number in range(max(counts, default=0))]
+        if self.until_answered:
+            return [turns[0], sum(turns[1:], [])] if turns else []
+        return [sum(turns, [])]
+
+    def one(self, index):
+        """Sends one request; None where it is not needed or too late."""
+        with self.lock:
+            if time.monotonic() > self.ends or self.has_enough(index):
+                return None
+            self.sent[index] += 1
+        found = self.ask(self.requests[index])
+        with self.lock:
+            counted = self.failed if found["error"] else self.answered
+            counted[index] += 1
+        return found
+
+    def has_enough(self, index):
+        if self.until_answered:
+            return self.answered[index] > 0
+        return not self.answered[index] and self.failed[index] >= FAILURES_BEFORE_GIVING_UP
+
+    def unasked(self):
+        return [
+            request["service"]
+            for index, request in enumerate(self.requests)
+            if self.sent[index] < int(request["count"]) and not self.answered[index] and not self.has_enough(index)
+        ]
+
+    def ask(self, request):
+        speaks = request.get("speaks") or ("http" if request["protocol"] == "tcp" else "datagram")
+        started = time.monotonic()
+        port, error, answer = 0, "", Answer()
         try:
-            connection.bind(("", 0))  # the port is known even when nothing answers
-            port = connection.getsockname()[1]
-            connection.connect((request["address"], int(request["port"])))
-            if kind == socket.SOCK_STREAM:
-                head = f"GET {path} HTTP/1.1\r\nHost: {request['address']}\r\nConnection: close\r\n\r\n"
-                connection.sendall(head.encode("ascii"))
-                while True:
-                    chunk = connection.recv(65536)
-                    if not chunk:
-                        break
-                    received += len(chunk)
-                    answer = answer if len(answer) > 4096 else answer + chunk
-            else:
-                connection.send(f"lvskit {port} {time.time_ns()}".encode("ascii"))
-                answer = connection.recv(65536)
-                received = len(answer)
-            if not received:
+            connection, port = self.bound(socket.SOCK_DGRAM if speaks in DATAGRAMS else socket.SOCK_STREAM)
+            with connection:
+                connection.settimeout(self.timeout)
+                connection.connect((request["address"], int(request["port"])))
+                if speaks in DATAGRAMS:
+                    connection.send(query(port) if speaks == "dns" else f"lvskit {port} {time.time_ns()}".encode())
+                    answer.take(connection.recv(65536))
+                elif speaks == "https":
+                    with unverified().wrap_socket(connection) as stream:
+                        self.get(stream, request, answer)
+                elif speaks == "http":
+                    self.get(connection, request, answer)
+            if speaks != "connect" and not answer.length:
                 error = "the connection was closed without an answer"
         except OSError as failure:
             error = str(failure)
-    return {
-        "service": request["service"],
-        "port": port,
-        "bytes": received,
-        "seconds": round(time.monotonic() - started, 4),
-        "peer": told(answer),
-        "error": error,
-    }
+        return {
+            "service": request["service"],
+            "port": port,
+            "bytes": answer.length,
+            "seconds": round(time.monotonic() - started, 4),
+            "peer": told(answer.head),
+            "error": error,
+        }
+
+    def bound(self, kind):
+        """A socket with a source port that no other request of this call has had, bound before anything is sent from it."""
+        passed_over = []
+        try:
+            while True:
+                connection = socket.socket(socket.AF_INET, kind)
+                passed_over.append(connection)
+                connection.bind(("", 0))
+                port = connection.getsockname()[1]
+                with self.lock:
+                    if port not in self.ports:
+                        self.ports.add(port)
+                        passed_over.pop()
+                        return connection, port
+        finally:
+            for connection in passed_over:
+                connection.close()
+
+    def get(self, stream, request, answer):
+        ends = time.monotonic() + TIMEOUTS_OF_A_REQUEST * self.timeout
+        head = f"GET {request['path']} HTTP/1.1\r\nHost: {request['address']}\r\nConnection: close\r\n\r\n"
+        stream.sendall(head.encode("ascii"))
+        while True:
+            chunk = stream.recv(65536)
+            if not chunk:
+                return
+            answer.take(chunk)
+            if time.monotonic() > ends:
+                raise OSError(f"the answer was not complete after {TIMEOUTS_OF_A_REQUEST * self.timeout:g} s")
+
+
+class Answer:
+    """The length of an answer in bytes, and its beginning."""
+
+    def __init__(self):
+        self.length, self.head = 0, b""
+
+    def take(self, chunk):
+        self.length += len(chunk)
+        if len(self.head) < LONGEST_HEAD:
+            self.head += chunk
+
+
+def unverified():
+    """The request finds out whether packets arrive; whom the certificate is for does not matter."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def query(number):
+    """A DNS query for the name servers of the root (RFC 1035, 4.1): no other name has to exist."""
+    header = number.to_bytes(2, "big") + b"\x01\x00" + b"\x00\x01" + b"\x00\x00" * 3  # recursion desired, one question
+    return header + b"\x00" + b"\x00\x02" + b"\x00\x01"  # the root, NS, IN
 
 
 def told(answer):

@@ -9,14 +9,9 @@ module: lvs_trace
 short_description: Follow one request hop by hop
 version_added: "1.0.0"
 description:
-  - Prints the predicted walk of a request beside what was captured, says where both part, and names what on the hosts explains it. Needs
-    scapy on the controller.
+  - Prints the predicted walk of the request of a run with one service beside what was captured, says where both part, and names what on the
+    hosts explains it.
   - Runs on the controller, once for all hosts, and connects to none.
-options:
-  service: {description: The service's name., type: str, required: true}
-  connections: {description: What lvs_probe returned., type: list, elements: dict, required: true}
-  captures: {description: What lvs_capture returned when it stopped, by host., type: dict, required: true}
-  hosts: {description: "The hosts whose answers to M(lvs_look), stored before and after the request, are used.", type: list, elements: str, required: true}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -26,10 +21,6 @@ author: lvskit
 EXAMPLES = r"""
 - name: Say what became of it
   lvs_trace:
-    service: web
-    connections: "{{ hostvars['client1'].probed.connections }}"
-    captures: "{{ captures }}"
-    hosts: "{{ ansible_play_hosts_all }}"
   run_once: true
 """
 

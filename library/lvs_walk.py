@@ -9,11 +9,13 @@ module: lvs_walk
 short_description: Predict the packets of each service
 version_added: "1.0.0"
 description:
-  - Says what a client is to ask, and on which interfaces of which hosts to capture which packets, so that every hop of every
-    service can be compared with its prediction.
-  - Runs on the controller, once for all hosts, and connects to none.
+  - Predicts every hop of every service by each of its real servers, and stores for this run what the client has to ask and what each host
+    has to capture, in batches of services. M(lvs_ask) and M(lvs_watch) do it, M(lvs_compare) and M(lvs_trace) compare.
+  - Runs on the controller, once for all hosts, and connects to none. Needs M(lvs_compile) before it.
 options:
   only: {description: Names of services; all of them where it is empty., type: list, elements: str, default: []}
+  path: {description: "The path of HTTP requests. Without it the path of the service's health check, else C(/).", type: str}
+  count: {description: "Requests to each service. Without it as many as each real server takes to get two by its weight, 60 at most.", type: int}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
@@ -30,7 +32,6 @@ EXAMPLES = r"""
 
 RETURN = r"""
 client: {description: The host that asks., returned: success, type: str}
-requests: {description: What it asks, for the module lvs_probe., returned: success, type: list, elements: dict}
-filter: {description: A capture filter for all walks., returned: success, type: str}
-interfaces: {description: Where to capture, by host., returned: success, type: dict}
+batches: {description: The numbers of the batches., returned: success, type: list, elements: int}
+requests: {description: How many requests the client sends., returned: success, type: int}
 """

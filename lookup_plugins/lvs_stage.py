@@ -21,6 +21,9 @@ options:
       - C(clear), hosts that keep nothing of lvskit's.
       - C(build), hosts with kernel modules of lvskit's own.
       - C(rollback), hosts that go back to an earlier run.
+      - C(watchers), hosts that take part in a verification or a trace.
+      - C(recorded), directors that are asked which services they carry before the run; C(ask), clients that ask services before and
+        after it; C(second_opinion), directors that ask the real servers of services which may be lost.
     type: list
     elements: str
     required: true

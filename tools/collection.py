@@ -12,11 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import tomllib
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,11 @@ def python(text: str) -> str:
     if without != text:
         without = _PATH_IMPORTS.sub("", without)
         if re.search(r"\bPath\(", without):
-            without = without.replace("from __future__ import annotations\n", "from __future__ import annotations\n\nfrom pathlib import Path\n", 1)
+            without = without.replace(
+                "from __future__ import annotations\n",
+                "from __future__ import annotations\n\nfrom pathlib import Path\n",
+                1,
+            )
     return _MODEL.sub(rf"ansible_collections.{NAME}.plugins.module_utils.\1", without)
 
 
@@ -112,7 +116,9 @@ def write(folder: Path) -> Path:
     root = folder / NAME.replace(".", "/")
     if root.exists():
         shutil.rmtree(root)
-    listing = subprocess.run(["git", "ls-files", *FOLDERS, *FILES], cwd=ROOT, capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["git", "ls-files", *FOLDERS, *FILES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     files = listing.stdout.splitlines()
     names = Names(files)
     for name in files:

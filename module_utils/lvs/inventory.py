@@ -159,13 +159,13 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
     reader = Reader(raw, place, about(report, service=str(name or "")), Service)
     if not reader.ok:
         return None
-    _health_check(reader)
     values = reader.values(
         directors=partial(_members, "DIRECTOR-UNKNOWN", topology),
         network=_Networks(topology.networks, topology.unread).find,
         real_servers=partial(_real_servers, reader, topology),
     )
     values["mode"] = _mode(reader)
+    values["health_check"] = _health_check(reader)
     values["directors"] = _directors(reader, topology)
     return _without_unread(Service(source=reader.raw, **values), topology) if reader.finish() else None
 
@@ -196,13 +196,16 @@ def _mode(reader: Reader) -> modes.Mode | None:
     return None if refused else modes.row(name, **settings)
 
 
-def _health_check(reader: Reader) -> None:
-    check = reader.get("health_check")
-    if check is not None:
-        message = (
-            f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
-        )
-        reader.report(Violation("HEALTH-CHECK", message, check, warning=True))
+def _health_check(reader: Reader) -> dict[str, str]:
+    """What the check says of the service, as texts."""
+    check = reader.raw.get("health_check")
+    if check is None:
+        return {}
+    message = (
+        f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
+    )
+    reader.report(Violation("HEALTH-CHECK", message, check, warning=True))
+    return {str(key): str(value) for key, value in check.items()} if isinstance(check, Mapping) else {}
 
 
 def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:

@@ -128,6 +128,10 @@ _GROUPS = {
     "rollback_directors": ("directors",),
     "rollback_real_servers": PROVISIONED,
     "rollback_clean": (),
+    "watchers": ("clients", "directors", "real_servers"),
+    "recorded": ("directors",),
+    "ask": ("clients",),
+    "second_opinion": (),
 }
 _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
     "prepare": lambda folder, fixed: fixed.prepared,
@@ -141,4 +145,8 @@ _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
     "rollback_directors": _to_roll_back,
     "rollback_real_servers": _to_roll_back,
     "rollback_clean": _to_clean_after_rollback,
+    "watchers": lambda folder, fixed: folder.read("watchers", ()),
+    "recorded": lambda folder, fixed: [n for batch in fixed.directors for n in batch] if folder.read("askers") else [],
+    "ask": lambda folder, fixed: folder.read("askers", ()),
+    "second_opinion": lambda folder, fixed: folder.names("ask-real_servers"),
 }

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.lvs.diagnosis import Diagnosis, diagnose, waits
-from ansible.module_utils.lvs.observation import Connection, Frame, Observed, Vantage
+from ansible.module_utils.lvs.observation import Connection, Observed, Vantage
 from ansible.module_utils.lvs.topology import Topology
 
 from . import drawing, inspection
+from .sightings import Sightings
 from .verification import Expectation, followed
 
 _SIGNS = {"seen": "ok", "differs": "DIFFERS", "missing": "MISSING", "unknown": "not captured", "after": "-"}
@@ -62,12 +63,15 @@ class Trace:
             lines.append(
                 f"  unexpected, {way} {frame.host} ({frame.interface}): {frame.packet}, to {frame.destination_mac}"
             )
-        answer = (
-            self.probe["error"] or f"{self.probe['bytes']} bytes in {round(float(self.probe['seconds']) * 1000, 1)} ms"
-        )
-        lines += ["", f"  the client got: {answer}", "", *self.summary()]
+        lines += ["", f"  the client got: {self._answer()}", "", *self.summary()]
         lines += [f"Besides: {finding}" for finding in self.diagnosis.besides]
         return lines
+
+    def _answer(self) -> str:
+        if self.probe["error"]:
+            return str(self.probe["error"])
+        what = f"{self.probe['bytes']} bytes" if self.probe["bytes"] else "a connection"
+        return f"{what} in {round(float(self.probe['seconds']) * 1000, 1)} ms"
 
     def as_dict(self) -> dict[str, Any]:
         """The trace as mappings and lists."""
@@ -124,7 +128,7 @@ def follow(
     topology: Topology,
     expectation: Expectation,
     probe: Mapping[str, Any],
-    seen: tuple[Sequence[Frame], Mapping[str, Vantage]],
+    seen: tuple[Sightings, Mapping[str, Vantage]],
     answers: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Mapping[str, Any]],
     after: Mapping[str, Mapping[str, Any]],

@@ -1,21 +1,22 @@
-"""What a verification captures and asks, and what it reports."""
+"""What is to be seen of each service, and what was seen of it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.lvs.observation import Connection, Ends, Frame, Vantage, compare, find_ends
+from ansible.module_utils.lvs.observation import Connection, Ends, Vantage, compare
 from ansible.module_utils.lvs.schedulers import TURN_TAKING
 from ansible.module_utils.lvs.topology import Host, Service, Topology
 from ansible.module_utils.lvs.walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Walk, walk
 
+from .asking import MOST_REQUESTS, in_use, speaks
 from .environment import named
-
-MOST_REQUESTS = 60  # for one service; a real server of very small weight may then stay unasked
+from .sightings import Sightings
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,24 @@ class Expectation:
     director: Host
     client: Host
     walks: Mapping[str, Walk]
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Client, director and real servers."""
+        serving = [server.host for server in self.service.real_servers if server.host.name in self.walks]
+        return [self.client, self.director, *serving]
+
+    @property
+    def source(self) -> IPv4Address:
+        """The address that the client asks from."""
+        return next(iter(self.walks.values())).hops[0].packet.source.address
+
+    @cached_property
+    def addresses(self) -> frozenset[IPv4Address]:
+        """The addresses of the service and of its real servers."""
+        packets = [hop.packet for each in self.walks.values() for hop in each.hops]
+        ends = [end for packet in packets for end in (packet.source, packet.destination)]
+        return frozenset(end.address for end in ends if isinstance(end.port, int))
 
 
 def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
@@ -40,52 +59,12 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
     found = []
     for service in named(topology, names):
         director = service.directors[0]
-        serving = [server for server in service.real_servers if server.weight and not server.host.drained]
-        walks = {server.host.name: walk(topology, service, director, server, client) for server in serving}
+        walks = {server.host.name: walk(topology, service, director, server, client) for server in in_use(service)}
         if walks:
             found.append(Expectation(service, director, client, walks))
         elif names:
             raise AnsibleActionFail(f"no real server of {service.name} gets requests: each is drained or has weight 0")
     return found
-
-
-def requests(expectation: Expectation) -> dict[str, Any]:
-    """Enough requests that each real server gets some, by its weight."""
-    service = expectation.service
-    weights = [s.weight for s in service.real_servers if s.weight and not s.host.drained]
-    count = min(MOST_REQUESTS, 2 * math.ceil(sum(weights) / min(weights))) if weights else 1
-    return {
-        "service": service.name,
-        "address": str(service.vip),
-        "port": service.port,
-        "protocol": service.protocol,
-        "count": count,
-    }
-
-
-def capture_filter(expected: Iterable[Expectation]) -> str:
-    """A pcap filter for the packets of all walks, on any hop."""
-    terms: dict[str, None] = {}
-    for item in expected:
-        for each in item.walks.values():
-            for hop in each.hops:
-                if hop.packet.outer:
-                    source, destination = hop.packet.outer
-                    terms[f"(ip proto 4 and host {source} and host {destination})"] = None
-                    continue
-                ends = (hop.packet.source, hop.packet.destination)
-                port = next(end.port for end in ends if isinstance(end.port, int))
-                for one in _hosts(ends[0], item.service):
-                    for other in _hosts(ends[1], item.service):
-                        terms[f"({hop.packet.protocol} port {port} and host {one} and host {other})"] = None
-                # What must not be seen, such as a reply from the RIP, has the client's address and one of these ports.
-                terms[f"({hop.packet.protocol} port {port} and host {item.client.interfaces[0].address})"] = None
-    return " or ".join(terms)
-
-
-def _hosts(end: Endpoint, service: Service) -> Iterable[object]:
-    """The addresses that one end of a hop may have: any local one, where the director chooses."""
-    return service.local_addresses if end.port == LOCAL_PORT else (end.address,)
 
 
 @dataclass
@@ -98,6 +77,7 @@ class Report:
     failures: list[str]
     not_chosen: list[str]
     seen: list[str]  # the client's addresses as the applications say; empty when they do not tell
+    untold: int = 0  # answers in which the application did not tell its client's address
 
     @property
     def reached(self) -> list[str]:
@@ -121,26 +101,34 @@ class Report:
 def report(
     expectation: Expectation,
     probes: Sequence[Mapping[str, Any]],
-    frames: Sequence[Frame],
+    sightings: Sightings,
     vantages: Mapping[str, Vantage],
+    *,
+    peers: bool = False,
 ) -> Report:
-    """Compares every connection of one service with its walk."""
+    """Compares every connection of one service with its walk. `peers`: an application that does not tell its client is a failure."""
     service, client = expectation.service, expectation.client
     connections = []
-    peers: set[str] = set()
+    seen: set[str] = set()
     failures: dict[str, int] = {}
+    untold = 0
     for probe in probes:
-        connection = followed(expectation, probe, frames, vantages)
+        connection = followed(expectation, probe, sightings, vantages)
         port, ends = int(probe["port"]), connection.ends
         connections.append(connection)
-        peers.add(str(probe["peer"]))
         if probe["error"]:
             text = f"client {client.name} got no answer ({probe['error']})"
             failures[text] = failures.get(text, 0) + 1
+        elif probe["peer"]:
+            seen.add(str(probe["peer"]).rpartition(":")[0])
+        else:
+            untold += 1
         for difference in connection.differences:
             text = difference.replace(f":{port}", f":{CLIENT_PORT}")
             text = text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text
             failures[text] = failures.get(text, 0) + 1
+    if peers and untold:
+        failures["the application did not tell its client's address"] = untold
     reached = {connection.real_server for connection in connections}
     not_chosen = [name for name in expectation.walks if name not in reached]
     lines = [f"{text} ({count} of {len(probes)} connections)" for text, count in failures.items()]
@@ -149,18 +137,17 @@ def report(
         lines.append(f"{', '.join(not_chosen)} got no request of {len(probes)}")
     if not probes:
         lines.append("nothing was asked")
-    seen = sorted({peer.rpartition(":")[0] for peer in peers if peer})
-    return Report(expectation, connections, sum(int(probe["bytes"]) for probe in probes), lines, not_chosen, seen)
+    served = sum(int(probe["bytes"]) for probe in probes)
+    return Report(expectation, connections, served, lines, not_chosen, sorted(seen), untold)
 
 
 def followed(
-    expectation: Expectation, probe: Mapping[str, Any], frames: Sequence[Frame], vantages: Mapping[str, Vantage]
+    expectation: Expectation, probe: Mapping[str, Any], sightings: Sightings, vantages: Mapping[str, Vantage]
 ) -> Connection:
-    """One connection of a probe, held against its walk, and against what the application says of its client."""
-    address = next(iter(expectation.walks.values())).hops[0].packet.source.address
+    """One connection of a probe, compared with its walk, and with what the application says of its client."""
     director = expectation.director.name
-    ends = find_ends(Endpoint(address, int(probe["port"])), expectation.service, director, frames)
-    own = [frame for frame in frames if ends.concern(frame.packet)]
+    ends = sightings.ends(Endpoint(expectation.source, int(probe["port"])), expectation.service, director)
+    own = sightings.of(ends, expectation.addresses)
     connection = compare(expectation.service, expectation.walks, director, ends, own, vantages)
     if connection.walk and probe["peer"]:
         connection.differences += _told(connection.walk, ends, str(probe["peer"]))
@@ -199,13 +186,22 @@ def table(reports: Sequence[Report]) -> str:
                 str(len(item.connections)),
                 f"{','.join(item.reached) or '-'}",
                 f"{expected} / {through}",
-                ",".join(item.seen) or "-",
+                _sees(item),
                 f"{item.director_bytes / item.served:.2f}" if item.served else "-",
                 "FAILED" if item.failures else "ok",
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _sees(item: Report) -> str:
+    """The clients' addresses as the application tells them, or why they are not known."""
+    if item.seen:
+        return ",".join(item.seen) + (" (not always told)" if item.untold else "")
+    if speaks(item.expectation.service) == "connect":
+        return "not asked"
+    return "not told" if item.untold else "-"
 
 
 def path(item: Report) -> str:

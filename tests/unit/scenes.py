@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, environment, name, **service):
         env = environment({"services": [{**s, **service} for s in SERVICES if s["name"] == name]} if service else {})
-        self.service = env.service(name)
+        self.environment, self.service = env, env.service(name)
         client, director = env.host("client1"), env.host("lb1")
         self.walks = {
             server.host.name: walk(env.topology, self.service, director, server, client)

@@ -1,21 +1,24 @@
-"""Reading captured bytes into the model's packets."""
+"""Reading captured bytes into the model's packets. Scapy builds the frames, so that reader and test share nothing."""
 
 import base64
 import gzip
+import random
 from ipaddress import IPv4Address
 
+import pytest
 from ansible.module_utils.lvs.walk import Endpoint, Packet
 from ansible.module_utils.lvs_controller.captures import dissect, frames
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import wrpcap
 
 CLIENT, VIP = IPv4Address("198.51.100.10"), IPv4Address("203.0.113.80")
 INNER = IP(src=str(CLIENT), dst=str(VIP))
+LINK = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
 
 
 def packet(*layers):
-    frame = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
+    frame = LINK
     for layer in layers:
         frame = frame / layer
     return dissect(bytes(frame))
@@ -47,7 +50,7 @@ def test_a_client_address_in_a_tcp_option():
     value = (40000).to_bytes(2, "big") + CLIENT.packed
     found = packet(INNER, TCP(sport=80, dport=80, options=[(254, value)]))[2]
     assert found.option == Endpoint(CLIENT, 40000)
-    frame = bytes(Ether() / INNER / TCP(sport=80, dport=80, options=[(200, value)]))
+    frame = bytes(LINK / INNER / TCP(sport=80, dport=80, options=[(200, value)]))
     assert dissect(frame)[2].option is None
     assert dissect(frame, 200)[2].option == Endpoint(CLIENT, 40000)
 
@@ -58,9 +61,72 @@ def test_other_frames_are_passed_over():
 
 
 def test_a_frame_cut_short_is_passed_over():
-    whole = bytes(Ether() / INNER / TCP())
-    for length in range(14, 34):
+    whole = bytes(LINK / INNER / TCP())
+    for length in range(14, 54):
         assert dissect(whole[:length])[2] is None
+
+
+def test_a_later_fragment_has_no_ports_and_is_passed_over():
+    assert packet(IP(src=str(CLIENT), dst=str(VIP), frag=10, proto=6), b"x" * 40)[2] is None
+
+
+def test_padding_behind_a_short_datagram_is_no_part_of_it():
+    """Ethernet pads a frame to 60 bytes."""
+    frame = bytes(LINK / INNER / UDP(sport=40000, dport=53) / b"lvskit") + b"\0" * 12
+    assert dissect(frame)[3] == b"lvskit"
+
+
+def test_ip_options_are_passed_over():
+    options = [IPOption_Router_Alert()]
+    found = packet(IP(src=str(CLIENT), dst=str(VIP), options=options), TCP(sport=40000, dport=80))[2]
+    assert found == Packet("tcp", Endpoint(CLIENT, 40000), Endpoint(VIP, 80))
+
+
+@pytest.mark.parametrize(
+    "cut", [b"\xfe", b"\xfe\x00", b"\xfe\x08\x00", b"\xfe\x06\x9c\x40\x00\x00", b"\x00\xfe\x08" + b"\x01" * 6]
+)
+def test_an_option_that_is_cut_short_of_another_length_or_behind_the_end_is_none(cut):
+    tcp = bytes(TCP(sport=40000, dport=80))
+    padded = cut + b"\0" * (-len(cut) % 4)
+    if cut == b"\xfe":
+        padded = b"\1\1\1\xfe"  # the last byte of the header
+    tcp = tcp[:12] + bytes([(20 + len(padded)) // 4 << 4]) + tcp[13:20] + padded
+    assert packet(IP(src=str(CLIENT), dst=str(VIP), proto=6), tcp)[2].option is None
+
+
+def test_the_option_is_found_behind_others():
+    value = (40000).to_bytes(2, "big") + CLIENT.packed
+    options = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 2)), ("NOP", None), ("WScale", 7), (254, value)]
+    assert packet(INNER, TCP(sport=80, dport=80, options=options))[2].option == Endpoint(CLIENT, 40000)
+
+
+def test_random_bytes_are_no_packet_and_no_error():
+    random.seed(4)
+    for length in range(200):
+        dissect(random.randbytes(length))
+        dissect(bytes(LINK)[:12] + b"\x08\x00\x45" + random.randbytes(length))
+
+
+@pytest.mark.parametrize("settings", [{"endianness": "<"}, {"endianness": ">"}, {"nano": True}], ids=str)
+def test_files_of_either_byte_order_and_resolution(tmp_path, settings):
+    sent = LINK / INNER / TCP(sport=40000, dport=80)
+    sent.time = 1700000000.25
+    wrpcap(str(tmp_path / "eth1.pcap"), [sent, sent], **settings)
+    whole = (tmp_path / "eth1.pcap").read_bytes()
+    found = read_back(whole)
+    assert [(frame.time, frame.length) for frame in found] == [(1700000000.25, 54)] * 2
+    assert len(read_back(whole[:-1])) == 1  # tcpdump was killed while it wrote
+    assert read_back(b"") == []
+
+
+def read_back(file):
+    encoded = base64.b64encode(gzip.compress(file)).decode()
+    return list(frames("rs1", {"captures": {"eth1": encoded}, "macs": {"eth1": "52:54:00:00:00:01"}}))
+
+
+def test_what_is_no_capture_is_an_error():
+    with pytest.raises(ValueError, match="no pcap file"):
+        read_back(b"something else that is long enough")
 
 
 def test_only_the_hosts_own_frames_count(tmp_path):

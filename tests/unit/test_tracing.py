@@ -7,6 +7,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.diagnosis import Cause
 from ansible.module_utils.lvs_controller import captures, inspection, tracing, verification
+from ansible.module_utils.lvs_controller.sightings import Sightings
 from ansible.module_utils.lvs_controller.verification import Expectation, report
 from scenes import LOCAL, ROUTER, Scene
 
@@ -20,7 +21,9 @@ def trace(environment):
         env = environment()
         expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
         frames = scene.frames if cut is None else scene.frames[:cut]
-        return tracing.follow(env.topology, expected, {**PROBE, **probe}, (frames, scene.vantages), {}, {}, {})
+        return tracing.follow(
+            env.topology, expected, {**PROBE, **probe}, (Sightings(frames), scene.vantages), {}, {}, {}
+        )
 
     return make
 
@@ -61,7 +64,7 @@ def test_packets_that_nobody_expected_are_listed_with_the_way_they_went(environm
     ]
     env = environment()
     expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
-    found = tracing.follow(env.topology, expected, PROBE, (scene.frames + stray, scene.vantages), {}, {}, {})
+    found = tracing.follow(env.topology, expected, PROBE, (Sightings(scene.frames + stray), scene.vantages), {}, {}, {})
     unexpected = [line.split(",")[1].split()[0] for line in found.lines() if line.startswith("  unexpected")]
     assert unexpected == ["leaving", "arriving"]
     assert [one["leaving"] for one in found.as_dict()["unexpected"]] == [True, False]
@@ -73,7 +76,7 @@ def test_where_nobody_captured_nothing_is_said(environment, trace):
     expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
     blind = {name: vantage for name, vantage in scene.vantages.items() if name == "rs3"}
     frames = [frame for frame in scene.frames if frame.host == "rs3"]
-    found = tracing.follow(env.topology, expected, PROBE, (frames, blind), {}, {}, {})
+    found = tracing.follow(env.topology, expected, PROBE, (Sightings(frames), blind), {}, {}, {})
     assert set(found.states()) == {"seen", "unknown"}
 
 
@@ -96,8 +99,8 @@ def test_captures_of_several_hosts_are_in_the_order_of_time(environment, monkeyp
         captures, "frames", lambda name, report, kind: [replace(f, time=report["at"]) for f in scene.frames[:1]]
     )
     seen = {name: {"at": at, "neighbours": {}, "macs": {}} for name, at in (("lb1", 2.0), ("rs1", 1.0))}
-    frames, vantages = captures.read(seen, environment().topology)
-    assert [frame.time for frame in frames] == [1.0, 2.0]
+    frames, vantages = captures.read(seen, {"lb1": 254, "rs1": 254})
+    assert [frame.time for frame in frames.frames] == [1.0, 2.0]
     assert set(vantages) == {"lb1", "rs1"}
 
 
@@ -123,5 +126,5 @@ def test_a_real_server_that_got_no_request_is_a_failure_where_each_has_its_turn(
     env = environment()
     expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
     probe = {**PROBE, "peer": ""}
-    found = report(expected, [probe], scene.frames, scene.vantages)
+    found = report(expected, [probe], Sightings(scene.frames), scene.vantages)
     assert (found.failures, found.not_chosen) == (failures, ["rs2"])

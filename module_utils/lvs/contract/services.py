@@ -120,6 +120,13 @@ class Service(Keyed):
         Needs(),
         absent="nothing",
     )
+    health_check: Mapping[str, str] = key(
+        Kind(),
+        "accepted, with a warning: nothing checks health yet. Its `type` (`http`, `https`, `tcp`, `dns`, `udp`, …) and `path` say how "
+        "verify.yml and site.yml ask the service",
+        {},
+        absent="none",
+    )
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     OTHER_KEYS = (
@@ -140,7 +147,6 @@ class Service(Keyed):
             modes.SETTINGS["cip_src"],
             modes=lambda mode: mode.cip_src,
         ),
-        Key("health_check", Kind(), "accepted, with a warning: nothing checks health yet", None),
     )
 
     def __str__(self) -> str:

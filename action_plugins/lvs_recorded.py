@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stores which virtual services a director carries before the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible.module_utils
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.lvs_controller.action import ControllerAction
+
+
+class ActionModule(ControllerAction):
+    """See library/lvs_recorded.py for its documentation."""
+
+    def act(self, given, task_vars):
+        found = self.module("lvs_recorded", {}, task_vars)
+        services = found.get("services")
+        if services is None:
+            return found
+        self.folder.keep(f"recorded/{task_vars['inventory_hostname']}", frozenset(services))
+        return {"changed": False, "services": len(services)}

@@ -1,0 +1,58 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads which virtual services lvskit has recorded on a director."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvs_recorded
+short_description: Read which virtual services a director carries
+version_added: "0.2.0"
+description:
+  - Reads the file in which lvskit has recorded the director's IPVS table. The table itself is not looked at.
+attributes:
+  check_mode: {support: full, description: Never changes anything.}
+  diff_mode: {support: none, description: There is nothing to differ.}
+author: lvskit
+"""
+
+EXAMPLES = r"""
+- name: See which services the director carries
+  lvs_recorded:
+"""
+
+RETURN = r"""
+services:
+  description: The virtual services. Without a value where the file cannot be read; then nothing is known.
+  returned: success
+  type: list
+  elements: str
+  sample: ["tcp 203.0.113.80:80"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lvs_host import ipvs
+from ansible.module_utils.lvs_host.kinds import IPVS
+from ansible.module_utils.lvs_host.resource import HostError
+
+PROTOCOLS = {"-t": "tcp", "-u": "udp"}
+
+
+def main():
+    module = AnsibleModule({}, supports_check_mode=True)
+    module.exit_json(changed=False, services=services(IPVS.path))
+
+
+def services(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            table = ipvs.parse(file.read())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, HostError):
+        return None
+    return [f"{PROTOCOLS.get(flag, flag)} {address}" for flag, address in table]
+
+
+if __name__ == "__main__":
+    main()

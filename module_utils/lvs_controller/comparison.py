@@ -1,0 +1,103 @@
+"""A whole verification: every batch of services, compared with what its hosts have captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import captures, verification
+from .batches import Batch
+from .run_folder import RunFolder
+from .verification import Report
+
+SHOWN = 40  # services that are listed though nothing differs
+
+
+@dataclass
+class Comparison:
+    """`blind`: hosts without a capture. `remarks`: what limits what the captures can tell."""
+
+    reports: list[Report] = field(default_factory=list)
+    blind: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The table, and under it each service's path and what differs from it. Of many services those that differ come first."""
+        ordered = (
+            sorted(self.reports, key=lambda item: not item.failures) if len(self.reports) > SHOWN else self.reports
+        )
+        shown = [item for number, item in enumerate(ordered) if number < SHOWN or item.failures]
+        lines = [verification.table(shown)]
+        if len(shown) < len(ordered):
+            lines.append(f"and {len(ordered) - len(shown)} more, all ok")
+        lines.append("")
+        for item in shown:
+            lines += [f"{item.expectation.service}", verification.path(item)]
+            lines += [f"    DIFFERS {failure}" for failure in item.failures]
+            if item.not_chosen:
+                lines.append(f"    {', '.join(item.not_chosen)} got no request ({item.expectation.service.scheduler})")
+        return lines + self._limits()
+
+    def failures(self) -> list[str]:
+        """Why the verification has failed; empty where it has not."""
+        failed = [item.expectation.service.name for item in self.reports if item.failures]
+        limits = self._limits()
+        if not failed and not limits:
+            return []
+        what = f"{', '.join(failed)} did not behave as predicted" if failed else "not every hop could be compared"
+        details = [f"{item.expectation.service}: {failure}" for item in self.reports for failure in item.failures]
+        return [f"{what}.", *details, *limits]
+
+    def _limits(self) -> list[str]:
+        blind = [f"No capture from {', '.join(self.blind)}: their hops were not compared."] if self.blind else []
+        return [*blind, *self.remarks]
+
+
+def compared(folder: RunFolder, *, peers: bool) -> Comparison:
+    """Compares what a run has kept, one batch after the other. `peers`: applications have to tell their clients' addresses."""
+    found = Comparison()
+    blind: dict[str, None] = {}
+    for number in sorted(map(int, folder.names("batches"))):
+        batch: Batch = folder.read(f"batches/{number}")
+        seen = {name: folder.read(f"captured-{number}/{name}") for name in folder.names(f"captured-{number}")}
+        answers = folder.read(f"answered-{number}/{batch.client}", {"connections": [], "unasked": []})
+        found.reports += _reports(batch, answers["connections"], seen, peers)
+        blind.update(dict.fromkeys(sorted(batch.captures.keys() - seen.keys())))
+        found.remarks += remarks(seen)
+        if answers["unasked"]:
+            found.remarks.append(
+                f"Not all requests were sent to {', '.join(answers['unasked'])}: the time for them was over."
+            )
+    found.blind = list(blind)
+    return found
+
+
+def _reports(
+    batch: Batch, connections: Sequence[Mapping[str, Any]], seen: Mapping[str, Mapping[str, Any]], peers: bool
+) -> Iterable[Report]:
+    kinds = {host.name: host.option_kind for item in batch.expectations for host in item.hosts}
+    sightings, vantages = captures.read(seen, kinds)
+    by_service: dict[str, list[Mapping[str, Any]]] = {}
+    for one in connections:
+        by_service.setdefault(str(one["service"]), []).append(one)
+    for item in batch.expectations:
+        probes = by_service.get(item.service.name, [])
+        yield verification.report(item, probes, sightings, vantages, peers=peers)
+
+
+def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What captures have missed, by host."""
+    found = []
+    for host, capture in seen.items():
+        for interface in capture["ended"]:
+            found.append(
+                f"The capture on {host} ({interface}) ended before the last request: its time or its number of packets was used "
+                "up. Other clients' packets count, too. Verify fewer services at a time: lvs_verify_services."
+            )
+        for interface, packets in capture["lost"].items():
+            found.append(
+                f"The kernel of {host} had no room for {packets} packets of the capture on {interface}: a packet that was not "
+                "seen there may have been sent. Verify at a quieter time."
+            )
+    return found

@@ -1,0 +1,49 @@
+"""The captured frames of many connections, found by the ends of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from ipaddress import IPv4Address
+
+from ansible.module_utils.lvs.observation import Ends, Frame, find_ends
+from ansible.module_utils.lvs.topology import Service
+from ansible.module_utils.lvs.walk import Endpoint
+
+
+class Sightings:
+    """Frames in the order of time. A look-up takes as long as the connection has frames, however many others there are."""
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self._by_end: dict[Endpoint, list[int]] = {}
+        self._by_mark: dict[int | bytes, list[int]] = {}
+        self.frames = list(frames)
+        for number, frame in enumerate(self.frames):
+            packet = frame.packet
+            for end in {packet.source, packet.destination, *([packet.option] if packet.option else [])}:
+                self._by_end.setdefault(end, []).append(number)
+            if frame.mark is not None:
+                self._by_mark.setdefault(frame.mark, []).append(number)
+
+    def ends(self, client: Endpoint, service: Service, director: str) -> Ends:
+        """Both ends of the connection that a client has opened from a port."""
+        own = self._at(self._by_end.get(client, ()))
+        marks = {frame.mark for frame in own if frame.mark is not None and frame.packet.source == client}
+        alike = self._at(sorted({number for mark in marks for number in self._by_mark[mark]}))
+        return find_ends(client, service, director, alike)
+
+    def of(self, ends: Ends, addresses: Container[IPv4Address]) -> list[Frame]:
+        """The frames of one connection, `addresses` are those of its service and real servers.
+
+        Filters let other clients' packets pass, too: a local address and port may be in use towards other hosts at the same time.
+        """
+        numbers = set(self._by_end.get(ends.client, ()))
+        if ends.local:
+            numbers |= {n for n in self._by_end.get(ends.local, ()) if self._other(n, ends.local) in addresses}
+        return self._at(sorted(numbers))
+
+    def _other(self, number: int, end: Endpoint) -> IPv4Address:
+        packet = self.frames[number].packet
+        return packet.source.address if packet.destination == end else packet.destination.address
+
+    def _at(self, numbers: Iterable[int]) -> list[Frame]:
+        return [self.frames[number] for number in numbers]
