@@ -60,15 +60,17 @@ lab-status: venv
 ssh: venv
 	@$(BIN)/python -m lab ssh $(HOST)
 
+# The demo application serves a new port before a director sends there, and an old one until no director does.
 site: venv
+	@$(BIN)/python -m lab serve --keep
 	$(SITE)/site.yml
+	@$(BIN)/python -m lab serve
 
 verify: venv
 	$(SITE)/verify.yml
 
 demo: lab
-	$(SITE)/site.yml
-	$(SITE)/verify.yml
+	@$(MAKE) --no-print-directory site verify
 	@echo
 	@echo "The lab is up. Try:"
 	@echo "  make ssh HOST=lb1                        then: ipvsadm -Ln"

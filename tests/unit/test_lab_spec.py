@@ -128,9 +128,9 @@ def test_only_routers_forward() -> None:
 
 
 def test_a_real_server_serves_the_ports_of_all_its_services() -> None:
-    assert (host("rs1").tcp, host("rs1").udp) == ((80, 8080), (5353,))
-    assert (host("rs2").tcp, host("rs2").udp) == ((80, 8080), ())
-    assert (host("lb1").tcp, host("lb1").udp) == ((), ())
+    assert host("rs1").serves == {"tcp": (80, 8080), "udp": (5353,)}
+    assert host("rs2").serves == {"tcp": (80, 8080), "udp": ()}
+    assert host("lb1").serves == {"tcp": (), "udp": ()}
 
 
 def test_no_two_machines_share_a_mac_or_a_switch_port() -> None:
@@ -174,6 +174,12 @@ def test_a_host_tries_the_gateways_that_other_machines_hold() -> None:
         ),
         pytest.param({"eth1": {"network": "app"}}, {}, "rs1: interface eth1: has no address", id="no address"),
         pytest.param(None, {"lab_release": "buster"}, "lab_release is 'buster'; the lab knows bullseye", id="release"),
+        pytest.param(
+            None,
+            {"lvs_services": [{**NAT, "name": "ssh", "port": 2222, "real_servers": [{"host": "rs1", "port": 22}]}]},
+            "rs1: a service has port 22 .* sshd",
+            id="sshd's port",
+        ),
         pytest.param(None, {"lab_memory": 64}, "lab_memory: 64 is not a number from 256", id="memory"),
     ],
 )
