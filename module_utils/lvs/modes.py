@@ -91,6 +91,11 @@ class Mode:
         return {key: value for key, (value, usual) in said.items() if value != usual}
 
     @property
+    def label(self) -> str:
+        """The mode's name and what tells this row from others of that name, for tables: `fullnat toa`."""
+        return " ".join([self.name, *(key if value is True else str(value) for key, value in self.settings.items())])
+
+    @property
     def effects(self) -> tuple[str, ...]:
         """What it means to run the mode, as half sentences."""
         found = ["replies pass the director" if self.reply_through_director else "replies go straight to the client"]

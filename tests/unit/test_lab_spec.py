@@ -12,7 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab is run from the repository, not installed
 
-from lab import spec
+from ansible.module_utils.lvs import modes
+
+from lab import environment, paths, spec
 from lab.errors import LabError
 
 NETWORKS = {
@@ -61,6 +63,13 @@ def inventory(interfaces: dict[str, dict[str, Any]] | None = None, **variables: 
 
 def host(name: str, interfaces: dict[str, dict[str, Any]] | None = None, **variables: Any) -> spec.Host:
     return next(host for host in spec.parse(inventory(interfaces, **variables)).hosts if host.name == name)
+
+
+def test_the_lab_s_own_inventory_has_a_service_for_each_row_of_the_table_of_modes() -> None:
+    topology = environment.topology(environment.read([str(paths.ROOT / "inventory/lab")]))
+    rows = [row.label for row in modes.TABLE]
+    assert len(set(rows)) == len(rows), "the tables that people read tell the rows apart"
+    assert {service.mode.label for service in topology.services} == set(rows)
 
 
 def test_every_host_with_interfaces_gets_a_machine_and_no_other() -> None:
