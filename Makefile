@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint docs schema image bench-site bench-apply bench-model bench-datapath clean
+.PHONY: help demo venv tools packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint docs schema image bench-site bench-apply bench-model bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -40,6 +40,12 @@ $(VENV)/.complete: pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q --group run
+	@touch $@
+
+# What tests and lint need besides.
+tools: $(VENV)/.tools
+$(VENV)/.tools: $(VENV)/.complete
 	$(BIN)/pip install -q --group test
 	@touch $@
 
@@ -62,15 +68,17 @@ lab-status: venv
 ssh: venv
 	@$(BIN)/python -m lab ssh $(HOST)
 
+# The demo application serves a new port before a director sends there, and an old one until no director does.
 site: venv
+	@$(BIN)/python -m lab serve --keep
 	$(SITE)/site.yml
+	@$(BIN)/python -m lab serve
 
 verify: venv
 	$(SITE)/verify.yml
 
 demo: lab
-	$(SITE)/site.yml
-	$(SITE)/verify.yml
+	@$(MAKE) --no-print-directory site verify
 	@echo
 	@echo "The lab is up. Try:"
 	@echo "  make ssh HOST=lb1                        then: ipvsadm -Ln"
@@ -78,7 +86,7 @@ demo: lab
 	@echo "  $(BIN)/ansible-playbook playbooks/site.yml --check --diff"
 	@echo "  make lab-down"
 
-lint: venv
+lint: tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -87,7 +95,7 @@ lint: venv
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
 # tcpdump compiles the capture filters that the tests are about.
-test-unit: venv
+test-unit: tools
 	@PATH="$$PATH:/usr/sbin:/sbin" command -v tcpdump >/dev/null || { \
 		echo "Installing tcpdump"; \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends tcpdump; \
@@ -98,7 +106,7 @@ test-unit: venv
 SCENARIOS ?= enat switches dr fullnat nat slb_fnat tun
 LANES     ?= 2
 LOGS      := .lab/logs
-test-vm: venv packages
+test-vm: tools packages
 	@rm -rf $(LOGS) && mkdir -p $(LOGS)
 	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS)); code=$$?; \
 	for name in $(SCENARIOS); do \
@@ -107,7 +115,7 @@ test-vm: venv packages
 	done; exit $$code
 
 scenario-%: SHELL := /bin/bash
-scenario-%: venv packages
+scenario-%: tools packages
 	@mkdir -p $(LOGS); set -eo pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$*: /'; \
 	LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down; \
 	echo "passed $* after $$SECONDS s" > $(LOGS)/$*.passed
@@ -116,14 +124,14 @@ image: venv packages
 	$(BIN)/python -m lab image
 
 # The page of playbooks/explain.yml in a real browser.
-test-browser: venv
+test-browser: tools
 	@PATH="$$PATH:/usr/sbin:/sbin" command -v chromium >/dev/null || { \
 		echo "Installing a browser"; \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends chromium; \
 	}
 	$(BIN)/pytest tests/browser
 
-test: venv packages
+test: tools packages
 	@$(MAKE) --no-print-directory -j2 --output-sync=target image lint test-unit test-browser
 	@$(MAKE) --no-print-directory test-vm
 

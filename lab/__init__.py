@@ -6,9 +6,12 @@
     spec         the machines for it: ports, default routes, ports of the demo application
     image        the disk image of a Debian release, built once and cached
     snapshot     a booted machine frozen to files, of which every lab machine is a copy-on-write clone
-    identity     the script that makes a clone be the host of that name
+    identity     the files and scripts that make a machine the host of that name
     switch       the vde_switch: VLANs, and what passed each port
     qemu         command line, processes, QMP and guest agent
+    machines     the machines of a lab, and what runs in them
+    records      what was started for each host
+    update       files of machines that run; ports of the demo application
     lifecycle    up, down, status
 """
 

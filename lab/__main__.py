@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from lab import environment, lifecycle, paths, programs, snapshot, spec
+from lab import environment, lifecycle, paths, programs, snapshot, spec, update
 from lab.errors import LabError
 from lab.progress import Progress
 
@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("down", help="stop everything this lab started")
     stop.add_argument("--all", action="store_true", help="and the labs of scenarios, too")
     commands.add_parser("status", parents=[common], help="machines, addresses, and whether they answer")
+    ports = commands.add_parser("serve", parents=[common], help="have the demo application serve the services' ports")
+    ports.add_argument("--keep", action="store_true", help="and those that it serves already")
     again = commands.add_parser("reboot", parents=[common], help="shut machines down and boot them from their disks")
     again.add_argument("hosts", nargs="+", metavar="HOST")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
@@ -56,6 +58,8 @@ def run(options: argparse.Namespace) -> None:
         lab = spec.parse(environment.read([str(Path(given).absolute()) for given in options.inventory]))
         if options.command == "up":
             lifecycle.up(state, lab, options.fresh, progress)
+        elif options.command == "serve":
+            update.serve(state, lab, options.keep, progress)
         elif options.command == "reboot":
             lifecycle.reboot(state, lab, options.hosts, progress)
         elif options.command == "status":

@@ -8,8 +8,9 @@
     any UDP datagram     the JSON, from the address the datagram was sent to
 
 It listens on the ports of its configuration, {"tcp": [80], "udp": [5353]}, on every address: a VIP that is added to lo or
-tunl0 later is served at once. SIGHUP makes it read the configuration again, so that a clone of a machine where Python has
-started already needs no start of its own. Standard library only, for the Python of Debian 11 (3.9) and later.
+tunl0 later is served at once. After SIGHUP it reads the configuration again and listens on those ports. So a clone of a
+machine where Python has started needs no start of its own, and a port can be added without a restart. Standard library only,
+for the Python of Debian 11 (3.9) and later.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from asyncio import AbstractEventLoop, StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 IP_PKTINFO = 8  # <linux/in.h>; socket has it from Python 3.14 on
 LONGEST_DATAGRAM = 65535
 CHUNK = 65536
 IDLE = 300  # seconds a kept-alive connection may wait for its next request
 
+Listening = Dict[Tuple[str, int], Callable[[], None]]  # protocol and port: what stops it
 Request = Tuple[str, str, str, Mapping[str, str]]  # method, path, version, header fields
 
 
@@ -221,30 +223,36 @@ def tell_systemd(text: bytes) -> None:
             sock.sendto(text, "\0" + where[1:] if where.startswith("@") else where)
 
 
-async def listen(loop: AbstractEventLoop, configuration: Mapping[str, list[int]]) -> list[Callable[[], None]]:
-    """Listen on the configured ports; what is returned stops it again. Connections there are stay."""
-    stops: list[Callable[[], None]] = []
-    for port in configuration.get("tcp", ()):
+async def follow(loop: AbstractEventLoop, listening: Listening, configuration: Mapping[str, list[int]]) -> None:
+    """Listen on the configured ports and on no other. A port that stays refuses nobody meanwhile; open connections stay."""
+    wanted = {(protocol, port) for protocol, ports in configuration.items() for port in ports}
+    for protocol, port in sorted(wanted - set(listening)):
+        try:
+            listening[protocol, port] = await listen(loop, protocol, port)
+        except OSError as error:  # another program has the port: the other ports are served all the same
+            print(f"cannot listen on {protocol} port {port}: {error.strerror}", file=sys.stderr)
+    for gone in set(listening) - wanted:
+        listening.pop(gone)()
+
+
+async def listen(loop: AbstractEventLoop, protocol: str, port: int) -> Callable[[], None]:
+    """Listen on a port; the function that is returned ends it."""
+    if protocol == "tcp":
         server = await asyncio.start_server(serve_connection, "0.0.0.0", port, backlog=4096, reuse_address=True)
-        stops.append(server.close)
-    for port in configuration.get("udp", ()):
-        sock = listen_udp(loop, port)
-        stops.append(partial(close_udp, loop, sock))
-    return stops
+        return server.close
+    return partial(close_udp, loop, listen_udp(loop, port))
 
 
 async def main(file: Path) -> None:
     loop = asyncio.get_running_loop()
-    news: asyncio.Queue[int] = asyncio.Queue()
+    received: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, news.put_nowait, number)
+        loop.add_signal_handler(number, received.put_nowait, number)
+    listening: Listening = {}
     while True:
-        stops = await listen(loop, json.loads(file.read_text()))
+        await follow(loop, listening, json.loads(file.read_text()))
         tell_systemd(b"READY=1")
-        received = await news.get()
-        for stop in stops:
-            stop()
-        if received == signal.SIGTERM:
+        if await received.get() == signal.SIGTERM:
             return
 
 

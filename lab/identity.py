@@ -1,6 +1,6 @@
-"""What makes a clone be the host of that name: one shell script, run in the guest by its agent.
+"""What makes a machine the host of that name: its files, and shell scripts that its guest agent runs.
 
-Pure: texts in, texts out. Everything it sets is in files too, so it survives a reboot of the guest. It can run again.
+Pure: texts in, texts out. Everything the scripts set is in files too, so it survives a reboot of the guest.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
-from lab.spec import PORTS, Host, Lab, tagged
+from lab.spec import PORTS, Host, Lab, Ports, tagged
 
 if TYPE_CHECKING:
     from lvs.topology import Interface
@@ -34,27 +33,37 @@ net.ipv4.conf.default.send_redirects = 0
 """
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A host's files, and whether the demo application runs."""
-
-    files: Mapping[str, str]
-    serves: bool
-
-
-def identity(lab: Lab, host: Host) -> Identity:
-    """The files that make a clone this host, by path."""
-    files = {
+def files(lab: Lab, host: Host) -> dict[str, str]:
+    """The files that make a machine this host: their texts, by path."""
+    found = {
         "/etc/hostname": f"{host.name}\n",
         "/etc/hosts": hosts_file(lab, host),
         "/etc/machine-id": f"{_derived(host, 'machine-id')}\n",
         **network_files(host),
     }
     if host.forwards:
-        files[SYSCTL] = ROUTER
-    if host.tcp or host.udp:
-        files[APP] = json.dumps({"tcp": host.tcp, "udp": host.udp}) + "\n"
-    return Identity(files, bool(host.tcp or host.udp))
+        found[SYSCTL] = ROUTER
+    if any(host.serves.values()):
+        found[APP] = application_file(host.serves)
+    return found
+
+
+def application_file(ports: Mapping[str, Iterable[int]]) -> str:
+    """The configuration of the demo application."""
+    return json.dumps({protocol: sorted(ports[protocol]) for protocol in sorted(ports)}) + "\n"
+
+
+def with_ports(present: Mapping[str, str], ports: Ports, keep: bool) -> dict[str, str]:
+    """A host's files with the demo application on these ports; with `keep` also on those that it serves."""
+    served = application_ports(present) if keep else {}
+    both = {protocol: {*ports.get(protocol, ()), *served.get(protocol, ())} for protocol in {*ports, *served}}
+    others = {path: text for path, text in present.items() if path != APP}
+    return {**others, APP: application_file(both)} if any(both.values()) else others
+
+
+def application_ports(present: Mapping[str, str]) -> Ports:
+    """The ports that the demo application of a host with these files serves."""
+    return {protocol: tuple(ports) for protocol, ports in json.loads(present.get(APP) or "{}").items()}
 
 
 def hosts_file(lab: Lab, host: Host) -> str:
@@ -66,7 +75,7 @@ def hosts_file(lab: Lab, host: Host) -> str:
 
 def network_files(host: Host) -> dict[str, str]:
     """systemd-networkd's files for the host's ports, VLANs and addresses."""
-    files = {}
+    found = {}
     for port in PORTS:
         interfaces = host.on(port)
         if not interfaces:
@@ -74,19 +83,19 @@ def network_files(host: Host) -> dict[str, str]:
         plain = next((interface for interface in interfaces if not tagged(interface)), None)
         vlans = [interface for interface in interfaces if tagged(interface)]
         mtu = max(interface.network.mtu for interface in interfaces)
-        files[f"{NETWORKD}/20-{port}.network"] = (
+        found[f"{NETWORKD}/20-{port}.network"] = (
             f"[Match]\nName={port}\n\n[Link]\nMTUBytes={mtu}\n\n[Network]\n{QUIET}"
             + "".join(f"VLAN={vlan.name}\n" for vlan in vlans)
             + (_addressing(host, plain) if plain else "")
         )
         for vlan in vlans:
-            files[f"{NETWORKD}/21-{vlan.name}.netdev"] = (
+            found[f"{NETWORKD}/21-{vlan.name}.netdev"] = (
                 f"[NetDev]\nName={vlan.name}\nKind=vlan\nMTUBytes={vlan.network.mtu}\n\n[VLAN]\nId={vlan.network.vlan}\n"
             )
-            files[f"{NETWORKD}/22-{vlan.name}.network"] = (
+            found[f"{NETWORKD}/22-{vlan.name}.network"] = (
                 f"[Match]\nName={vlan.name}\n\n[Network]\n{QUIET}{_addressing(host, vlan)}"
             )
-    return files
+    return found
 
 
 def _addressing(host: Host, interface: Interface) -> str:
@@ -98,9 +107,8 @@ def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
     """The shell script that makes a clone this host. `now` is in seconds since the epoch; `seed` is what makes its random
     numbers its own.
     """
-    own = identity(lab, host)
-    # The clones woke up with one MAC address between them: nothing may be sent before each has its own.
     lines = ["set -e", "ip -batch - <<END"]
+    # The clones woke up with one MAC address between them: nothing may be sent before each has its own.
     lines += [f"link set {port} address {host.mac(port)}" for port in ("eth0", *PORTS)]
     lines += [
         "END",
@@ -109,13 +117,48 @@ def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
         f"date --utc --set=@{now:.3f} >/dev/null",
         f"printf %s {seed.hex()} >/dev/urandom",
         f"printf %s {shlex.quote(host.name)} >/proc/sys/kernel/hostname",
-        f"rm -f {NETWORKD}/2?-*.network {NETWORKD}/2?-*.netdev {SYSCTL} {APP}",
+        f"rm -f {APP}",  # the template's
     ]
-    lines += [f"printf %s {shlex.quote(text)} >{shlex.quote(path)}" for path, text in sorted(own.files.items())]
-    if host.forwards:
+    own = files(lab, host)
+    return "\n".join([*lines, *_write(own), *_read(set(own) | {APP}, own)]) + "\n"
+
+
+def update_script(present: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """The shell script that turns a running machine's files into the wanted ones.
+
+    Only what reads a changed file reads it again. systemd-networkd, when it does, removes routes and policy rules that others
+    have added.
+    """
+    changed = changes(present, wanted)
+    remove = [f"rm -f {shlex.quote(path)}" for path in sorted(changed - set(wanted))]
+    new = {path: wanted[path] for path in changed & set(wanted)}
+    return "\n".join(["set -e", *remove, *_write(new), *_read(changed, wanted)]) + "\n"
+
+
+def changes(present: Mapping[str, str], wanted: Mapping[str, str]) -> Set[str]:
+    """The paths whose files differ, or are on one side alone."""
+    return {path for path in {*present, *wanted} if present.get(path) != wanted.get(path)}
+
+
+def _write(texts: Mapping[str, str]) -> list[str]:
+    return [f"printf %s {shlex.quote(text)} >{shlex.quote(path)}" for path, text in sorted(texts.items())]
+
+
+def _read(changed: Set[str], wanted: Mapping[str, str]) -> list[str]:
+    """Have what reads these files read them."""
+    lines = []
+    if SYSCTL in changed & set(wanted):
         lines.append(f"sysctl --quiet --load={SYSCTL}")
-    lines += ["networkctl reload", _application(own.serves)]
-    return "\n".join(lines) + "\n"
+    if changes_network(changed):
+        lines.append("networkctl reload")
+    if APP in changed:
+        lines.append(_application(APP in wanted))
+    return lines
+
+
+def changes_network(changed: Iterable[str]) -> bool:
+    """Whether systemd-networkd has to read its files again when these change."""
+    return any(path.startswith(NETWORKD) for path in changed)
 
 
 def _application(serves: bool) -> str:
@@ -126,27 +169,46 @@ def _application(serves: bool) -> str:
     return f"{{ {find} && kill -TERM $pid; }} 2>/dev/null || true"
 
 
+WAIT = """set -u
+left={tries}
+# until_done FAULT COMMAND...: tries the command once a second, and says the fault when no try is left.
+until_done() {{
+    fault=$1; shift
+    until "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || {{ echo "$fault" >&2; ip -brief address >&2; ip route >&2; exit 1; }}
+        sleep 1
+    done
+}}
+holds() {{ case "$(ip -4 -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }}
+"""
+
+
 def check_script(lab: Lab, host: Host) -> str:
     """A shell script that waits until the host has its addresses, reaches its gateways with full frames, and serves."""
-    tries = READY_SECONDS
-    wait = (
-        "set -u\n"
-        f"left={tries}\n"
-        'until_done() { until "$@" >/dev/null 2>&1; do '
-        'left=$((left - 1)); [ "$left" -gt 0 ] || { echo "still fails: $*" >&2; '
-        "ip -brief address >&2; ip route >&2; exit 1; }; sleep 1; done; }\n"
-        'holds() { case "$(ip -4 -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }\n'
-    )
     lines = []
     for gateway in lab.gateways_to_try(host):
         mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network.cidr)
         # 28 octets of IP and ICMP headers; more than one segment's worth would be fragmented, and says so with -M do.
-        lines.append(f"until_done ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}")
-    lines += [f"until_done holds {interface}" for interface in host.interfaces]
+        ping = f"ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}"
+        lines.append(f"until_done 'packets of {mtu} bytes do not reach the gateway {gateway}' {ping}")
+    lines += [f"until_done 'the address {interface} is missing' holds {interface}" for interface in host.interfaces]
+    return WAIT.format(tries=READY_SECONDS) + "\n".join([*lines, *_serving(host)]) + "\n"
+
+
+def application_check(host: Host) -> str:
+    """A shell script that waits until the host serves."""
+    return WAIT.format(tries=READY_SECONDS) + "\n".join(_serving(host)) + "\n"
+
+
+def _serving(host: Host) -> list[str]:
     # A listening socket in the kernel's table: port in hexadecimal, no peer, state LISTEN or, for UDP, unconnected.
-    lines += [f"until_done grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp" for port in host.tcp]
-    lines += [f"until_done grep -q ':{port:04X} 00000000:0000 07' /proc/net/udp" for port in host.udp]
-    return wait + "\n".join(lines) + "\n"
+    return [
+        f"until_done 'the demo application does not listen on {protocol} port {port}' "
+        f"grep -q ':{port:04X} 00000000:0000 {state}' /proc/net/{protocol}"
+        for protocol, state in (("tcp", "0A"), ("udp", "07"))
+        for port in host.serves.get(protocol, ())
+    ]
 
 
 def _derived(host: Host, purpose: str) -> str:

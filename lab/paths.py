@@ -21,6 +21,8 @@ LONGEST_SOCKET = 107  # octets of a Unix socket's path, without the final NUL (u
 # What is put behind the socket folder: "/switch/" and the name vde gives a client's socket.
 ROOM_FOR_NAMES = len("/switch/.4194304-00000-00000")
 
+BUSY = "another `python -m lab` is at work on this lab; wait for it to end"  # of a lab's lock
+
 
 def cache() -> Path:
     """`$LVSKIT_CACHE`, else `lvskit` in the user's cache folder."""

@@ -74,7 +74,7 @@ class Machine:
 
     @property
     def agent(self) -> Path:
-        return self.sockets / f"{self.handle}.ga"
+        return agent_socket(self.sockets, self.handle)
 
     @property
     def console(self) -> Path:
@@ -121,6 +121,11 @@ class Machine:
 def _value(path: Path) -> str:
     """A path as the value of a QEMU option, where a comma has to be doubled."""
     return str(path).replace(",", ",,")
+
+
+def agent_socket(sockets: Path, handle: str) -> Path:
+    """Where the guest agent of the machine with that handle is spoken to."""
+    return sockets / f"{handle}.ga"
 
 
 def start(machine: Machine) -> None:
@@ -228,9 +233,9 @@ def qmp(machine: Machine, seconds: float = 30) -> Channel:
     return channel
 
 
-def agent(machine: Machine, seconds: float) -> Channel:
-    """The guest agent, as soon as it answers. Raises TimeoutError when it does not within `seconds`."""
-    channel = Channel(machine.agent, seconds)
+def agent(path: Path, seconds: float) -> Channel:
+    """The guest agent behind a socket, as soon as it answers. Raises TimeoutError when it does not within `seconds`."""
+    channel = Channel(path, seconds)
     try:
         attempt = 0
         while True:

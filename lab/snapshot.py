@@ -120,7 +120,7 @@ def _take(snapshot: Snapshot, progress: Progress) -> None:
         progress(f"{release} snapshot: booting a template ({snapshot.memory} MiB)")
         qemu.start(machine)
         try:
-            with qemu.agent(machine, BOOT_SECONDS) as agent:
+            with qemu.agent(machine.agent, BOOT_SECONDS) as agent:
                 progress(f"{release} snapshot: guest agent answers after {time.monotonic() - started:.0f} s; settling")
                 trouble = qemu.execute(agent, SETTLE).strip()
                 _log_in(machine, Path(sockets))

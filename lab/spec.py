@@ -21,7 +21,10 @@ RELEASES = ("bullseye", "bookworm", "trixie", "forky")
 MANAGEMENT = IPv4Network("10.0.2.0/24")  # QEMU's user network, behind every machine's eth0
 PORTS = ("eth1", "eth2")  # what a machine has for the lab's segments; a snapshot fixes the number
 MAX_MTU = 1500  # vde_switch carries 1,504 octets of payload: a full frame and a VLAN tag
+SSH = 22  # sshd listens on this port of every machine
 MIN_MEMORY, MAX_MEMORY = 256, 65536  # MiB
+
+Ports = Mapping[str, tuple[int, ...]]  # by protocol
 
 
 def port_of(interface: Interface) -> str:
@@ -44,8 +47,7 @@ class Host:
     interfaces: tuple[Interface, ...]
     gateway: IPv4Address | None  # next hop of the default route
     forwards: bool
-    tcp: tuple[int, ...]  # ports of the demo application
-    udp: tuple[int, ...]
+    serves: Ports  # of the demo application
 
     def mac(self, port: str) -> str:
         """The address of `eth0`, `eth1` or `eth2`; the same in every run."""
@@ -104,8 +106,7 @@ def _host(index: int, host: Described, variables: Mapping[str, Any], topology: T
         interfaces=host.interfaces,
         gateway=way_out.network.gateway if way_out else None,
         forwards=host.name in topology.members("routers"),
-        tcp=_app_ports(topology, host, "tcp"),
-        udp=_app_ports(topology, host, "udp"),
+        serves={protocol: _app_ports(topology, host, protocol) for protocol in ("tcp", "udp")},
     )
 
 
@@ -131,6 +132,10 @@ def _faults(lab: Lab) -> Iterator[str]:
             yield f"{host.name}: lab_release is {host.release!r}; the lab knows {', '.join(RELEASES)}"
         if type(host.memory) is not int or not MIN_MEMORY <= host.memory <= MAX_MEMORY:
             yield f"{host.name}: lab_memory: {host.memory!r} is not a number from {MIN_MEMORY} to {MAX_MEMORY}"
+        if SSH in host.serves["tcp"]:
+            yield (
+                f"{host.name}: a service has port {SSH} of this real server, where the lab's sshd listens; take another port"
+            )
         for interface in host.interfaces:
             where = f"{host.name}: lvs_interfaces.{interface.name}"
             if port_of(interface) not in PORTS:

@@ -100,6 +100,11 @@ class Mode:
         return {key: getattr(self, key) for key, usual in SETTINGS.items() if getattr(self, key) != usual}
 
     @property
+    def label(self) -> str:
+        """The mode's name and what tells this row from others of that name, for tables: `fullnat toa`."""
+        return " ".join([self.name, *(key if value is True else str(value) for key, value in self.settings.items())])
+
+    @property
     def effects(self) -> tuple[str, ...]:
         """What it means to run the mode, as half sentences."""
         found = ["replies pass the director" if self.reply_through_director else "replies go straight to the client"]

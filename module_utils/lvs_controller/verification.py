@@ -182,7 +182,7 @@ def table(reports: Sequence[Report]) -> str:
         rows.append(
             (
                 item.expectation.service.name,
-                mode.name,
+                mode.label,
                 str(len(item.connections)),
                 f"{','.join(item.reached) or '-'}",
                 f"{expected} / {through}",

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import environment, lifecycle, paths, spec
+from lab import environment, lifecycle, machines, paths, spec
 from lab.errors import LabError
 from lab.progress import Progress
 
@@ -42,5 +42,5 @@ class Machines:
 
     def processor_time(self, host: str) -> float:
         """Seconds of processor time that a machine has had so far, as this machine counts them."""
-        tasks = Path(f"/proc/{lifecycle.running(self.state, host)}/task")
+        tasks = Path(f"/proc/{machines.running(self.state, host)}/task")
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9

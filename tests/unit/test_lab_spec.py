@@ -12,7 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab is run from the repository, not installed
 
-from lab import spec
+from ansible.module_utils.lvs import modes
+
+from lab import environment, paths, spec
 from lab.errors import LabError
 
 NETWORKS = {
@@ -61,6 +63,13 @@ def inventory(interfaces: dict[str, dict[str, Any]] | None = None, **variables: 
 
 def host(name: str, interfaces: dict[str, dict[str, Any]] | None = None, **variables: Any) -> spec.Host:
     return next(host for host in spec.parse(inventory(interfaces, **variables)).hosts if host.name == name)
+
+
+def test_the_lab_s_own_inventory_has_a_service_for_each_row_of_the_table_of_modes() -> None:
+    topology = environment.topology(environment.read([str(paths.ROOT / "inventory/lab")]))
+    rows = [row.label for row in modes.TABLE]
+    assert len(set(rows)) == len(rows), "the tables that people read tell the rows apart"
+    assert {service.mode.label for service in topology.services} == set(rows)
 
 
 def test_every_host_with_interfaces_gets_a_machine_and_no_other() -> None:
@@ -128,9 +137,9 @@ def test_only_routers_forward() -> None:
 
 
 def test_a_real_server_serves_the_ports_of_all_its_services() -> None:
-    assert (host("rs1").tcp, host("rs1").udp) == ((80, 8080), (5353,))
-    assert (host("rs2").tcp, host("rs2").udp) == ((80, 8080), ())
-    assert (host("lb1").tcp, host("lb1").udp) == ((), ())
+    assert host("rs1").serves == {"tcp": (80, 8080), "udp": (5353,)}
+    assert host("rs2").serves == {"tcp": (80, 8080), "udp": ()}
+    assert host("lb1").serves == {"tcp": (), "udp": ()}
 
 
 def test_no_two_machines_share_a_mac_or_a_switch_port() -> None:
@@ -174,6 +183,12 @@ def test_a_host_tries_the_gateways_that_other_machines_hold() -> None:
         ),
         pytest.param({"eth1": {"network": "app"}}, {}, "rs1: interface eth1: has no address", id="no address"),
         pytest.param(None, {"lab_release": "buster"}, "lab_release is 'buster'; the lab knows bullseye", id="release"),
+        pytest.param(
+            None,
+            {"lvs_services": [{**NAT, "name": "ssh", "port": 2222, "real_servers": [{"host": "rs1", "port": 22}]}]},
+            "rs1: a service has port 22 .* sshd",
+            id="sshd's port",
+        ),
         pytest.param(None, {"lab_memory": 64}, "lab_memory: 64 is not a number from 256", id="memory"),
     ],
 )

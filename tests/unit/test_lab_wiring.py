@@ -88,14 +88,14 @@ def test_a_clone_takes_its_own_macs_before_it_sends_anything() -> None:
 
 
 def test_clones_differ_in_name_and_machine_id() -> None:
-    first, second = (identity.identity(LAB, host(name)).files for name in ("rs1", "rs2"))
+    first, second = (identity.files(LAB, host(name)) for name in ("rs1", "rs2"))
     assert first["/etc/hostname"] == "rs1\n"
     assert first["/etc/machine-id"] != second["/etc/machine-id"]
     assert len(first["/etc/machine-id"]) == 33
 
 
 def test_only_a_real_server_has_the_demo_application_and_only_a_router_its_sysctls() -> None:
-    files = {name: identity.identity(LAB, host(name)).files for name in INTERFACES}
+    files = {name: identity.files(LAB, host(name)) for name in INTERFACES}
     assert {name for name, own in files.items() if identity.APP in own} == {"rs1", "rs2"}
     assert files["rs1"][identity.APP] == '{"tcp": [80, 8080], "udp": [5353]}\n'
     assert {name for name, own in files.items() if identity.SYSCTL in own} == {"router1"}

@@ -155,7 +155,7 @@ def test_names_can_be_a_list_or_a_text():
 def test_verify_names_a_service_that_does_not_exist():
     run = playbook("verify", "-e", "lvs_verify_services=webb")
     assert run.returncode != 0
-    assert "there is no service webb (known: web, api, dns, files)" in run.stdout + run.stderr
+    assert "there is no service webb (known: web, api, dns, files, " in run.stdout + run.stderr
 
 
 def test_trace_wants_to_know_which_service():
