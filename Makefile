@@ -28,6 +28,7 @@ help:
 	@echo "make test-switches       a service goes from each mode to each other one"
 	@echo "make docs                write what is generated from the code: pages of docs/, argument_specs of roles"
 	@echo "make schema              print the JSON Schema of inventories, for editors"
+	@echo "make test-mutants        mutation run: the share of changes to the code that make a unit test fail, and those that do not"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
 	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
 	@echo "make bench-model         a thousand hosts and 10,000 services: parsed, checked, planned"
@@ -85,6 +86,14 @@ lint: venv
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline -q
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+
+# Mutants: a sample of 400 of all code (SEED=2 takes another one), or all of FILES="module_utils/lvs/plan.py library" (files or
+# folders). test_playbooks.py, which is slow, runs only for lines that no other test runs.
+SEED   ?= 1
+SAMPLE ?=
+.PHONY: test-mutants
+test-mutants: venv
+	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 test-unit: venv
 	$(BIN)/pytest
