@@ -88,7 +88,7 @@ lint: venv
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
 # Mutants: a sample of 400 of all code (SEED=2 takes another one), or all of FILES="module_utils/lvs/plan.py library" (files or
-# folders). test_playbooks.py, which is slow, runs only for lines that no other test runs.
+# folders). Tests that start ansible-playbook are slow: they run only for lines that no other test runs.
 SEED   ?= 1
 SAMPLE ?=
 .PHONY: test-mutants

@@ -11,8 +11,7 @@ import coverage
 from . import plugin
 from .lane import PYTEST, WHOLE, Lane
 
-# These tests start ansible-playbook. They are slow, and chosen only for lines that no other test runs.
-SLOW = "tests/unit/test_playbooks.py"
+SLOW = "ansible-playbook"  # tests in files that start it are chosen only for lines that no other test runs
 SETTINGS = """\
 [run]
 data_file = {own}/coverage
@@ -30,10 +29,11 @@ patch = fork, _exit
 
 @dataclass(frozen=True)
 class Usage:
-    """`runs` has for each file and line the tests that run it; `seconds` what each test takes."""
+    """`runs` has for each file and line the tests that run it; `seconds` what each test takes; `slow` the files of slow tests."""
 
     runs: dict[str, dict[int, set[str]]]
     seconds: dict[str, float]
+    slow: frozenset[str]
 
     def of(self, file: str, lines: Iterable[int], *, at_import: bool) -> list[str]:
         """The tests that can kill a mutant in these lines, the quickest first; an empty list where no test runs them.
@@ -53,7 +53,7 @@ class Usage:
     def _quickest(self, tests: Iterable[str]) -> list[str]:
         """Without the slow ones, unless there are no others."""
         ordered = sorted(tests, key=lambda test: (self.seconds[test], test))
-        return [test for test in ordered if not test.startswith(SLOW)] or ordered
+        return [test for test in ordered if test.split("::")[0] not in self.slow] or ordered
 
 
 def measure(lane: Lane) -> Usage:
@@ -74,7 +74,8 @@ def measure(lane: Lane) -> Usage:
     for path in data.measured_files():
         file = path.removeprefix(f"{lane.folder}/")
         runs[file] = {line: _tests(names, tests) for line, names in data.contexts_by_lineno(path).items()}
-    return Usage(runs, tests)
+    files = {test.split("::")[0] for test in tests}
+    return Usage(runs, tests, frozenset(file for file in files if SLOW in (lane.folder / file).read_text()))
 
 
 def _tests(contexts: Iterable[str], tests: Iterable[str]) -> set[str]:

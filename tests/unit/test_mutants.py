@@ -9,7 +9,7 @@ from mutants import __main__ as run
 from mutants.lane import Lane, Outcome
 from mutants.operators import sites
 from mutants.report import Result, interval, report
-from mutants.usage import SLOW, Usage, _tests
+from mutants.usage import Usage, _tests
 
 
 def changed(source):
@@ -119,9 +119,11 @@ def test_a_place_that_does_not_exist_is_named():
         run.mutants(["module_utils/lvs/rule"])
 
 
+SLOW = "tests/unit/test_slow.py"
 USAGE = Usage(
     {"module_utils/a.py": {1: {"t1", "t2"}, 2: {f"{SLOW}::t4"}, 3: {"t1", f"{SLOW}::t4"}}, "library/b.py": {1: {"t1"}}},
     {"t1": 2.0, "t2": 1.0, "t3": 0.5, f"{SLOW}::t4": 3.0},
+    frozenset({SLOW}),
 )
 
 
