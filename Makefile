@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches lint docs schema image bench-site bench-apply bench-model bench-datapath clean
+.PHONY: help demo venv tools packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -28,6 +28,8 @@ help:
 	@echo "make test-switches       a service goes from each mode to each other one"
 	@echo "make docs                write what is generated from the code: pages of docs/, argument_specs of roles"
 	@echo "make schema              print the JSON Schema of inventories, for editors"
+	@echo "make collection          build the collection lvskit.lvs in dist/"
+	@echo "make test-mutants        mutation run: the share of changes to the code that make a unit test fail, and those that do not"
 	@echo "make bench-site          tasks for each host, and the time of a run, as a multiple of a ping"
 	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
 	@echo "make bench-model         a thousand hosts and 10,000 services: parsed, checked, planned"
@@ -102,6 +104,13 @@ test-unit: tools
 	}
 	$(BIN)/pytest
 
+# Mutants: a sample of 400 of all code (SEED=2 takes another one), or all of FILES="module_utils/lvs/plan.py library" (files or
+# folders). Tests that start ansible-playbook are slow: they run only for lines that no other test runs.
+SEED   ?= 1
+SAMPLE ?=
+test-mutants: tools
+	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
+
 # Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
 SCENARIOS ?= enat switches dr fullnat nat slb_fnat tun
 LANES     ?= 2
@@ -143,6 +152,10 @@ test-switches:
 # that cannot have a changed plan.
 test-long:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases trace faults"
+
+# The collection lvskit.lvs, as ansible-galaxy collection install takes it.
+collection: venv
+	@$(BIN)/python -m tools.collection dist
 
 # What is generated from the code: pages of docs/, the schema for editors, argument_specs of roles.
 docs: venv

@@ -63,6 +63,38 @@ def test_what_a_host_carries_is_its_plan(environment):
     assert "client1" not in loads
 
 
+def test_the_hosts_of_a_network_stand_in_the_order_of_a_request(environment):
+    """Clients, routers, directors, then real servers by their groups, and what is none of them."""
+    networks = {"app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"}}
+    names = ("aside", "rs1", "rs2", "lb1", "gateway1", "client1")
+    addresses = {name: f"10.20.1.{number}" for number, name in enumerate(names, 11)} | {"gateway1": "10.20.1.1"}
+    hosts = {
+        name: {"lvs_interfaces": {"eth1": {"network": "app", "address": address}}}
+        for name, address in addresses.items()
+    }
+    groups = {
+        "clients": ["client1"],
+        "directors": ["lb1"],
+        "real_servers": ["rs1", "rs2"],
+        "zebra": ["rs1"],
+        "apple": ["rs2"],
+    }
+    services = [
+        {"name": "a", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"group": "real_servers"}]}
+    ]
+    page = explained(environment({"networks": networks, "hosts": hosts, "groups": groups, "services": services}))
+    (segment,) = page.segments
+    assert [(box.name, box.kind) for box in segment.boxes] == [
+        ("client1", "client"),
+        ("gateway1", "router"),
+        ("lb1", "director"),
+        ("rs2", "real server"),
+        ("rs1", "real server"),
+        ("aside", "other"),
+    ]
+    assert segment.boxes[2].note == "10.20.1.14 (eth1)"
+
+
 def test_warnings_stand_beside_their_rule(environment):
     service = {"name": "f", "vip": "203.0.113.83", "port": 80, "mode": "fullnat", "local_addresses": ["10.20.1.200"]}
     env = environment({"services": [{**service, "connections": 100000, "real_servers": [{"host": "rs3"}]}]})

@@ -1,0 +1,155 @@
+"""Where the parts of a picture stand: arrows between the columns of their hosts, in order, and no text outside."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from ansible.module_utils.lvs.walk import walk
+from ansible.module_utils.lvs_controller import drawing
+from ansible.module_utils.lvs_controller.drawing import Drawn
+
+SVG = "{http://www.w3.org/2000/svg}"
+MODES = ("dr", "nat", "tun", "fullnat", "enat")
+
+
+class Picture:
+    """The parts of an SVG document, by their classes."""
+
+    def __init__(self, text):
+        self.tree = ElementTree.fromstring(text)
+
+    def all(self, name, kind="*"):
+        return [part for part in self.tree.iter(f"{SVG}{kind}") if name in part.get("class", "").split()]
+
+    @property
+    def columns(self):
+        """The place of each host from the left, by its name."""
+        return {host.text: float(host.get("x")) for host in self.all("host", "text")}
+
+
+@pytest.fixture(params=MODES)
+def hops(request, environment):
+    env = environment()
+    service = env.service(request.param)
+    found = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+    return [Drawn(hop, hop.packet) for hop in found.hops]
+
+
+@pytest.fixture
+def picture(hops):
+    return Picture(drawing.walk(hops, "A walk"))
+
+
+def ends(arrow):
+    return float(arrow.get("x1")), float(arrow.get("x2"))
+
+
+def name(node):
+    return node.host or "router"
+
+
+def test_an_arrow_leads_from_its_sender_to_its_receiver(hops, picture):
+    columns = picture.columns
+    lines = picture.all("arrow", "line")
+    heads = picture.all("head", "path")
+    assert len(lines) == len(heads) == len(hops)
+    for one, line, head in zip(hops, lines, heads):
+        start, end = columns[name(one.hop.sender)], columns[name(one.hop.receiver)]
+        left, right = ends(line)
+        forward = 1 if end > start else -1
+        assert left == start
+        tip, y, back = (float(number) for number in re.match(r"M(\S+) (\S+)l(\S+) ", head.get("d")).groups())
+        assert (tip, y) == (end, float(line.get("y1")))
+        assert back == -10 * forward  # the head is open towards the sender
+        assert right == end - 9 * forward  # the line ends inside of the head
+
+
+def test_hops_stand_below_each_other_with_their_text(hops, picture):
+    rows = [float(line.get("y1")) for line in picture.all("arrow", "line")]
+    assert [y - rows[0] for y in rows] == [number * drawing.ROW for number in range(len(hops))]
+    texts = [float(text.get("y")) for text in picture.all("halo", "text")]
+    assert texts == [y for row in rows for y in (row - 8, row + 16)]
+    assert max(texts) < float(picture.tree.get("height"))
+
+
+def test_the_columns_are_as_far_apart_as_the_texts_need(hops, picture):
+    places = list(picture.columns.values())
+    apart = {right - left for left, right in zip(places, places[1:])}
+    longest = max(len(f"{number}. {one.packet}") for number, one in enumerate(hops, 1))
+    assert apart == {min(max(drawing.NEAREST, round(longest * drawing.LETTER) + 24), drawing.FARTHEST)}
+    assert places[0] == drawing.LEFT
+
+
+def test_each_host_has_its_name_in_a_box_above_its_line(picture):
+    height = float(picture.tree.get("height"))
+    for box, line, host in zip(picture.all("box"), picture.all("life"), picture.all("host")):
+        x, width = float(box.get("x")), float(box.get("width"))
+        assert x + width / 2 == pytest.approx(float(host.get("x")), abs=1)
+        assert width >= max(len(host.text) * drawing.LETTER, 88)
+        assert float(line.get("x1")) == float(line.get("x2")) == float(host.get("x"))
+        top, bottom = float(line.get("y1")), float(line.get("y2"))
+        assert float(box.get("y")) + float(box.get("height")) == top
+        assert bottom < height
+
+
+@pytest.mark.parametrize("milliseconds", [None, 1234567.25])
+def test_no_text_stands_outside(hops, milliseconds):
+    drawn = [replace(one, state="unknown", milliseconds=milliseconds) for one in hops]
+    picture = Picture(drawing.walk(drawn, "A walk"))
+    width, height = float(picture.tree.get("width")), float(picture.tree.get("height"))
+    assert picture.tree.get("viewBox") == f"0 0 {width:.0f} {height:.0f}"
+    assert all(x + drawing.LEFT <= width for x in picture.columns.values())
+    for text in picture.all("halo", "text"):
+        letter = drawing.LETTER * (0.93 if "quiet" in text.get("class") else 1)
+        x = float(text.get("x"))
+        assert x >= 8
+        assert x + len("".join(text.itertext())) * letter <= width or x == 8
+
+
+def test_nothing_stands_between_the_parts(picture):
+    """Text outside of the elements of text would be shown on the page."""
+    shown = {"title", "desc", "style", "text", "tspan"}
+    for part in picture.tree.iter():
+        if part.tag.removeprefix(SVG) not in shown:
+            assert not (part.text or "").strip()
+        assert part.tag.endswith("tspan") or not (part.tail or "").strip()
+
+
+def test_below_a_hop_stand_its_network_its_state_and_how_long_the_sender_took(hops):
+    first = replace(hops[0], state="seen", milliseconds=1.5)
+    network = first.hop.network
+    texts = [t.text for t in Picture(drawing.walk([first, *hops[1:]], "A walk")).all("sign", "text")]
+    assert texts[0] == f"{network.name}, VLAN {network.vlan} · ✓ seen · client1 took 1.5 ms"
+    assert texts[1] == f"{hops[1].hop.network.name}, VLAN {hops[1].hop.network.vlan}"
+
+
+def test_the_description_has_a_sentence_for_each_hop(hops):
+    picture = Picture(drawing.walk([replace(hops[0], state="missing"), *hops[1:]], "A walk", "one"))
+    text = picture.tree.find(f"{SVG}desc").text
+    hop = hops[0].hop
+    assert text.startswith(
+        f"1: {hop.leg}, {hop.sender} to {hop.receiver} on {hop.network.name}: {hops[0].packet} (✗ missing). 2: "
+    )
+    assert text.count(" to ") == len(hops)
+    ids = [picture.tree.find(f"{SVG}{tag}").get("id") for tag in ("title", "desc")]
+    assert picture.tree.get("aria-labelledby").split() == ids == ["one-title", "one-text"]
+
+
+def test_the_first_reply_is_compared_with_no_request(hops, picture):
+    """What a reply changes of the request is no change of the reply on its way."""
+    legs = [one.hop.leg for one in hops]
+    first = legs.index("reply")
+    rows = picture.all("halo", "text")[::2]
+    assert not rows[first].findall(f"{SVG}tspan")
+    assert not rows[0].findall(f"{SVG}tspan")
+
+
+def test_a_page_that_has_the_style_wants_no_second_one(hops):
+    assert Picture(drawing.walk(hops, "A walk", standalone=False)).tree.find(f"{SVG}style") is None
+
+
+def test_a_walk_without_hops_is_an_empty_picture():
+    picture = Picture(drawing.walk([], "Nothing"))
+    assert picture.columns == {}
+    assert picture.tree.find(f"{SVG}title").text == "Nothing"
