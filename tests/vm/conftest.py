@@ -12,42 +12,55 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ansible.module_utils.lvs.plan import plans
 
 from lab import environment
+from tests.vm import selection
 
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
 
 
-# Markers for tests of services whose modes have something, by the name it has in the table of modes.
-BY_MODE = {
-    "sender": "services whose client's address a director sends",
-    "every_packet": "services whose every packet has an option",
-}
+LEFT_OUT = pytest.StashKey[dict[str, dict[str, None]]]()  # what the inventory lacks: the tests that need it
 
 
 def pytest_configure(config):
-    for group in TOPOLOGY.groups:
-        config.addinivalue_line("markers", f"{group}: concerns the hosts of this inventory group only")
-    for name, services in BY_MODE.items():
-        config.addinivalue_line("markers", f"{name}: concerns {services} only")
+    for group in selection.GROUPS:
+        config.addinivalue_line("markers", f"{group}: runs on the hosts of this inventory group")
+    for name, (kind, _) in selection.SERVICES.items():
+        config.addinivalue_line("markers", f"{name}: needs {kind}")
+
+
+def markers_of(item):
+    return [marker.name for marker in item.iter_markers()]
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out, for each test marked with a group's name, the hosts that are not in it, and tests of absent modes."""
-    kept, left_out = [], []
+    """Collects a test for the hosts that it is for, and only where the inventory has what it needs."""
+    kept, left_out, why = [], [], {}
     for item in items:
-        groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
+        markers = markers_of(item)
+        if lack := selection.lacking(TOPOLOGY, markers):
+            why.setdefault(lack, {})[item.location[2].partition("[")[0]] = None
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
-        wanted = name not in TOPOLOGY.members("absent")
-        wanted = wanted and (not groups or any(name in TOPOLOGY.groups[group] for group in groups))
-        for marker in filter(item.get_closest_marker, BY_MODE):
-            wanted = wanted and any(getattr(service.mode, marker) for service in TOPOLOGY.services)
-        (kept if wanted else left_out).append(item)
+        (kept if not lack and name in selection.hosts(TOPOLOGY, markers) else left_out).append(item)
+    config.stash[LEFT_OUT] = why
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
+
+
+def pytest_report_collectionfinish(config):
+    """Names the tests that run on no host, under what the inventory lacks for them."""
+    return [
+        f"the inventory has {lack}, so without {', '.join(tests)}" for lack, tests in config.stash[LEFT_OUT].items()
+    ]
 
 
 @pytest.fixture(scope="session")
 def topology():
     return TOPOLOGY
+
+
+@pytest.fixture
+def services(request, topology):
+    """The services that the test's markers name; at least one, else the test would not be collected."""
+    return selection.services(topology, markers_of(request.node))
 
 
 @pytest.fixture(scope="session")
