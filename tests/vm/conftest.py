@@ -1,18 +1,16 @@
 """What the tests on virtual machines share: the plan of the host at hand, from the scenario's inventories."""
 
 import os
-import sys
-from pathlib import Path
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 import testinfra
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from ansible.module_utils.lvs.plan import plans
 
 from lab import environment
 from tests.vm import selection
+
+FOREIGN = IPv4Network("192.0.2.0/24")  # molecule/shared/foreign.yml: of somebody else's state, and of nothing in a plan
 
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
 
@@ -83,6 +81,12 @@ def name(host):
 @pytest.fixture
 def host_plan(plan_of, name):
     return plan_of(name)
+
+
+@pytest.fixture
+def foreign():
+    """Whether an address, as text, is one of somebody else's."""
+    return lambda address: IPv4Address(address) in FOREIGN
 
 
 @pytest.fixture
