@@ -1,0 +1,129 @@
+"""Runs molecule scenarios on virtual machines, some of them side by side, and prints how long each took.
+
+    python -m tests.scenarios [--lanes N] dr+nat fullnat+enat changes
+
+Scenarios joined by + are a chain: they run one after the other on the same machines, in the lab .lab/scenarios/<first>. The
+first starts the machines; a later one takes them over with what the one before has provisioned. Logs are in .lab/logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SCENARIOS = ROOT / ".lab/scenarios"
+LOGS = ROOT / ".lab/logs"
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_SEQUENCE = re.compile(r"scenario test matrix: (.+)")
+_EVENT = re.compile(r"INFO +\S+ ➜ \S+: (Executing|Executed)|ERROR +\S+ ➜ \S+: (Executed)")
+_FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
+
+
+@dataclass
+class Outcome:
+    """What became of a scenario. `steps` are the names of its sequence, each with its seconds."""
+
+    name: str
+    passed: bool = False
+    seconds: float = 0.0
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+class Clock:
+    """Times the steps of one scenario by the lines that molecule prints."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.steps: list[tuple[str, float]] = []
+        self._started = 0.0
+
+    def hear(self, line: str, now: float) -> None:
+        """Takes a line without colours, and the time in seconds at which it came."""
+        if found := _SEQUENCE.search(line):
+            self.names = [Path(step.split()[-1]).stem for step in found[1].split(", ")]
+        elif found := _EVENT.search(line):
+            if found[1] == "Executing":
+                self._started = now
+            elif len(self.steps) < len(self.names):  # what molecule does after a fault is none of the sequence's steps
+                self.steps.append((self.names[len(self.steps)], now - self._started))
+
+
+def run(name: str, lab: Path, *, kept: bool) -> Outcome:
+    """Runs one scenario; `kept`: on the machines that the scenario before it has left."""
+    environment = {**os.environ, "LVSKIT_LAB_NAME": lab.name, "LVSKIT_LAB_KEPT": "yes" if kept else ""}
+    command = ["molecule", "test", "--scenario-name", name]
+    outcome, clock, started = Outcome(name), Clock(), time.monotonic()
+    with (LOGS / f"{name}.log").open("w") as log:
+        molecule = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        )
+        assert molecule.stdout
+        for line in molecule.stdout:
+            print(f"{name}: {line}", end="", flush=True)
+            plain = _COLOUR.sub("", line)
+            log.write(plain)
+            clock.hear(plain, time.monotonic())
+            if _FAULT.search(plain):
+                outcome.faults.append(plain.rstrip()[:400])
+        outcome.passed = molecule.wait() == 0
+    outcome.seconds, outcome.steps = time.monotonic() - started, clock.steps
+    return outcome
+
+
+def run_chain(names: Sequence[str], lock: threading.Lock, outcomes: list[Outcome]) -> None:
+    """Runs the scenarios of a chain, then stops its lab. After a failure the next one starts from new machines."""
+    lab = SCENARIOS / names[0]
+    try:
+        kept = False
+        for name in names:
+            outcome = run(name, lab, kept=kept)
+            kept = outcome.passed
+            with lock:
+                outcomes.append(outcome)
+    finally:
+        down = [sys.executable, "-m", "lab", "down"]
+        subprocess.run(down, cwd=ROOT, env={**os.environ, "LVSKIT_LAB": str(lab)}, check=False)
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Each scenario's minutes, and those of its steps."""
+    lines = [f"{'scenario':<12} minutes"]
+    for outcome in outcomes:
+        steps = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in outcome.steps if seconds >= 3)
+        lines.append(f"{outcome.name:<12} {outcome.seconds / 60:7.1f}  {'' if outcome.passed else 'FAILED: '}{steps}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs molecule scenarios on virtual machines.")
+    parser.add_argument("--lanes", type=int, default=2, help="how many chains run side by side")
+    parser.add_argument("chains", nargs="+", metavar="SCENARIO[+SCENARIO…]")
+    options = parser.parse_args()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    lock, started = threading.Lock(), time.monotonic()
+    with ThreadPoolExecutor(options.lanes) as lanes:
+        futures = [lanes.submit(run_chain, chain.split("+"), lock, outcomes) for chain in options.chains]
+    for outcome in outcomes:
+        if not outcome.passed:
+            print("\n".join([f"\nFAILED {outcome.name}, .lab/logs/{outcome.name}.log:", *outcome.faults[-12:]]))
+    print(f"\n{table(outcomes)}\nall together {(time.monotonic() - started) / 60:.1f}, in {options.lanes} lanes")
+    for future in futures:
+        future.result()
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
