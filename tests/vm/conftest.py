@@ -2,16 +2,19 @@
 
 import os
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 import testinfra
 from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs_controller import layout
 
 from lab import environment
 from tests.vm import selection
 
 FOREIGN = IPv4Network("192.0.2.0/24")  # molecule/shared/foreign.yml: of somebody else's state, and of nothing in a plan
 
+TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
 
 
@@ -81,6 +84,12 @@ def name(host):
 @pytest.fixture
 def host_plan(plan_of, name):
     return plan_of(name)
+
+
+@pytest.fixture
+def texts(host_plan):
+    """What the host is to have of each kind of state, as the role lays it out."""
+    return layout.texts(host_plan, str(TEMPLATES), "/lib/systemd/systemd-sysctl")
 
 
 @pytest.fixture

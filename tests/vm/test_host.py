@@ -8,9 +8,8 @@ import json
 import pytest
 from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_host import ipvs, module_options, netfilter, network, sysctls
+from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
-
-from tests.rendering import FILES, rendered
 
 PRESENT = "/proc/sys/kernel/hostname"  # a file that every host has: shows that reading works
 
@@ -29,8 +28,8 @@ def test_the_host_answers_by_its_name(host, name):
     assert host.check_output("hostname") == name
 
 
-def test_the_files_of_record_are_those_of_the_plan(host, host_plan):
-    planned = {f"/{file}": statements(rendered(file, host_plan)) for file in FILES}
+def test_the_files_of_record_are_those_of_the_plan(host, texts):
+    planned = {TEXTS[name]: statements(text) for name, text in texts.items()}
     found = lines_of(host, planned)
     recorded = {path: statements("\n".join(found.get(path, []))) for path in planned}
     assert recorded == planned
@@ -96,30 +95,30 @@ def test_replies_leave_by_the_planned_way(host, topology, name):
     assert [(route["dev"], route.get("gateway")) for route in routes] == planned, asked
 
 
-def test_routes_and_rules_are_the_planned_ones(host, host_plan):
+def test_routes_and_rules_are_the_planned_ones(host, texts):
     routes = host.check_output(f"ip -json route show table all protocol {network.PROTOCOL}")
     rules = host.check_output("ip -json rule show")
     live = network.live_statements("[]", routes, rules)
-    planned = statements(rendered("etc/lvskit/network.batch", host_plan))
+    planned = statements(texts["network"])
     assert live == {line for line in planned if line.startswith(("route ", "rule "))}
     own = [rule for rule in json.loads(rules) if str(rule.get("protocol")) == network.PROTOCOL]
     assert len(live) == len(json.loads(routes or "[]")) + len(own)
 
 
-def test_iptables_has_the_planned_rules_each_called_once(host, host_plan):
+def test_iptables_has_the_planned_rules_each_called_once(host, texts):
     """The kernel's own words for the rules are those of the file, so that a second run finds nothing to change."""
-    planned = netfilter.parse(rendered("etc/lvskit/netfilter.rules", host_plan))
+    planned = netfilter.parse(texts["netfilter"])
     saved = host.check_output("iptables-save")
     assert netfilter.parse(saved) == netfilter.called(planned)
     assert saved.count(f":{netfilter.PREFIX}") == len(planned)
     assert all(planned.values())
 
 
-def test_the_ipvs_table_is_the_planned_one(host, host_plan, foreign):
+def test_the_ipvs_table_is_the_planned_one(host, texts, foreign):
     """Scheduler, persistence, destinations, methods and weights. ipvsadm would load the module only to look."""
     saved = host.check_output(f"if [ -e {ipvs.TABLE} ]; then ipvsadm --save --numeric; fi").splitlines()
     live = ipvs.parse("\n".join(line for line in saved if not foreign(line.split()[2].rpartition(":")[0])))
-    assert live == ipvs.parse(rendered("etc/lvskit/ipvs.rules", host_plan))
+    assert live == ipvs.parse(texts["ipvs"])
 
 
 def test_no_unit_has_failed(host):
