@@ -13,11 +13,8 @@ from lab import environment
 from tests.vm import selection
 
 FOREIGN = IPv4Network("192.0.2.0/24")  # molecule/shared/foreign.yml: of somebody else's state, and of nothing in a plan
-
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
-
-
 LEFT_OUT = pytest.StashKey[dict[str, dict[str, None]]]()  # what the inventory lacks: the tests that need it
 
 
