@@ -26,7 +26,7 @@ LOGS = ROOT / ".lab/logs"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SEQUENCE = re.compile(r"scenario test matrix: (.+)")
-_EVENT = re.compile(r"INFO +\S+ ➜ \S+: (Executing|Executed)|ERROR +\S+ ➜ \S+: (Executed)")
+_EVENT = re.compile(r"(INFO|WARNING|ERROR) +\S+ ➜ \S+: (Executing|Executed)")
 _FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
 
 
@@ -45,19 +45,21 @@ class Clock:
     """Times the steps of one scenario by the lines that molecule prints."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
         self.steps: list[tuple[str, float]] = []
+        self._left: list[str] = []  # steps of the sequence that have not ended
         self._started = 0.0
 
     def hear(self, line: str, now: float) -> None:
         """Takes a line without colours, and the time in seconds at which it came."""
         if found := _SEQUENCE.search(line):
-            self.names = [Path(step.split()[-1]).stem for step in found[1].split(", ")]
-        elif found := _EVENT.search(line):
-            if found[1] == "Executing":
+            self._left = [Path(step.split()[-1]).stem for step in found[1].split(", ")]
+        elif (found := _EVENT.search(line)) and self._left:
+            if found[2] == "Executing":
                 self._started = now
-            elif len(self.steps) < len(self.names):  # what molecule does after a fault is none of the sequence's steps
-                self.steps.append((self.names[len(self.steps)], now - self._started))
+            else:
+                self.steps.append((self._left.pop(0), now - self._started))
+                if found[1] == "ERROR":
+                    self._left = []  # what molecule does now is no step of the sequence
 
 
 def run(name: str, lab: Path, *, kept: bool) -> Outcome:
