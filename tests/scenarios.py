@@ -9,14 +9,15 @@ first starts the machines; a later one takes them over with what the one before 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,41 +63,57 @@ class Clock:
                     self._left = []  # what molecule does now is no step of the sequence
 
 
-def run(name: str, lab: Path, *, kept: bool) -> Outcome:
-    """Runs one scenario; `kept`: on the machines that the scenario before it has left."""
-    environment = {**os.environ, "LVSKIT_LAB_NAME": lab.name, "LVSKIT_LAB_KEPT": "yes" if kept else ""}
-    command = ["molecule", "test", "--scenario-name", name]
-    outcome, clock, started = Outcome(name), Clock(), time.monotonic()
-    with (LOGS / f"{name}.log").open("w") as log:
-        molecule = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        )
-        assert molecule.stdout
-        for line in molecule.stdout:
-            print(f"{name}: {line}", end="", flush=True)
-            plain = _COLOUR.sub("", line)
-            log.write(plain)
-            clock.hear(plain, time.monotonic())
-            if _FAULT.search(plain):
-                outcome.faults.append(plain.rstrip()[:400])
-        outcome.passed = molecule.wait() == 0
-    outcome.seconds, outcome.steps = time.monotonic() - started, clock.steps
-    return outcome
+class Runner:
+    """Runs chains of scenarios. One object may do so in several threads."""
 
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
 
-def run_chain(names: Sequence[str], lock: threading.Lock, outcomes: list[Outcome]) -> None:
-    """Runs the scenarios of a chain, then stops its lab. After a failure the next one starts from new machines."""
-    lab = SCENARIOS / names[0]
-    try:
+    def chain(self, names: Sequence[str]) -> None:
+        """Runs the scenarios of a chain, then stops its lab. After a failure the next one starts from new machines."""
+        lab = SCENARIOS / names[0]
         kept = False
-        for name in names:
-            outcome = run(name, lab, kept=kept)
-            kept = outcome.passed
-            with lock:
-                outcomes.append(outcome)
-    finally:
-        down = [sys.executable, "-m", "lab", "down"]
-        subprocess.run(down, cwd=ROOT, env={**os.environ, "LVSKIT_LAB": str(lab)}, check=False)
+        try:
+            for name in names:
+                if not self._stopped:
+                    self.outcomes.append(self._scenario(name, lab, kept=kept))
+                    kept = self.outcomes[-1].passed
+        finally:
+            down = [sys.executable, "-m", "lab", "down"]
+            subprocess.run(down, cwd=ROOT, env={**os.environ, "LVSKIT_LAB": str(lab)}, check=False)
+
+    def _scenario(self, name: str, lab: Path, *, kept: bool) -> Outcome:
+        """Runs one scenario; `kept`: on the machines that the scenario before it has left."""
+        environment = {**os.environ, "LVSKIT_LAB_NAME": lab.name, "LVSKIT_LAB_KEPT": "yes" if kept else ""}
+        outcome, clock, started = Outcome(name), Clock(), time.monotonic()
+        with (
+            (LOGS / f"{name}.log").open("w") as log,
+            subprocess.Popen(
+                ["molecule", "test", "--scenario-name", name], cwd=ROOT, env=environment, text=True, bufsize=1,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            ) as molecule,
+        ):  # fmt: skip
+            self._running.add(molecule)
+            for line in molecule.stdout or ():
+                print(f"{name}: {line}", end="", flush=True)
+                plain = _COLOUR.sub("", line)
+                log.write(plain)
+                clock.hear(plain, time.monotonic())
+                if _FAULT.search(plain):
+                    outcome.faults.append(plain.rstrip()[:400])
+        self._running.discard(molecule)
+        outcome.passed = molecule.returncode == 0
+        outcome.seconds, outcome.steps = time.monotonic() - started, clock.steps
+        return outcome
+
+    def stop(self) -> None:
+        """Ends what runs, and begins nothing more."""
+        self._stopped = True
+        for molecule in list(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(molecule.pid, signal.SIGTERM)
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
@@ -114,17 +131,24 @@ def main() -> int:
     parser.add_argument("chains", nargs="+", metavar="SCENARIO[+SCENARIO…]")
     options = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
-    outcomes: list[Outcome] = []
-    lock, started = threading.Lock(), time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what stops this one ends what it has started
+        signal.signal(number, signal.default_int_handler)
+    runner, started = Runner(), time.monotonic()
     with ThreadPoolExecutor(options.lanes) as lanes:
-        futures = [lanes.submit(run_chain, chain.split("+"), lock, outcomes) for chain in options.chains]
-    for outcome in outcomes:
-        if not outcome.passed:
-            print("\n".join([f"\nFAILED {outcome.name}, .lab/logs/{outcome.name}.log:", *outcome.faults[-12:]]))
-    print(f"\n{table(outcomes)}\nall together {(time.monotonic() - started) / 60:.1f}, in {options.lanes} lanes")
+        futures = [lanes.submit(runner.chain, chain.split("+")) for chain in options.chains]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            runner.stop()
     for future in futures:
         future.result()
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    for outcome in runner.outcomes:
+        if not outcome.passed:
+            print("\n".join([f"\nFAILED {outcome.name}, .lab/logs/{outcome.name}.log:", *outcome.faults[-12:]]))
+    minutes = (time.monotonic() - started) / 60
+    print(f"\n{table(runner.outcomes)}\nall together {minutes:.1f}, in {options.lanes} lanes")
+    planned = [name for chain in options.chains for name in chain.split("+")]
+    return 0 if [outcome.passed for outcome in runner.outcomes] == [True] * len(planned) else 1
 
 
 if __name__ == "__main__":
