@@ -89,7 +89,7 @@ class Runner:
         environment = {**os.environ, "LVSKIT_LAB_NAME": lab.name, "LVSKIT_LAB_KEPT": "yes" if kept else ""}
         outcome, clock, started = Outcome(name), Clock(), time.monotonic()
         with (
-            (LOGS / f"{name}.log").open("w") as log,
+            (LOGS / f"{name}.log").open("w", buffering=1) as log,
             subprocess.Popen(
                 ["molecule", "test", "--scenario-name", name], cwd=ROOT, env=environment, text=True, bufsize=1,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
