@@ -111,23 +111,11 @@ SAMPLE ?=
 test-mutants: tools
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
-# Each scenario has a lab of its own, started from the snapshot, and two run side by side. SCENARIOS="dr" runs one of them.
-SCENARIOS ?= enat switches dr fullnat nat slb_fnat tun
+# Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
+SCENARIOS ?= tun+fullnat+slb_fnat+enat dr+nat changes
 LANES     ?= 2
-LOGS      := .lab/logs
 test-vm: tools packages
-	@rm -rf $(LOGS) && mkdir -p $(LOGS)
-	@$(MAKE) --no-print-directory --keep-going -j$(LANES) $(addprefix scenario-,$(SCENARIOS)); code=$$?; \
-	for name in $(SCENARIOS); do \
-		test -e $(LOGS)/$$name.passed && cat $(LOGS)/$$name.passed && continue; \
-		echo "FAILED $$name, $(LOGS)/$$name.log:"; grep -E 'fatal: |FAILED|ERROR|^E  |Executed: Failed' $(LOGS)/$$name.log | cut -c -400 | tail -n 12; \
-	done; exit $$code
-
-scenario-%: SHELL := /bin/bash
-scenario-%: tools packages
-	@mkdir -p $(LOGS); set -eo pipefail; $(BIN)/molecule test --scenario-name $* 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$*: /'; \
-	LVSKIT_LAB=.lab/scenarios/$* $(BIN)/python -m lab down; \
-	echo "passed $* after $$SECONDS s" > $(LOGS)/$*.passed
+	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)
 
 image: venv packages
 	$(BIN)/python -m lab image
@@ -148,10 +136,10 @@ test: tools packages
 test-switches:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
 
-# What takes longer: changes under traffic, every way to build a kernel module, every release, faults that trace has to name, hosts
-# that cannot have a changed plan.
+# What takes longer: all changes and kills under traffic, one service in each of the five modes, every way to build a kernel module,
+# every release, faults that trace has to name, hosts that cannot have a changed plan.
 test-long:
-	@$(MAKE) --no-print-directory test-vm SCENARIOS="changes builds releases trace faults"
+	@$(MAKE) --no-print-directory test-vm CHANGES=long SCENARIOS="changes switches builds releases trace faults"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv

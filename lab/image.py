@@ -51,6 +51,7 @@ PACKAGES = [
     "curl",
     "netcat-openbsd",
     "less",
+    "sudo",
     "keepalived",  # what others load a table with, for comparison
     # For kernel modules.
     "linux-headers-cloud-amd64",

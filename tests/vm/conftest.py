@@ -1,53 +1,64 @@
 """What the tests on virtual machines share: the plan of the host at hand, from the scenario's inventories."""
 
 import os
-import sys
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 import testinfra
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs_controller import layout
 
 from lab import environment
+from tests.vm import selection
 
+FOREIGN = IPv4Network("192.0.2.0/24")  # molecule/shared/foreign.yml: of somebody else's state, and of nothing in a plan
+TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 TOPOLOGY = environment.topology(environment.read(os.environ["LVSKIT_INVENTORIES"].split(":")))
-
-
-# Markers for tests of services whose modes have something, by the name it has in the table of modes.
-BY_MODE = {
-    "sender": "services whose client's address a director sends",
-    "every_packet": "services whose every packet has an option",
-}
+LEFT_OUT = pytest.StashKey[dict[str, dict[str, None]]]()  # what the inventory lacks: the tests that need it
 
 
 def pytest_configure(config):
-    for group in TOPOLOGY.groups:
-        config.addinivalue_line("markers", f"{group}: concerns the hosts of this inventory group only")
-    for name, services in BY_MODE.items():
-        config.addinivalue_line("markers", f"{name}: concerns {services} only")
+    for group in selection.GROUPS:
+        config.addinivalue_line("markers", f"{group}: runs on the hosts of this inventory group")
+    for name, (kind, _) in selection.SERVICES.items():
+        config.addinivalue_line("markers", f"{name}: needs {kind}")
+
+
+def markers_of(item):
+    return [marker.name for marker in item.iter_markers()]
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out, for each test marked with a group's name, the hosts that are not in it, and tests of absent modes."""
-    kept, left_out = [], []
+    """Collects a test for the hosts that it is for, and only where the inventory has what it needs."""
+    kept, left_out, why = [], [], {}
     for item in items:
-        groups = [marker.name for marker in item.iter_markers() if marker.name in TOPOLOGY.groups]
+        markers = markers_of(item)
+        if lack := selection.lacking(TOPOLOGY, markers):
+            why.setdefault(lack, {})[item.location[2].partition("[")[0]] = None
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
-        wanted = name not in TOPOLOGY.members("absent")
-        wanted = wanted and (not groups or any(name in TOPOLOGY.groups[group] for group in groups))
-        for marker in filter(item.get_closest_marker, BY_MODE):
-            wanted = wanted and any(getattr(service.mode, marker) for service in TOPOLOGY.services)
-        (kept if wanted else left_out).append(item)
+        (kept if not lack and name in selection.hosts(TOPOLOGY, markers) else left_out).append(item)
+    config.stash[LEFT_OUT] = why
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
+
+
+def pytest_report_collectionfinish(config):
+    """Names the tests that run on no host, under what the inventory lacks for them."""
+    return [
+        f"the inventory has {lack}, so without {', '.join(tests)}" for lack, tests in config.stash[LEFT_OUT].items()
+    ]
 
 
 @pytest.fixture(scope="session")
 def topology():
     return TOPOLOGY
+
+
+@pytest.fixture
+def services(request, topology):
+    """The services that the test's markers name; at least one, else the test would not be collected."""
+    return selection.services(topology, markers_of(request.node))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +81,18 @@ def name(host):
 @pytest.fixture
 def host_plan(plan_of, name):
     return plan_of(name)
+
+
+@pytest.fixture
+def texts(host_plan):
+    """What the host is to have of each kind of state, as the role lays it out."""
+    return layout.texts(host_plan, str(TEMPLATES), "/lib/systemd/systemd-sysctl")
+
+
+@pytest.fixture
+def foreign():
+    """Whether an address, as text, is one of somebody else's."""
+    return lambda address: IPv4Address(address) in FOREIGN
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Modes in which every packet explains itself: what that is good for, and what happens without the module."""
+"""Modes in which every packet carries the client's address: two clients with one source port, and a missing kernel module."""
 
 import json
 
@@ -30,14 +30,6 @@ tcpdump -n -l --immediate-mode -i {device} src host {address} >/tmp/strays 2>/tm
 echo $! >/tmp/watch.pid
 for i in $(seq 100); do grep -q listening /tmp/watching && exit; sleep 0.2; done; exit 1
 """
-
-
-@pytest.fixture
-def services(topology):
-    """Those that have one real server: there clients must meet."""
-    found = [s for s in topology.services if s.mode.every_packet and len(s.real_servers) == 1]
-    assert found
-    return found
 
 
 def start(host, service, own_port, *clients):

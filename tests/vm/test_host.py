@@ -1,36 +1,62 @@
-"""Every host has its plan, as the kernel sees it."""
+"""Every host has its plan and nothing else of lvskit's, as the kernel sees it.
+
+Each test compares sets of both sides on every host, also where the plan has nothing of the kind.
+"""
 
 import json
 
-from ansible.module_utils.lvs_host import ipvs, netfilter, network, sysctls
+import pytest
+from ansible.module_utils.lvs.walk import walk
+from ansible.module_utils.lvs_host import ipvs, module_options, netfilter, network, sysctls
+from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
 
+PRESENT = "/proc/sys/kernel/hostname"  # a file that every host has: shows that reading works
 
-def values(host, paths):
-    """The first lines of files, by path; read at once, as each command is a login."""
-    said = host.run(f"grep -H '' {' '.join(paths)}").stdout if paths else ""
-    return {path: value for path, _, value in (line.partition(":") for line in reversed(said.splitlines()))}
+
+def lines_of(host, patterns):
+    """The lines of files, by path; one login for all of them. Files that do not exist are left out."""
+    said = host.run(f"printf '%s\\n' {PRESENT} {' '.join(patterns)} | sort -u | xargs grep -sH ''").stdout.splitlines()
+    found = {}
+    for path, _, line in (line.partition(":") for line in said):
+        found.setdefault(path, []).append(line)
+    assert found.pop(PRESENT)
+    return found
 
 
 def test_the_host_answers_by_its_name(host, name):
     assert host.check_output("hostname") == name
 
 
-def test_vips_are_on_their_devices_and_nowhere_else(host, host_plan):
+def test_the_files_of_record_are_those_of_the_plan(host, texts):
+    planned = {TEXTS[name]: statements(text) for name, text in texts.items()}
+    found = lines_of(host, planned)
+    recorded = {path: statements("\n".join(found.get(path, []))) for path in planned}
+    assert recorded == planned
+
+
+def test_vips_are_on_their_devices_and_nowhere_else(host, host_plan, foreign):
     links = json.loads(host.check_output("ip -json -4 address show"))
     held = {(a["local"], link["ifname"]) for link in links for a in link["addr_info"] if a["prefixlen"] == 32}
-    assert held == {(vip.address, vip.device) for vip in host_plan.addresses}
+    assert {end for end in held if not foreign(end[0])} == {(vip.address, vip.device) for vip in host_plan.addresses}
 
 
 def test_settings_have_the_effect_that_the_plan_wants(host, host_plan):
     keys = [setting.key for setting in host_plan.sysctls]
     others = [other for other in map(sysctls.sibling, keys) if other]
-    live = values(host, [f"/proc/sys/{key}" for key in [*keys, *others]])
+    live = {path: int(value) for path, (value,) in lines_of(host, [f"/proc/sys/{k}" for k in keys + others]).items()}
     for setting in host_plan.sysctls:
-        own = int(live[f"/proc/sys/{setting.key}"])
         other = sysctls.sibling(setting.key)
-        combined = int(live[f"/proc/sys/{other}"]) if other else None
-        assert sysctls.serves(setting.key, setting.value, sysctls.effective(setting.key, own, combined)), setting
+        combined = live[f"/proc/sys/{other}"] if other else None
+        used = sysctls.effective(setting.key, live[f"/proc/sys/{setting.key}"], combined)
+        assert sysctls.serves(setting.key, setting.value, used), setting
+
+
+def test_settings_that_the_plan_does_not_have_are_as_they_were(host, host_plan):
+    """lvskit keeps a setting's former value for as long as its own is in force."""
+    originals = host.file(sysctls.Sysctls.originals_path)
+    changed = json.loads(originals.content_string) if originals.exists else {}
+    assert set(changed) <= {setting.key for setting in host_plan.sysctls}
 
 
 def test_modules_are_loaded(host, host_plan):
@@ -38,57 +64,61 @@ def test_modules_are_loaded(host, host_plan):
     assert set(host_plan.modules) <= set(loaded)
 
 
-def test_replies_leave_by_the_planned_way(host, host_plan):
-    for route in host_plan.routes:
-        for rule in (rule for rule in host_plan.rules if rule.lookup == str(route.table)):
-            selector = "" if rule.selector == "from all" else rule.selector
-            way = host.check_output(f"ip route get 198.51.100.10 {selector}")
-            assert f"via {route.gateway} dev {route.device}" in way
-
-
-def test_iptables_has_the_rules_of_record_each_called_once(host, host_plan):
-    """The kernel's own words for the rules are those of the file, so that a second run finds nothing to change."""
-    recorded = netfilter.parse(host.file("/etc/lvskit/netfilter.rules").content_string) if host_plan.chains else {}
-    live = {}
-    for table in sorted({chain.table for chain in host_plan.chains}):
-        live.update(netfilter.parse(host.check_output(f"iptables-save -t {table}")))
-    assert live == netfilter.called(recorded)
-    assert set(recorded) == {(chain.table, f"LVSKIT-{chain.hook}") for chain in host_plan.chains}
-    assert all(recorded.values())
-
-
-def test_built_modules_have_their_parameters(host, host_plan):
-    wanted = {
+def test_parameters_of_modules_are_the_planned_ones(host, host_plan):
+    """A module that the plan does not have may stay loaded, but has no address to act on."""
+    planned = {
         f"/sys/module/{module.name}/parameters/{parameter}": value
         for module in host_plan.built_modules
         for parameter, value in module.parameters.items()
     }
-    assert values(host, list(wanted)) == wanted
+    acting = [f"/sys/module/lvskit_*/parameters/{name}" for name in module_options.ADDRESSES]
+    live = {path: value for path, (value,) in lines_of(host, [*planned, *acting]).items()}
+    assert {path: value for path, value in live.items() if value or path in planned} == planned
 
 
-def test_the_table_is_the_planned_one(host, host_plan):
-    live = ipvs.parse(host.check_output("ipvsadm --save --numeric")) if host_plan.services else {}
-    planned = {
-        (service.protocol, f"{service.address}:{service.port}"): {
-            f"{d.address}:{d.port}": f"{d.method} -w {d.weight}" for d in service.destinations
-        }
-        for service in host_plan.services
-    }
-    assert {key: service.destinations for key, service in live.items()} == planned
+@pytest.mark.real_servers
+def test_replies_leave_by_the_planned_way(host, topology, name):
+    """The kernel's own choice of device and gateway, for each service that the host serves, beside the predicted one."""
+    asked, planned = [], []
+    for service in topology.services:
+        for server in (server for server in service.real_servers if server.host.name == name):
+            hops = walk(topology, service, service.directors[0], server, topology.clients[0]).hops
+            hop = next(hop for hop in hops if hop.leg == "reply" and hop.sender.host == name)
+            real = topology.real_interface(service, service.directors[0], server.host).address
+            source = service.vip if service.mode.vip_device else real
+            target = hop.packet.destination.address
+            asked.append(f"ip -json route get {target} from {source} ipproto {service.protocol} sport {server.port}")
+            gateway = None if target in hop.network.cidr else str(hop.receiver.address)
+            planned.append((hop.sender.interface, gateway))
+    said = host.check_output("; ".join(["set -e", *asked])).splitlines()
+    routes = [json.loads(line)[0] for line in said if line]
+    assert [(route["dev"], route.get("gateway")) for route in routes] == planned, asked
 
 
-def test_nothing_of_a_former_plan_is_left(host, host_plan):
-    """Settings, routes, rules and parameters of modules that the present plan does not have."""
-    originals = host.file(sysctls.Sysctls.originals_path)
-    changed = json.loads(originals.content_string) if originals.exists else {}
-    assert set(changed) <= {setting.key for setting in host_plan.sysctls}
+def test_routes_and_rules_are_the_planned_ones(host, texts):
     routes = host.check_output(f"ip -json route show table all protocol {network.PROTOCOL}")
-    record = host.file(network.Network.path)
-    recorded = statements(record.content_string) if record.exists else []
-    assert network.live_statements("[]", routes, host.check_output("ip -json rule show")) <= set(recorded)
-    acting = host.run("grep -l . /sys/module/lvskit_*/parameters/*ips").stdout.split()
-    planned = {f"/sys/module/{m.name}/parameters/{name}" for m in host_plan.built_modules for name in m.parameters}
-    assert set(acting) <= planned
+    rules = host.check_output("ip -json rule show")
+    live = network.live_statements("[]", routes, rules)
+    planned = statements(texts["network"])
+    assert live == {line for line in planned if line.startswith(("route ", "rule "))}
+    own = [rule for rule in json.loads(rules) if str(rule.get("protocol")) == network.PROTOCOL]
+    assert len(live) == len(json.loads(routes or "[]")) + len(own)
+
+
+def test_iptables_has_the_planned_rules_each_called_once(host, texts):
+    """The kernel's own words for the rules are those of the file, so that a second run finds nothing to change."""
+    planned = netfilter.parse(texts["netfilter"])
+    saved = host.check_output("iptables-save")
+    assert netfilter.parse(saved) == netfilter.called(planned)
+    assert saved.count(f":{netfilter.PREFIX}") == len(planned)
+    assert all(planned.values())
+
+
+def test_the_ipvs_table_is_the_planned_one(host, texts, foreign):
+    """Scheduler, persistence, destinations, methods and weights. ipvsadm would load the module only to look."""
+    saved = host.check_output(f"if [ -e {ipvs.TABLE} ]; then ipvsadm --save --numeric; fi").splitlines()
+    live = ipvs.parse("\n".join(line for line in saved if not foreign(line.split()[2].rpartition(":")[0])))
+    assert live == ipvs.parse(texts["ipvs"])
 
 
 def test_no_unit_has_failed(host):

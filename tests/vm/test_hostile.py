@@ -1,4 +1,4 @@
-"""What clients can do to the modules that carry their address: whatever they send, they stay who they are."""
+"""Hostile packets from clients, for the kernel modules that carry a client's address: the application still sees the true one."""
 
 import json
 import os
@@ -60,11 +60,6 @@ def cases_for(service):
     return json.loads(json.dumps(CASES).replace(FORGED, believed).replace("KK", kind))
 
 
-@pytest.fixture
-def toa_services(topology):
-    return [service for service in topology.services if service.mode.sender]
-
-
 def ask(host, service, cases):
     host.run(f"cat > /tmp/raw_client.py <<'LVSKIT'\n{RAW_CLIENT.read_text()}\nLVSKIT")
     command = f"python3 /tmp/raw_client.py {service.vip} {service.port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
@@ -86,8 +81,8 @@ def counters(host, service):
 
 
 @pytest.mark.clients
-def test_the_application_sees_the_client_whatever_it_sends(host, other_host, toa_services):
-    for service in toa_services:
+def test_the_application_sees_the_client_whatever_it_sends(host, other_host, services):
+    for service in services:
         director = other_host(service.directors[0].name)
         before = counters(director, service)
         answers = ask(host, service, list(cases_for(service).values()))
@@ -101,8 +96,8 @@ def test_the_application_sees_the_client_whatever_it_sends(host, other_host, toa
 
 
 @pytest.mark.clients
-def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(host, other_host, toa_services):
-    for service in toa_services:
+def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(host, other_host, services):
+    for service in services:
         director = other_host(service.directors[0].name)
         before = counters(director, service)
         (answer,) = ask(host, service, [{"syn": NO_ROOM, "ack": NO_ROOM, "data": NO_ROOM}])
@@ -114,14 +109,14 @@ def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(ho
 
 
 @pytest.mark.clients
-def test_noise_does_no_harm(host, toa_services):
+def test_noise_does_no_harm(host, services):
     """Random flags, options and lengths; then a connection as ever."""
     noise = random.Random(2026)
     program = RAW_CLIENT.read_text().partition("def main()")[0]
     packets = [
         (noise.randrange(256), noise.randbytes(4 * noise.randrange(11)).hex(), noise.randrange(200)) for _ in range(500)
     ]
-    for service in toa_services:
+    for service in services:
         script = f"""{program}
 connection = Connection("{service.vip}", {service.port}, 19000)
 for flags, options, length in {packets}:
@@ -134,9 +129,9 @@ for flags, options, length in {packets}:
 
 
 @pytest.mark.clients
-def test_a_flood_of_connections(host, other_host, topology, name, toa_services, second_client):
+def test_a_flood_of_connections(host, other_host, topology, name, services, second_client):
     """Each from an address and port of its own, hundreds at a time."""
-    service = toa_services[0]
+    service = services[0]
     director = other_host(service.directors[0].name)
     host.run(f"cat > /tmp/flood.c <<'LVSKIT'\n{FLOOD.read_text()}\nLVSKIT")
     host.check_output("gcc -O2 -Wall -Werror -o /tmp/flood /tmp/flood.c")

@@ -11,11 +11,6 @@ from lab.app import octets
 MEGABYTE = 1_000_000
 
 
-@pytest.fixture
-def tcp_services(topology):
-    return [service for service in topology.services if service.protocol == "tcp"]
-
-
 def digest_of(number):
     digest = hashlib.sha256()
     for part in octets(number):
@@ -24,10 +19,11 @@ def digest_of(number):
 
 
 @pytest.mark.clients
-def test_large_downloads_and_uploads_arrive_as_they_were_sent(host, tcp_services):
+@pytest.mark.tcp
+def test_large_downloads_and_uploads_arrive_as_they_were_sent(host, services):
     """Full-size segments both ways; many more where every packet is made longer, once for each such mode."""
-    longer = list({service.mode: service for service in tcp_services if service.mode.every_packet}.values())
-    for service in tcp_services:
+    longer = list({service.mode: service for service in services if service.mode.every_packet}.values())
+    for service in services:
         number = MEGABYTE * (100 if service in longer[:1] else 10 if service in longer else 1)
         address = f"http://{service.vip}:{service.port}"
         host.check_output(f"curl -sS -m 300 -o /var/tmp/octets {address}/bytes/{number}")
@@ -37,9 +33,10 @@ def test_large_downloads_and_uploads_arrive_as_they_were_sent(host, tcp_services
 
 
 @pytest.mark.clients
-def test_the_application_sees_the_address_that_the_mode_promises(host, topology, tcp_services):
+@pytest.mark.tcp
+def test_the_application_sees_the_address_that_the_mode_promises(host, topology, services):
     client = topology.clients[0].interfaces[0].address
-    for service in tcp_services:
+    for service in services:
         seen = (
             [str(client)] if service.mode.seen is Address.CLIENT else [str(local) for local in service.local_addresses]
         )
@@ -48,8 +45,9 @@ def test_the_application_sees_the_address_that_the_mode_promises(host, topology,
 
 
 @pytest.mark.routers
-def test_exactly_one_host_answers_arp_for_a_vip(host, topology, name):
-    for service in topology.services:
+@pytest.mark.on_a_segment
+def test_exactly_one_host_answers_arp_for_a_vip(host, topology, name, services):
+    for service in services:
         network = topology.network_of(service.vip)
         device = topology.hosts[name].interface_in(network).name
         answers = host.run(f"arping -c 3 -w 3 -I {device} {service.vip}").stdout

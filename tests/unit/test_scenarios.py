@@ -1,0 +1,82 @@
+"""The runner of scenarios, and whether the scenarios of `make test` between them can run every test on virtual machines."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from lab import environment
+from tests.scenarios import Clock, Outcome, table
+from tests.vm import selection
+
+PROJECT = Path(__file__).parents[2]
+CHAINS = re.search(r"^SCENARIOS \?= (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[1]
+
+
+def markers_of_tests():
+    """Each test on virtual machines, with its markers and its module's."""
+    for path in (PROJECT / "tests/vm").glob("test_*.py"):
+        own = [node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Assign, ast.FunctionDef))]
+        common = [mark for node in own if isinstance(node, ast.Assign) for mark in marks(node.value)]
+        for node in own:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                named = [mark for decorator in node.decorator_list for mark in marks(decorator)]
+                yield f"{path.name}::{node.name}", [*common, *named]
+
+
+def marks(expression):
+    return re.findall(r"pytest\.mark\.(\w+)", ast.unparse(expression))
+
+
+@pytest.fixture(scope="module")
+def topologies():
+    names = re.split(r"[+ ]", CHAINS)
+    folders = {name: ["inventory/lab", f"molecule/{name}/inventory"] for name in names}
+    return {name: environment.topology(environment.read(both)) for name, both in folders.items()}
+
+
+def test_every_test_on_machines_runs_in_a_scenario_of_make_test(topologies):
+    tests = dict(markers_of_tests())
+    assert len(tests) > 15
+    nowhere = {
+        test: lacks
+        for test, markers in tests.items()
+        if None not in (lacks := [selection.lacking(topology, markers) for topology in topologies.values()])
+    }
+    assert nowhere == {}
+
+
+def test_a_test_is_left_out_with_what_the_inventory_lacks(topologies):
+    assert selection.lacking(topologies["dr"], ["clients", "sender"]) == (
+        "no services whose client address the director's kernel module sends"
+    )
+    assert selection.lacking(topologies["dr"], ["hypervisors_of_nobody"]) is None  # no marker of ours
+    assert "rs3" not in selection.hosts(topologies["dr"], ["real_servers"])  # in the group `absent`
+    assert selection.hosts(topologies["dr"], ["directors"]) == {"lb1"}
+
+
+def test_the_steps_of_a_scenario_are_timed_by_what_molecule_prints():
+    clock = Clock()
+    for second, line in enumerate(
+        [
+            "INFO     dr ➜ discovery: scenario test matrix: destroy, create, side_effect ../shared/packets.yml",
+            "INFO     dr ➜ destroy: Executing",
+            "INFO     dr ➜ destroy: Executed: Successful",
+            "  TASK [Ask]",
+            "INFO     dr ➜ create: Executing",
+            "  TASK [Start them]",
+            "INFO     dr ➜ create: Executed: Successful",
+            "INFO     dr ➜ side_effect: Executing",
+            "ERROR    dr ➜ side_effect: Executed: Failed",
+            "INFO     dr ➜ destroy: Executing",
+            "INFO     dr ➜ destroy: Executed: Successful",
+        ]
+    ):
+        clock.hear(line, float(second))
+    assert clock.steps == [("destroy", 1.0), ("create", 2.0), ("packets", 1.0)]
+
+
+def test_the_table_has_minutes_and_names_what_failed():
+    outcomes = [Outcome("dr", True, 90, [("create", 30), ("idempotence", 1)]), Outcome("tun", False, 60)]
+    assert table(outcomes).splitlines()[1:] == ["dr               1.5  create 0.5", "tun              1.0  FAILED: "]

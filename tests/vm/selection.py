@@ -1,0 +1,48 @@
+"""Which tests on virtual machines an inventory can run, and on which of its hosts.
+
+A test names the hosts it is for (a group of the inventory) and the services it needs (one of SERVICES) as markers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lvs.topology import Service, Topology
+
+GROUPS = ("clients", "routers", "directors", "real_servers")
+
+# Marker: what the services are, and whether one is among them.
+SERVICES = {
+    "tcp": ("TCP services", lambda service: service.protocol == "tcp"),
+    "sender": ("services whose client address the director's kernel module sends", lambda service: service.mode.sender),
+    "every_packet": (
+        "services of one real server that carry the client's address in every packet",
+        lambda service: service.mode.every_packet and len(service.real_servers) == 1,
+    ),
+    "on_a_segment": ("services whose VIP is on a segment and not routed", lambda service: not service.vip_routed),
+}
+
+
+def services(topology: Topology, markers: Iterable[str]) -> Sequence[Service]:
+    """The services that a test with these markers needs; all of them where it names no kind."""
+    asked = [SERVICES[marker][1] for marker in markers if marker in SERVICES]
+    return [service for service in topology.services if all(fits(service) for fits in asked)]
+
+
+def hosts(topology: Topology, markers: Iterable[str]) -> set[str]:
+    """The hosts that a test with these markers runs on."""
+    groups = [topology.groups.get(marker, ()) for marker in markers if marker in GROUPS]
+    found = set(topology.hosts).intersection(*groups)
+    return found - set(topology.members("absent"))
+
+
+def lacking(topology: Topology, markers: Sequence[str]) -> str | None:
+    """What the inventory lacks for a test with these markers; None where the test can run."""
+    kinds = [SERVICES[marker][0] for marker in markers if marker in SERVICES]
+    if kinds and not services(topology, markers):
+        return f"no {' that are also '.join(kinds)}"
+    if not hosts(topology, markers):
+        return f"no host in {' and '.join(marker for marker in markers if marker in GROUPS)}"
+    return None
