@@ -147,8 +147,8 @@ class Asking:
         counts = [int(request["count"]) for request in self.requests]
         turns = [[i for i, count in enumerate(counts) if number < count] for number in range(max(counts, default=0))]
         if self.until_answered:
-            return [turns[0], sum(turns[1:], [])] if turns else []
-        return [sum(turns, [])]
+            return [turns[0], [i for turn in turns[1:] for i in turn]] if turns else []
+        return [[i for turn in turns for i in turn]]
 
     def one(self, index):
         """Sends one request; None where it is not needed or too late."""

@@ -10,6 +10,7 @@ short_description: Read which virtual services a director carries
 version_added: "0.2.0"
 description:
   - Reads the file in which lvskit has recorded the director's IPVS table. The table itself is not looked at.
+options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}

@@ -153,7 +153,7 @@ def test_the_filter_is_read_from_a_file(lvs_capture, program):
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\necho 'tcpdump: lo: no such device' >&2; exit 1\n", "#!/does/not/exist\n"])
 def test_a_program_that_does_not_start_is_named_with_what_it_said(lvs_capture, program, text):
-    with pytest.raises(Failed, match="cannot capture on lo: .*(no such device|No such file)"):
+    with pytest.raises(Failed, match=r"cannot capture on lo: .*(no such device|No such file)"):
         lvs_capture.start(Module(program(text)))
 
 
@@ -184,5 +184,5 @@ def test_real_packets_are_captured_up_to_the_last_one(lvs_capture):
     packets = [
         data[42:] for data, _ in RawPcapReader(io.BytesIO(gzip.decompress(base64.b64decode(found["captures"]["lo"]))))
     ]
-    assert {packet for packet in packets} == {b"%d" % number for number in range(20)}
+    assert set(packets) == {b"%d" % number for number in range(20)}
     assert running(lvs_capture) == []

@@ -135,8 +135,22 @@ def test_a_server_that_closes_without_a_word_is_an_error(lvs_probe, server):
 def test_https_speaks_tls_and_asks_for_no_certificate_to_trust(lvs_probe, server, tmp_path):
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody", "-days", "1"]
-        + ["-keyout", key, "-out", certificate],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=nobody",
+            "-days",
+            "1",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
         check=True,
         capture_output=True,
     )

@@ -72,6 +72,13 @@ PLAYBOOKS: tuple[Variable, ...] = (
         meaning="the path of HTTP requests",
     ),
     Variable(
+        name="lvs_verify_peers",
+        kind=FLAG,
+        default=False,
+        playbooks=("verify",),
+        meaning="`true`: an application that does not tell its client's address is a failure",
+    ),
+    Variable(
         name="lvs_explain_to",
         old="explain_to",
         kind=Text(path=True),

@@ -17,10 +17,9 @@ def main():
     spec.update({name: {"type": "float"} for name in ("timeout", "seconds", "parallel")})
     given = AnsibleModule({**spec, "path": {"type": "str"}}, supports_check_mode=True)
     requests = given.params["requests"]
+    when = "before" if given.params["timeout"] == 1 else "after"
     if " of " in requests[0]["service"]:
         when = "real_servers"
-    else:
-        when = "before" if given.params["timeout"] == 1 else "after"
     said = json.loads((FOLDER / "probe.json").read_text()).get(f"{os.environ['HOST']} {when}", {})
     with (FOLDER / "log").open("a") as log:
         log.write(json.dumps(["probe", os.environ["HOST"], when, {r["service"]: r["count"] for r in requests}]) + "\n")
