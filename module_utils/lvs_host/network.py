@@ -72,7 +72,6 @@ class Network(Resource):
         self.live: set[str] = set()
 
     def prepare(self) -> None:
-        self.of_record(parse)  # refused now, while nothing is changed
         links = self.output(["ip", "-json", "address", "show"])
         routes = self.output(["ip", "-json", "route", "show", "table", "all", "protocol", PROTOCOL])
         rules = self.output(["ip", "-json", "rule", "show"])
