@@ -6,29 +6,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.module_utils.lvs_controller import sources
+from ansible.module_utils.lvs_controller.action import ControllerAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """See library/lvs_build.py for its documentation."""
 
-    _supports_check_mode = True
+    SPEC = None
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+    def act(self, given, task_vars):
+        arguments = dict(given)
         packed = sources.pack(str(arguments.pop("source")), list(arguments.get("make_arguments", [])))
         kept = sources.Kept(str(arguments["kernel"]), packed.version, str(arguments.get("signing_certificate", "")))
         binaries = kept.read(arguments["modules"])
         if binaries:
-            result.update(changed=False, binaries=binaries)
-            return result
+            return {"changed": False, "binaries": binaries}
         arguments.update(version=packed.version, archive=packed.archive)
-        result.update(self._execute_module("lvs_build", arguments, task_vars=task_vars))
-        if result.get("binaries"):
-            kept.write(result["binaries"])
-        return result
+        built = self.module("lvs_build", arguments, task_vars)
+        if built.get("binaries"):
+            kept.write(built["binaries"])
+        return built

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.violations import Violation
 from ansible.plugins.action import ActionBase
@@ -17,14 +17,19 @@ from .run_folder import RunFolder
 
 
 class ControllerAction(ActionBase):
-    """An action that reads its arguments by `SPEC` (an argument_spec), and the compiled environment from the run's folder."""
+    """An action that reads its arguments by `SPEC` (an argument_spec), and the compiled environment from the run's folder.
+
+    Without a SPEC the arguments are those of the module that the action runs, which checks them.
+    """
 
     _supports_check_mode = True
-    SPEC: Mapping[str, Mapping[str, Any]] = {}
+    SPEC: Mapping[str, Mapping[str, Any]] | None = {}
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec=dict(self.SPEC))
+        given = dict(self._task.args)
+        if self.SPEC is not None:
+            _, given = self.validate_argument_spec(argument_spec=dict(self.SPEC))
         refused = variables.refused_extra_vars(load_extra_vars(self._loader))
         if refused:
             raise AnsibleActionFail("\n".join([*refused, "No host was touched."]))
@@ -37,8 +42,19 @@ class ControllerAction(ActionBase):
         raise NotImplementedError
 
     def module(self, name: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """The result of one of lvskit's modules on the task's host."""
-        return dict(self._execute_module(self.own(name), dict(arguments), task_vars=task_vars))
+        """The result of one of lvskit's modules on the task's host.
+
+        A host that cannot be reached fails the task, where the task does not ignore it: Ansible counts an unreachable host
+        twice where any error is fatal, and then goes on with the next batch of a play.
+        """
+        try:
+            return dict(self._execute_module(self.own(name), dict(arguments), task_vars=task_vars))
+        except AnsibleConnectionFailure as error:
+            if self._task.ignore_unreachable:
+                raise
+            raise AnsibleActionFail(
+                f"{task_vars['inventory_hostname']} cannot be reached, so the run ends here. It was not changed. {error}"
+            ) from error
 
     def own(self, name: str) -> str:
         """The name of one of lvskit's modules: in a collection the collection's name is part of it."""
