@@ -280,14 +280,15 @@ def test_batches_are_summed_up(place):
 
 def test_a_batch_that_fails_is_shown_before_the_next_one(place):
     tasks = "    - {name: A, set_fact: {a: 1}}\n    - {name: B, fail: {msg: full}, when: inventory_hostname == 'rs2'}\n"
-    done = run(place, tasks, play="  serial: 1\n")
-    assert lines(done)[:6] == [
+    done = run(place, tasks, play="  serial: 2\n")
+    assert lines(done)[:7] == [
         "PLAY [Provision] 4 hosts",
         "  A: 2 ok",
         "  B: 1 FAILED",
         "    FAILED rs2:",
         "      full",
-        "PLAY RECAP hosts=2 ok=1 changed=0 unreachable=0 failed=1",
+        "  A: 2 ok",
+        "PLAY RECAP hosts=4 ok=3 changed=0 unreachable=0 failed=1",
     ]
 
 
