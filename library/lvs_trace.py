@@ -12,6 +12,7 @@ description:
   - Prints the predicted walk of the request of a run with one service beside what was captured, says where both part, and names what on the
     hosts explains it.
   - Runs on the controller, once for all hosts, and connects to none.
+options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
   diff_mode: {support: none, description: There is nothing to differ.}
