@@ -36,11 +36,12 @@ from ansible.module_utils.lvs_host import ipvs
 from ansible.module_utils.lvs_host.kinds import IPVS
 from ansible.module_utils.lvs_host.resource import HostError
 
+ARGUMENTS = {}
 PROTOCOLS = {"-t": "tcp", "-u": "udp"}
 
 
 def main():
-    module = AnsibleModule({}, supports_check_mode=True)
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     module.exit_json(changed=False, services=services(IPVS.path))
 
 

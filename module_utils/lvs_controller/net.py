@@ -11,17 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.lvs.schedulers import BY_SOURCE, SPREADING
 from ansible.module_utils.lvs.topology import Host, Service, Topology
 from ansible.module_utils.lvs.violations import listed
 
 from . import asking
 
 ASKERS = 2  # clients; the second one is the witness where the first always meets the same real server
-# ip_vs_*.c: how a scheduler chooses for the requests of one client that come one after the other, when there is no other traffic.
-SPREADING = frozenset(("rr", "wrr", "lc", "wlc", "twos"))  # several real servers
-BY_SOURCE = frozenset(("sh", "mh"))  # always the same one, for another client another one
-# The others choose by the VIP, or the same one as long as it has no open connections: dh, lblc, lblcr, fo, ovf, sed, nq.
-
 Answers = Mapping[str, Any]  # what lvs_probe has returned
 
 _COUNT_BEFORE = 3

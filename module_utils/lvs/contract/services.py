@@ -122,10 +122,12 @@ class Service(Keyed):
     )
     health_check: Mapping[str, str] = key(
         Kind(),
-        "accepted, with a warning: nothing checks health yet. Its `type` (`http`, `https`, `tcp`, `dns`, `udp`, …) and `path` say how "
-        "verify.yml and site.yml ask the service",
+        "what the service speaks. Nothing checks health yet; verify, trace and site ask the service by its `type`: `http` and `https` "
+        "send a GET request for its `path`, `tcp` and `smtp` open a connection and send nothing, `dns` sends a query and `udp` a "
+        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are asked by HTTP, UDP port 53 by DNS, other TCP ports get a "
+        "connection and other UDP ports a datagram",
         {},
-        absent="none",
+        absent="by the port",
     )
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

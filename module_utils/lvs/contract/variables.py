@@ -67,8 +67,9 @@ PLAYBOOKS: tuple[Variable, ...] = (
         name="lvs_verify_path",
         old="verify_path",
         kind=TEXT,
-        default="/",
+        default=None,
         playbooks=("verify", "trace", "site"),
+        absent="that of the service's `health_check`, else `/`",
         meaning="the path of HTTP requests",
     ),
     Variable(
@@ -76,7 +77,8 @@ PLAYBOOKS: tuple[Variable, ...] = (
         kind=FLAG,
         default=False,
         playbooks=("verify",),
-        meaning="`true`: an application that does not tell its client's address is a failure",
+        meaning="`true`: an application that does not tell its client's address is a failure. It tells it in the header `Peer` of its "
+        "answer, or in the key `peer` of a JSON document",
     ),
     Variable(
         name="lvs_explain_to",
@@ -148,7 +150,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         kind=FLAG,
         default=True,
         playbooks=("site",),
-        meaning="`false`: site does not roll back when services stop answering",
+        meaning="`false`: site reports services that have stopped answering, and does not go back to the run before",
     ),
     Variable(
         name="lvs_drain",
