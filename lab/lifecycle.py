@@ -65,7 +65,7 @@ def _discard_others(state: State, kept: Mapping[str, Record], progress: Progress
     """Stop and forget the machines that are not kept, and the switch when none is."""
     others = [name for name in _known(state) if name not in kept]
     if stopped := [name for name in others if name in records.read(state) and running(state, name)]:
-        progress(f"the inventory has these machines otherwise, they start anew: {', '.join(stopped)}")
+        progress(f"started anew, without what was provisioned on them: {', '.join(stopped)}")
     if kept:
         for name in others:
             _discard(state, name)
