@@ -19,13 +19,16 @@ class Picture:
     def __init__(self, text):
         self.tree = ElementTree.fromstring(text)
 
-    def all(self, name, kind="*"):
-        return [part for part in self.tree.iter(f"{SVG}{kind}") if name in part.get("class", "").split()]
+    def all(self, name):
+        """The elements of a class. There is none without one in a walk that has hops."""
+        found = [part for part in self.tree.iter() if name in part.get("class", "").split()]
+        assert found, name
+        return found
 
     @property
     def columns(self):
         """The place of each host from the left, by its name."""
-        return {host.text: float(host.get("x")) for host in self.all("host", "text")}
+        return {host.text: float(host.get("x")) for host in self.tree.iter(f"{SVG}text") if host.get("class") == "host"}
 
 
 @pytest.fixture(params=MODES)
@@ -51,8 +54,8 @@ def name(node):
 
 def test_an_arrow_leads_from_its_sender_to_its_receiver(hops, picture):
     columns = picture.columns
-    lines = picture.all("arrow", "line")
-    heads = picture.all("head", "path")
+    lines = [part for part in picture.all("arrow") if part.tag == f"{SVG}line"]
+    heads = picture.all("head")
     assert len(lines) == len(heads) == len(hops)
     for one, line, head in zip(hops, lines, heads):
         start, end = columns[name(one.hop.sender)], columns[name(one.hop.receiver)]
@@ -66,9 +69,9 @@ def test_an_arrow_leads_from_its_sender_to_its_receiver(hops, picture):
 
 
 def test_hops_stand_below_each_other_with_their_text(hops, picture):
-    rows = [float(line.get("y1")) for line in picture.all("arrow", "line")]
+    rows = [float(line.get("y1")) for line in picture.all("arrow") if line.tag == f"{SVG}line"]
     assert [y - rows[0] for y in rows] == [number * drawing.ROW for number in range(len(hops))]
-    texts = [float(text.get("y")) for text in picture.all("halo", "text")]
+    texts = [float(text.get("y")) for text in picture.all("halo")]
     assert texts == [y for row in rows for y in (row - 8, row + 16)]
     assert max(texts) < float(picture.tree.get("height"))
 
@@ -100,11 +103,21 @@ def test_no_text_stands_outside(hops, milliseconds):
     width, height = float(picture.tree.get("width")), float(picture.tree.get("height"))
     assert picture.tree.get("viewBox") == f"0 0 {width:.0f} {height:.0f}"
     assert all(x + drawing.LEFT <= width for x in picture.columns.values())
-    for text in picture.all("halo", "text"):
+    for text in picture.all("halo"):
         letter = drawing.LETTER * (0.93 if "quiet" in text.get("class") else 1)
         x = float(text.get("x"))
         assert x >= 8
         assert x + len("".join(text.itertext())) * letter <= width or x == 8
+
+
+def test_the_text_of_a_hop_begins_at_the_left_end_of_its_arrow_where_it_fits(hops, picture):
+    width = float(picture.tree.get("width"))
+    columns = picture.columns
+    for one, text, under in zip(hops, picture.all("halo")[::2], picture.all("sign")):
+        left = min(columns[name(one.hop.sender)], columns[name(one.hop.receiver)]) + 8
+        written = len("".join(text.itertext())) * drawing.LETTER
+        assert float(text.get("x")) == pytest.approx(min(left, width - written - 12), abs=1)
+        assert float(under.get("x")) == pytest.approx(left, abs=1)  # it is short
 
 
 def test_nothing_stands_between_the_parts(picture):
@@ -119,7 +132,7 @@ def test_nothing_stands_between_the_parts(picture):
 def test_below_a_hop_stand_its_network_its_state_and_how_long_the_sender_took(hops):
     first = replace(hops[0], state="seen", milliseconds=1.5)
     network = first.hop.network
-    texts = [t.text for t in Picture(drawing.walk([first, *hops[1:]], "A walk")).all("sign", "text")]
+    texts = [t.text for t in Picture(drawing.walk([first, *hops[1:]], "A walk")).all("sign")]
     assert texts[0] == f"{network.name}, VLAN {network.vlan} · ✓ seen · client1 took 1.5 ms"
     assert texts[1] == f"{hops[1].hop.network.name}, VLAN {hops[1].hop.network.vlan}"
 
@@ -140,7 +153,7 @@ def test_the_first_reply_is_compared_with_no_request(hops, picture):
     """What a reply changes of the request is no change of the reply on its way."""
     legs = [one.hop.leg for one in hops]
     first = legs.index("reply")
-    rows = picture.all("halo", "text")[::2]
+    rows = picture.all("halo")[::2]
     assert not rows[first].findall(f"{SVG}tspan")
     assert not rows[0].findall(f"{SVG}tspan")
 

@@ -63,6 +63,73 @@ def test_what_a_host_carries_is_its_plan(environment):
     assert "client1" not in loads
 
 
+def test_each_part_of_a_plan_is_listed_under_its_title(environment):
+    nat = {"vip": "203.0.113.81", "port": 80, "mode": "nat", "return_path": "policy"}
+    services = [
+        {"name": "nat", **nat, "real_servers": [{"host": "rs1", "port": 8080}]},
+        {"name": "tun", "vip": "203.0.113.82", "port": 80, "mode": "tun", "real_servers": [{"host": "rs1"}]},
+        {
+            "name": "fullnat",
+            "vip": "203.0.113.83",
+            "port": 80,
+            "mode": "fullnat",
+            "local_addresses": ["10.20.1.200"],
+            "real_servers": [{"host": "rs3", "port": 8080}],
+        },
+    ]
+    loads = {load.name: load for load in explained(environment({"services": services})).loads}
+    director, server = dict(loads["lb1"].parts), dict(loads["rs1"].parts)
+    assert (loads["lb1"].roles, loads["rs1"].roles) == ("director", "real server")
+    assert [*director] == [
+        "interfaces",
+        "virtual services",
+        "addresses",
+        "kernel settings",
+        "kernel modules",
+        "source NAT",
+    ]
+    assert [*server] == [
+        "serves", "interfaces", "addresses", "kernel settings", "kernel modules", "routes", "routing rules", "segment size"
+    ]  # fmt: skip
+    assert director["interfaces"] == ("eth1.20: 203.0.113.10/24", "eth1.30: 10.20.1.10/24")
+    assert director["virtual services"][0] == "nat: -t 203.0.113.81:80 wlc, 1 real servers"
+    assert director["source NAT"] == ("tcp 203.0.113.83:80 from 10.20.1.200",)
+    assert server["serves"] == ("nat (port 8080, weight 1)", "tun (port 80, weight 1)")
+    assert server["kernel modules"] == ("ipip",)
+    assert server["routes"] == ("default via 10.20.1.10 dev eth1, table 7600",)
+    assert server["routing rules"] == ("from 10.20.1.11 ipproto tcp sport 8080 lookup 7600",)
+    assert server["segment size"] == ("203.0.113.82: 1440 bytes",)
+
+
+def test_the_facts_of_a_service_name_its_modules_its_sizes_and_how_full_its_ports_are(environment):
+    service = {
+        "name": "toa",
+        "vip": "203.0.113.83",
+        "port": 80,
+        "mode": "fullnat",
+        "client_address": "toa",
+        "connections": 32256,
+        "local_addresses": ["10.20.1.200"],
+        "real_servers": [{"host": "rs3", "port": 8080}],
+    }
+    (part,) = explained(environment({"services": [service]})).parts
+    facts = dict(part.facts)
+    assert facts["directors"] == "lb1"
+    assert facts["scheduler"] == "wlc"
+    assert facts["applications see"] == "the client, from accept() and getpeername()"
+    assert facts["kernel modules"] == "lvskit_toa, lvskit_toa_peer"
+    assert facts["smallest MTU on the way"] == "1500 bytes"
+    assert facts["ports for connections at the same time"] == "64512, 32256 expected (50 %)"
+    assert facts["local addresses"] == "10.20.1.200"
+
+
+def test_a_rule_for_some_modes_is_listed_for_those_in_use_only(environment):
+    """NAT-SAME-VLAN and DR-SAME-VLAN are one rule; fullnat shares no VLAN with its real servers."""
+    ids = [constraint.id for constraint in explained(environment()).constraints]
+    assert {"DR-SAME-VLAN", "NAT-SAME-VLAN", "TUN-ROUTE", "FULLNAT-ROUTE", "ENAT-ROUTE"} <= set(ids)
+    assert not {"FULLNAT-SAME-VLAN", "TUN-SAME-VLAN", "ENAT-SAME-VLAN", "DR-ROUTE", "NAT-ROUTE"} & set(ids)
+
+
 def test_the_hosts_of_a_network_stand_in_the_order_of_a_request(environment):
     """Clients, routers, directors, then real servers by their groups, and what is none of them."""
     networks = {"app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"}}
