@@ -33,7 +33,6 @@ FOLDERS = {
     "docs": "docs",
 }
 FILES = ("README.md", "CHANGELOG.md", "LICENSE")
-LIBRARIES = ("scapy",)  # what plugins on the controller import besides ansible-core's own requirements
 _PATH = re.compile(r"^ansible\.module_utils\.__path__\.append\(.*\)\n\n?", re.MULTILINE)
 _PATH_IMPORTS = re.compile(r"^(?:from pathlib import Path\n\n)?import ansible\.module_utils\n", re.MULTILINE)
 _MODEL = re.compile(r"\bansible\.module_utils\.(lvs(?:_host|_controller)?)\b")
@@ -107,7 +106,16 @@ def generated() -> dict[str, Any]:
             "dependencies": {},
         },
         "meta/runtime.yml": {"requires_ansible": core()},
-        "meta/execution-environment.yml": {"version": 3, "dependencies": {"python": "requirements.txt"}},
+        # Plugins on the controller import nothing but ansible-core and what it needs itself.
+        "execution-environment.yml": {
+            "version": 3,
+            "dependencies": {
+                "ansible_core": {"package_pip": f"ansible-core{core()}"},
+                "ansible_runner": {"package_pip": "ansible-runner"},
+                "galaxy": {"collections": [{"name": NAME, "version": version()}]},
+                "system": ["openssh-clients [platform:rpm]", "openssh-client [platform:dpkg]", "git"],
+            },
+        },
     }
 
 
@@ -135,7 +143,6 @@ def write(folder: Path) -> Path:
     for path, content in generated().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(yaml.safe_dump(content, sort_keys=False))
-    (root / "requirements.txt").write_text("".join(f"{one}\n" for one in LIBRARIES))
     return root
 
 
