@@ -134,3 +134,12 @@ def test_a_users_own_variables_change_nothing(run):
     assert run.code == 0, run.output
     assert len(run.calls) == 5
     assert run.output.count("drain has no effect: lvskit's variable is lvs_drain now") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--tags", "lvs"], ["--skip-tags", "toa"]], ids=["tags", "skip"])
+def test_tags_are_refused_with_what_to_use_instead(run, arguments):
+    run.run(*arguments)
+    assert run.code != 0
+    assert "lvskit's playbooks have no tags" in run.output
+    assert "Use --limit for some hosts" in run.output
+    assert run.log == []
