@@ -79,6 +79,7 @@ neighbours:
 """
 
 import base64
+import contextlib
 import glob
 import gzip
 import json
@@ -208,7 +209,7 @@ def captures(pid, base):
     try:
         with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
             return alive(pid) and f"{base}.pcap" in file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between open and read
         return False
 
 
@@ -231,11 +232,13 @@ def end_captures():
 
 def end(pid, base):
     """SIGTERM, on which tcpdump writes what it has; SIGKILL to its process group where that does not end it in time."""
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + SIGTERM_SECONDS
     while captures(pid, base):
         if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
             return
         time.sleep(0.05)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Any
@@ -69,33 +70,30 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
 
 @dataclass
 class Report:
-    """One service: what was expected and seen. `failures` is empty when both agree."""
+    """One service: what was expected and seen. `failures` is empty when both agree.
+
+    `replies_at_director` are packets to the client's ports that the director saw. The frames themselves are not kept: a
+    verification of many services has millions.
+    """
 
     expectation: Expectation
-    connections: Sequence[Connection]
+    requests: int
     served: int  # bytes that the client received
     failures: list[str]
     not_chosen: list[str]
     seen: list[str]  # the client's addresses as the applications say; empty when they do not tell
     untold: int = 0  # answers in which the application did not tell its client's address
+    reached: list[str] = field(default_factory=list)  # real servers
+    replies_at_director: int = 0
+    director_bytes: int = 0
 
-    @property
-    def reached(self) -> list[str]:
-        return sorted({c.real_server for c in self.connections if c.real_server})
-
-    @property
-    def replies_at_director(self) -> int:
-        """Packets from the VIP's side to the client's port that the director saw."""
+    def count(self, connection: Connection) -> None:
+        """Adds what one connection has seen of the director."""
         director = self.expectation.director.name
-        return sum(
-            frame.host == director and frame.packet.destination == c.ends.client
-            for c in self.connections
-            for frame in c.frames
+        self.director_bytes += connection.bytes_at(director)
+        self.replies_at_director += sum(
+            frame.host == director and frame.packet.destination == connection.ends.client for frame in connection.frames
         )
-
-    @property
-    def director_bytes(self) -> int:
-        return sum(c.bytes_at(self.expectation.director.name) for c in self.connections)
 
 
 def report(
@@ -108,37 +106,35 @@ def report(
 ) -> Report:
     """Compares every connection of one service with its walk. `peers`: an application that does not tell its client is a failure."""
     service, client = expectation.service, expectation.client
-    connections = []
+    found = Report(expectation, len(probes), sum(int(probe["bytes"]) for probe in probes), [], [], [])
     seen: set[str] = set()
-    failures: dict[str, int] = {}
-    untold = 0
+    reached: set[str] = set()
+    failures: Counter[str] = Counter()
     for probe in probes:
         connection = followed(expectation, probe, sightings, vantages)
         port, ends = int(probe["port"]), connection.ends
-        connections.append(connection)
+        found.count(connection)
+        reached |= {connection.real_server} if connection.real_server else set()
         if probe["error"]:
-            text = f"client {client.name} got no answer ({probe['error']})"
-            failures[text] = failures.get(text, 0) + 1
+            failures[f"client {client.name} got no answer ({probe['error']})"] += 1
         elif probe["peer"]:
             seen.add(str(probe["peer"]).rpartition(":")[0])
         else:
-            untold += 1
+            found.untold += 1
         for difference in connection.differences:
             text = difference.replace(f":{port}", f":{CLIENT_PORT}")
-            text = text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text
-            failures[text] = failures.get(text, 0) + 1
-    if peers and untold:
-        failures["the application did not tell its client's address"] = untold
-    reached = {connection.real_server for connection in connections}
-    not_chosen = [name for name in expectation.walks if name not in reached]
-    lines = [f"{text} ({count} of {len(probes)} connections)" for text, count in failures.items()]
+            failures[text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text] += 1
+    if peers and found.untold:
+        failures["the application did not tell its client's address"] = found.untold
+    found.seen, found.reached = sorted(seen), sorted(reached)
+    found.not_chosen = [name for name in expectation.walks if name not in reached]
+    found.failures = [f"{text} ({count} of {len(probes)} connections)" for text, count in failures.items()]
     spreads = service.scheduler in TURN_TAKING and not service.persistence_timeout
-    if spreads and not_chosen and len(probes) < MOST_REQUESTS:
-        lines.append(f"{', '.join(not_chosen)} got no request of {len(probes)}")
+    if spreads and found.not_chosen and len(probes) < MOST_REQUESTS:
+        found.failures.append(f"{', '.join(found.not_chosen)} got no request of {len(probes)}")
     if not probes:
-        lines.append("nothing was asked")
-    served = sum(int(probe["bytes"]) for probe in probes)
-    return Report(expectation, connections, served, lines, not_chosen, sorted(seen), untold)
+        found.failures.append("nothing was asked")
+    return found
 
 
 def followed(
@@ -183,7 +179,7 @@ def table(reports: Sequence[Report]) -> str:
             (
                 item.expectation.service.name,
                 mode.label,
-                str(len(item.connections)),
+                str(item.requests),
                 f"{','.join(item.reached) or '-'}",
                 f"{expected} / {through}",
                 _sees(item),

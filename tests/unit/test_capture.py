@@ -186,3 +186,15 @@ def test_real_packets_are_captured_up_to_the_last_one(lvs_capture):
     ]
     assert set(packets) == {b"%d" % number for number in range(20)}
     assert running(lvs_capture) == []
+
+
+def test_a_capture_that_ends_while_it_is_looked_at_has_ended(lvs_capture, monkeypatch):
+    """Linux answers the read of /proc/PID/cmdline with ESRCH when the process has gone since the file was opened."""
+
+    class Gone(io.StringIO):
+        def read(self, *_):
+            raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(lvs_capture, "alive", lambda pid: True)
+    monkeypatch.setattr(lvs_capture, "open", lambda *_, **__: Gone(), raising=False)
+    assert lvs_capture.captures(1, "/run/none") is False
