@@ -72,14 +72,18 @@ def test_its_playbooks_refuse_what_the_network_cannot_carry(elsewhere):
     inventories = ("-i", PROJECT / "inventory/example-production", "-i", elsewhere.folder / "wrong.yml")
     run = elsewhere.run("ansible-playbook", *inventories, "lvskit.lvs.validate", fine=False)
     assert run.returncode != 0
-    assert re.search(r"wrong\.yml:1:\d+: KEY-UNKNOWN: .*lvs_service: did you mean lvs_services", run.stdout + run.stderr)
+    assert re.search(
+        r"wrong\.yml:1:\d+: KEY-UNKNOWN: .*lvs_service: did you mean lvs_services", run.stdout + run.stderr
+    )
 
 
 def test_a_playbook_of_somebody_else_uses_its_roles_and_modules(elsewhere):
     """In check mode, on this machine: the plan comes as far as the host's own module, which finds the interface missing."""
     hosts = {
         "directors": {"hosts": {"lb1": {"lvs_interfaces": {"lvs-none0": {"network": "app", "address": "10.20.1.10"}}}}},
-        "real_servers": {"hosts": {"rs1": {"lvs_interfaces": {"lvs-none1": {"network": "app", "address": "10.20.1.11"}}}}},
+        "real_servers": {
+            "hosts": {"rs1": {"lvs_interfaces": {"lvs-none1": {"network": "app", "address": "10.20.1.11"}}}}
+        },
     }
     service = {"name": "web", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
     common = {**HERE, "lvs_networks": {"app": {"cidr": "10.20.1.0/24", "vlan": 30}}, "lvs_services": [service]}
