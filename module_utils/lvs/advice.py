@@ -7,13 +7,15 @@ settings which that row needs, and held against all rules beside the other servi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import Any
 
 from . import inventory, modes, rules
 from .contract.key import keys_of
 from .modes import Mode
+from .rules.sharing import LOCAL_BY_DIRECTORS, VIP
 from .topology import Service, Topology
 from .violations import Violation, listed
 
@@ -69,9 +71,8 @@ def options(raw: Mapping[str, Any], topology: Topology) -> tuple[Option, ...]:
     possible, those come first whose replies do not pass the director, then those that need no kernel modules, then those
     whose applications see the client, then those that add the fewest bytes.
     """
-    others = replace(topology, services=tuple(s for s in topology.services if s.name != raw.get("name")))
-    known = set(map(str, rules.check(others)))
-    tried = (_tried(raw, mode, others, known) for mode in modes.TABLE)
+    others = topology.without(raw.get("name", ""))
+    tried = (_tried(raw, mode, others) for mode in modes.TABLE)
     return tuple(sorted(tried, key=_rank))
 
 
@@ -95,9 +96,9 @@ def _rank(option: Option) -> tuple[Any, ...]:
     return (not option.possible, mode.reply_through_director, mode.needs_modules, unseen, mode.cip_src, mode.overhead)
 
 
-def _tried(raw: Mapping[str, Any], mode: Mode, others: Topology, known: set[str]) -> Option:
+def _tried(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Option:
     """Of the settings that make it this row, the first that has the fewest obstacles."""
-    found = [_option(raw, mode, settings, others, known) for settings in _settings(raw, mode, others)]
+    found = [_option(raw, mode, settings, others) for settings in _settings(raw, mode, others)]
     return min(found, key=lambda option: len(option.obstacles))
 
 
@@ -115,27 +116,29 @@ def _settings(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Iterator[
 
 def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[IPv4Address]:
     """For each director of the service, the highest address of its last network that nothing in the inventory has."""
-    taken = set(topology.owners) | {service.vip for service in topology.services}
-    taken |= {local for service in topology.services for local in service.local_addresses}
-    taken |= {network.gateway for network in topology.networks.values() if network.gateway}
+    gateways = {network.gateway for network in topology.networks.values()}
     for name in topology.groups.get(raw.get("directors", _KEYS["directors"].default), ()):
         for interface in topology.hosts[name].interfaces[-1:]:
             cidr = interface.network.cidr
             last = int(cidr.broadcast_address) - 1
             candidates = (IPv4Address(last - i) for i in range(min(cidr.num_addresses - 2, 1000)))
-            yield from (address for address in [next((a for a in candidates if a not in taken), None)] if address)
+            free = (a for a in candidates if a not in gateways and a not in topology.owners and not _used(a, topology))
+            yield from islice(free, 1)
 
 
-def _option(
-    raw: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], others: Topology, known: set[str]
-) -> Option:
+def _used(address: IPv4Address, topology: Topology) -> bool:
+    """Whether a service has the address."""
+    register = topology.register
+    return bool(register.first(VIP, address) or register.firsts(LOCAL_BY_DIRECTORS, address))
+
+
+def _option(raw: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], others: Topology) -> Option:
     candidate = {key: value for key, value in raw.items() if key not in _OF_ONE_MODE}
     candidate |= {"mode": mode.name, **settings}
     service, faults = inventory.service(candidate, others)
     found: list[Violation] = list(faults)
     if service:
-        tried = replace(others, services=(*others.services, service))
-        found += [violation for violation in rules.check(tried) if str(violation) not in known]
+        found += rules.added(others, service)
     errors = dict.fromkeys(str(violation) for violation in found if not violation.warning)
     warnings = dict.fromkeys(str(violation) for violation in found if violation.warning)
     return Option(mode, settings, tuple(errors), tuple(warnings))

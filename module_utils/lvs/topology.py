@@ -6,18 +6,30 @@ Only IPv4. Networks that have a gateway are routed to each other; a network with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from ipaddress import IPv4Address
+from operator import itemgetter
+from typing import Any
 
 from .contract.hosts import Host, Receiver, Route
 from .contract.networks import Interface, Network
 from .contract.services import Needs, RealServer, Service
+from .register import Index, Register
 
 __all__ = ["Host", "Interface", "Needs", "Network", "RealServer", "Receiver", "Route", "Service", "Topology"]
 
 # Ports that source NAT takes, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
 SOURCE_PORTS = 64512
+# The services whose director is the gateway of a real server for everything, by the real server's name.
+BEHIND_DIRECTOR = Index(
+    lambda service: (
+        ((server.host.name, None) for server in service.real_servers)
+        if service.mode.director_is_gateway and service.return_path == "gateway"
+        else ()
+    )
+)
+_OF_NETWORKS_AND_HOSTS = ("clients", "owners", "_members", "_in_network", "_by_prefix", "_found_between")
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,32 @@ class Topology:
     groups: Mapping[str, tuple[str, ...]]
     unread: frozenset[str] = frozenset()  # networks, and hosts with an interface, that are described with a fault
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        """What the inventory says; what has been derived from it stays in the process."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def without(self, name: str) -> Topology:
+        """The environment without the services of a name."""
+        gone = [service for service in self.services if service.name == name]
+        kept = tuple(service for service in self.services if service.name != name)
+        return self._changed(kept, self.register.without(gone))
+
+    def beside(self, service: Service) -> Topology:
+        """The environment with one more service behind all others."""
+        return self._changed((*self.services, service), self.register.beside(service))
+
+    def _changed(self, services: tuple[Service, ...], register: Register) -> Topology:
+        found = replace(self, services=services)
+        vars(found)["register"] = register
+        vars(found).update((name, getattr(self, name)) for name in _OF_NETWORKS_AND_HOSTS)
+        return found
+
+    @cached_property
+    def register(self) -> Register:
+        """The services by what they share."""
+        return Register(self.services)
+
+    @cached_property
     def clients(self) -> tuple[Host, ...]:
         return tuple(self.hosts[name] for name in self.groups.get("clients", ()))
 
@@ -62,26 +99,53 @@ class Topology:
         return {name: tuple(hosts.values()) for name, hosts in found.items()}
 
     def network_of(self, address: IPv4Address) -> Network | None:
-        return next((network for network in self.networks.values() if address in network.cidr), None)
+        """The network that an address is in; the first one where they overlap."""
+        found = (
+            networks.get(int(address) >> (address.max_prefixlen - length))
+            for length, networks in self._by_prefix.items()
+        )
+        return min((place for place in found if place), key=itemgetter(0), default=(0, None))[1]
+
+    @cached_property
+    def _by_prefix(self) -> Mapping[int, Mapping[int, tuple[int, Network]]]:
+        """By the length of its prefix, and by the prefix, each network with its place in the inventory's order."""
+        found: dict[int, dict[int, tuple[int, Network]]] = {}
+        for place, network in enumerate(self.networks.values()):
+            length = network.cidr.prefixlen
+            prefix = int(network.cidr.network_address) >> (network.cidr.max_prefixlen - length)
+            found.setdefault(length, {}).setdefault(prefix, (place, network))
+        return found
 
     def route(self, host: Host, destination: IPv4Address) -> Route | None:
         """By which way a host that has its plan sends to an address: by a director, where that is its gateway for everything."""
         found = host.route_to(destination)
-        return found if found and found.gateway is None else self._directed.get(host.name, found)
+        if found and found.gateway is None:
+            return found
+        directed = self._directed_by(host)
+        return directed[1] if directed else found
+
+    def redirects(self, service: Service, host: Host) -> bool:
+        """Whether it is `service` that gives a real server its director as gateway, and none before it."""
+        directed = self._directed_by(host)
+        return directed is not None and directed[0] is service
+
+    def _directed_by(self, host: Host) -> tuple[Service, Route] | None:
+        """The way by its director of a host that has one as its gateway, and the first service that makes it so."""
+        if host.name not in self._directed:
+            services = self.register.all(BEHIND_DIRECTOR, host.name)
+            ways = (
+                (service, Route(real, gateway))
+                for service in services
+                for director in service.directors
+                if (real := self.real_interface(service, director, host))
+                and (gateway := self.gateway(service, director, host))
+            )
+            self._directed[host.name] = next(ways, None)
+        return self._directed[host.name]
 
     @cached_property
-    def _directed(self) -> Mapping[str, Route]:
-        """The way by the director of the hosts that have one as their gateway."""
-        found: dict[str, Route] = {}
-        for service in self.services:
-            if service.mode.director_is_gateway and service.return_path == "gateway":
-                for director in service.directors:
-                    for server in service.real_servers:
-                        real = self.real_interface(service, director, server.host)
-                        gateway = self.gateway(service, director, server.host)
-                        if real and gateway:
-                            found.setdefault(server.host.name, Route(real, gateway))
-        return found
+    def _directed(self) -> dict[str, tuple[Service, Route] | None]:
+        return {}
 
     def reaches(self, host: Host, destination: IPv4Address, receiver: Host) -> bool:
         """Whether the described networks are known to carry a packet from `host` to `destination`, which `receiver` has.

@@ -1,41 +1,62 @@
-"""What the model takes for a large environment: parsed, checked and planned, once a run, on the controller."""
+"""What the model takes for a large environment: parsed, checked and planned, once a run, on the controller; in each mode."""
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import sys
 import time
 from typing import Any
 
-from ansible.module_utils.lvs import inventory, plan, rules
+from ansible.module_utils.lvs import inventory, modes, plan, rules
 from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs.modes import Mode
+from ansible.module_utils.lvs.rules.options import MODULE_ADDRESSES
 
 HOSTS, SERVICES, SERVERS = 1000, 10_000, 10
+POOL = 4  # local addresses of a director
 
 
-def environment(hosts_behind: int, services_in_all: int, servers_each: int) -> dict[str, Any]:
-    """A director, real servers and services, as `parse` takes them."""
-    networks = {"app": {"cidr": "10.0.0.0/8", "vlan": 10, "gateway": "10.255.255.254"}}
+def environment(
+    hosts_behind: int, services_in_all: int, servers_each: int, mode: Mode = modes.row("dr")
+) -> dict[str, Any]:
+    """Directors, real servers, clients and services of a mode, as `parse` takes them.
+
+    There is one director, or as many as the mode's kernel modules need for so many VIPs.
+    """
+    networks = {
+        "app": {"cidr": "10.0.0.0/8", "vlan": 10, "gateway": "10.255.255.254"},
+        "outside": {"cidr": "192.0.2.0/24", "vlan": 20, "gateway": "192.0.2.1"},
+    }
     names = [f"rs{number}" for number in range(hosts_behind)]
     hosts = {name: _plugged(f"10.1.{i // 200}.{i % 200 + 1}") for i, name in enumerate(names)}
-    hosts["lb1"] = _plugged("10.0.0.10")
-    groups = {"all": list(hosts), "directors": ["lb1"], "real_servers": names}
+    directors = [f"lb{number + 1}" for number in range(-(-services_in_all // MODULE_ADDRESSES) if mode.sender else 1)]
+    hosts |= {name: _plugged(f"10.0.0.{10 + i}") for i, name in enumerate(directors)}
+    clients = {f"client{i}": _plugged(f"192.0.2.{10 + i}", "outside") for i in (1, 2)}
+    hosts |= clients
+    groups = {"all": list(hosts), "directors": directors, "real_servers": names, "clients": list(clients)}
+    groups |= {f"{name}_alone": [name] for name in directors}
     services = [
         {
             "name": f"service{number}",
             "vip": f"10.2.{number // 200}.{number % 200 + 1}",
             "port": 80,
-            "mode": "dr",
+            "mode": mode.name,
+            **mode.settings,
             "scheduler": "wlc",
+            "directors": f"{directors[number % len(directors)]}_alone",
             "real_servers": [{"host": names[(number * 7 + i) % len(names)]} for i in range(servers_each)],
         }
         for number in range(services_in_all)
     ]
+    if mode.source_nat:
+        for number, service in enumerate(services):
+            service["local_addresses"] = [f"10.3.{number % len(directors)}.{i + 1}" for i in range(POOL)]
     return {"networks": networks, "services": services, "hosts": hosts, "groups": groups}
 
 
-def _plugged(address: str) -> dict[str, Any]:
-    return {"lvs_interfaces": {"eth1": {"network": "app", "address": address}}}
+def _plugged(address: str, network: str = "app") -> dict[str, Any]:
+    return {"lvs_interfaces": {"eth1": {"network": network, "address": address}}}
 
 
 def compiled(raw: dict[str, Any]) -> tuple[dict[str, HostPlan], dict[str, float]]:
@@ -58,12 +79,21 @@ def described(seconds: dict[str, float]) -> str:
     return f"{steps}; together {sum(seconds.values()):.2f} s"
 
 
-def main() -> None:
-    plans, seconds = compiled(environment(HOSTS, SERVICES, SERVERS))
+def measure(mode: Mode) -> None:
+    plans, seconds = compiled(environment(HOSTS, SERVICES, SERVERS, mode))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{len(plans)} hosts, {SERVICES} services, {SERVICES * SERVERS} real servers: {described(seconds)}; {memory:.0f} MiB"
-    )
+    said = " ".join([mode.name, *(f"{key}={value}" for key, value in mode.settings.items())])
+    print(f"{said:<30}{len(plans)} hosts: {described(seconds)}; {memory:.0f} MiB", flush=True)
+
+
+def main() -> None:
+    print(f"{SERVICES} services, {SERVICES * SERVERS} real servers; seconds of processor time, memory at its highest")
+    for mode in modes.TABLE:
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(mode,))  # for its memory
+        process.start()
+        process.join()
+        if process.exitcode:
+            sys.exit(process.exitcode)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from ..topology import Topology
+from ..topology import Service, Topology
 from ..violations import Violation
 from . import addressing, forwarding, options, replies, vips  # noqa: F401  registers the rules
 from .catalogue import CATALOGUE, Rule
 
-__all__ = ["CATALOGUE", "Rule", "check"]
+__all__ = ["CATALOGUE", "Rule", "added", "check"]
 
 
 def check(topology: Topology) -> list[Violation]:
     """Everything that the described network cannot carry, all rules, in the catalogue's order."""
     return [violation for rule in CATALOGUE for violation in rule.violations(topology)]
+
+
+def added(topology: Topology, service: Service) -> list[Violation]:
+    """What `check` would find besides, with `service` behind the services of `topology`, which has none of its name.
+
+    Only what the service can change is checked: the service, and others as far as they share something with it.
+    """
+    after = topology.beside(service)
+    return [violation for rule in CATALOGUE for violation in rule.added(after, service, topology)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
-from ..topology import Topology
-from .catalogue import TopologyFinding, topology_rule
+from ..topology import Host, Service, Topology
+from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
+from .sharing import UNPLUGGED
 
 
 @topology_rule(
@@ -81,22 +83,23 @@ def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
             seen[interface.address] = place
 
 
-@topology_rule(
+@service_rule(
     "HOST-INTERFACE",
     "a director or real server without an interface in any described network",
     "Without an address in a known network no packet of a service can be planned to or from the host.",
 )
-def host_without_interface(topology: Topology) -> Iterator[TopologyFinding]:
-    reported = set()
-    for service in topology.services:
-        places = [(director, service.at("directors")) for director in service.directors]
-        places += [(server.host, server.at) for server in service.real_servers]
-        for host, at in places:
-            if not host.interfaces and host.name not in reported:
-                reported.add(host.name)
-                yield (
-                    f"host {host.name} has no interface on any known network. Say in its host_vars where it is plugged "
-                    "in: lvs_interfaces: {eth1: {network: NAME, address: ADDRESS}}.",
-                    at,
-                    host,
-                )
+def host_without_interface(topology: Topology, service: Service) -> Iterator[Finding]:
+    places = [(director, service.at("directors")) for director in service.directors]
+    places += [(server.host, server.at) for server in service.real_servers]
+    unplugged: dict[str, tuple[Host, Any]] = {}
+    for host, at in places:
+        if not host.interfaces:
+            unplugged.setdefault(host.name, (host, at))
+    for host, at in unplugged.values():
+        if topology.register.first(UNPLUGGED, host.name) is service:
+            yield (
+                f"host {host.name} has no interface on any known network. Say in its host_vars where it is plugged "
+                "in: lvs_interfaces: {eth1: {network: NAME, address: ADDRESS}}.",
+                at,
+                host,
+            )

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from .. import modes
 from ..contract.key import keys_of
 from ..topology import Host, Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
+from .sharing import (
+    ENAT_END,
+    LOCAL_BY_DIRECTORS,
+    LOCAL_BY_MODE,
+    REPLYING_END,
+    TRANSLATED_VIP,
+    VIP,
+    director_names,
+    of_other_directors,
+    of_other_modes,
+    replied_to_at_one_port,
+    sharing,
+    translated_otherwise,
+    with_new_gateway,
+)
 
 
 def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
@@ -159,8 +173,11 @@ def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Find
     "no route between director and real server in the described networks",
     "The forwarded request, or in fullnat its reply, would have no next hop.",
     when=lambda mode: not mode.shared_segment,
+    affects=with_new_gateway,
+    by_server=True,
 )
 def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
+    locals_ = [local for local in service.local_addresses if topology.network_of(local)]
     for director, host, at in pairs(service):
         real = topology.real_interface(service, director, host)
         if real and not topology.reaches(director, real.address, host):
@@ -170,8 +187,8 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
                 at,
             )
             continue
-        for local in service.local_addresses:
-            if topology.network_of(local) and not topology.reaches(host, local, director):
+        for local in locals_:
+            if not topology.reaches(host, local, director):
                 yield (
                     f"real server {host.name} has no route back to the local address {local}. Give its network a gateway "
                     f"that is not {director.name} itself.",
@@ -184,17 +201,17 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     "no local address, or one that is a VIP, another host's address, or in no network of the director",
     "Replies go to the local address; they must come to this director and nobody else.",
     when=lambda mode: mode.source_nat,
+    affects=of_other_directors,
 )
 def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     if not service.local_addresses and not service.source.get("local_addresses"):
         yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
-    vips = {other.vip: other for other in topology.services}
-    users = _users_of_local_addresses(topology)
     for address, at in zip(service.local_addresses, service.at("local_addresses")):
         owner = topology.owners.get(address)
         network = topology.network_of(address)
-        if address in vips:
-            yield f"local address {address} is the VIP of service {vips[address].name}. Choose another address.", at
+        holders = topology.register.all(VIP, address)
+        if holders:
+            yield f"local address {address} is the VIP of service {holders[-1].name}. Choose another address.", at
         elif owner and owner not in service.directors:
             yield f"local address {address} is the address of host {owner.name}. Choose another address.", at
         elif network and address in (network.gateway, network.cidr.network_address, network.cidr.broadcast_address):
@@ -202,7 +219,7 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
         for director in service.directors:
             if network is None or not director.interface_in(network):
                 yield f"local address {address} is in no network of director {director.name}. Choose one there.", at
-        other = next((other for other in users[address] if other.directors != service.directors), None)
+        other = topology.register.first_other(LOCAL_BY_DIRECTORS, address, director_names(service))
         if other:
             names = " and ".join(host.name for host in other.directors)
             yield (
@@ -211,24 +228,16 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
             )
 
 
-def _users_of_local_addresses(topology: Topology) -> dict[IPv4Address, list[Service]]:
-    users: dict[IPv4Address, list[Service]] = {}
-    for service in topology.services:
-        for address in service.local_addresses:
-            users.setdefault(address, []).append(service)
-    return users
-
-
 @service_rule(
     "FULLNAT-LOCAL-ADDRESS-SHARED",
     "a local address that services with and without a client address use, or with different ways of handing it on",
     "The kernel modules tell by the local address what to do with a connection.",
     when=lambda mode: mode.source_nat,
+    affects=of_other_modes,
 )
 def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator[Finding]:
-    users = _users_of_local_addresses(topology)
     for address, at in zip(service.local_addresses, service.at("local_addresses")):
-        other = next((o for o in users[address] if o.mode is not service.mode and o.mode.source_nat), None)
+        other = topology.register.first_other(LOCAL_BY_MODE, address, service.mode.title)
         if other:
             yield (
                 f"local address {address} is also used by service {other.name}, whose client_address is "
@@ -242,11 +251,11 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
     "a VIP that an enat service shares with a nat or fullnat service, or with an enat service of another cip_src",
     "The director's kernel module tells by the VIP which translated packets are enat's, and which end is their source.",
     when=lambda mode: mode.every_packet,
+    affects=translated_otherwise,
 )
 def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
-    for other in topology.services:
-        if other.mode is service.mode or other.mode.ipvs_method != service.mode.ipvs_method or other.vip != service.vip:
-            continue
+    others = topology.register.others(TRANSLATED_VIP, service.vip, service.mode.title)
+    for other in topology.register.in_order(others):
         if other.mode.every_packet:
             yield (
                 f"service {other.name} has the same VIP and another cip_src. Give one of them another VIP, or both the "
@@ -265,12 +274,11 @@ def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Fin
     "a port of a real server that is in an enat service and in a nat or fullnat service",
     "What leaves that port without the VIP as its source is stopped, and those modes need it.",
     when=lambda mode: mode.every_packet,
+    affects=replied_to_at_one_port,
 )
 def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
     own = {(server.host.name, server.port): server for server in service.real_servers}
-    for other in topology.services:
-        if other.mode.reply.source is not modes.Address.REAL or other.protocol != service.protocol:
-            continue
+    for other in sharing(topology, service, ENAT_END, REPLYING_END):
         for server in other.real_servers:
             mine = own.get((server.host.name, server.port))
             if mine:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from ..contract.values import nearest
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
 from .forwarding import others
+from .sharing import BELIEVING_HOST, FORGEABLE_HOST, MODULE_ADDRESS, believing_on_one_host, module_key, sharing
 
 MODULE_ADDRESSES = 255  # of 15 letters and a comma each in a page of 4096 bytes
 
@@ -21,12 +21,11 @@ MODULE_ADDRESSES = 255  # of 15 letters and a comma each in a page of 4096 bytes
     "forges it: replies to the local port that it came by would leave from the VIP, and the next client with that port "
     "gets none.",
     when=lambda mode: mode.cip_src,
+    affects=believing_on_one_host,
 )
 def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterator[Finding]:
     own = {server.host.name: server for server in service.real_servers}
-    for other in topology.services:
-        if not other.mode.source_nat or other.mode.sender or other.protocol != service.protocol:
-            continue
+    for other in sharing(topology, service, BELIEVING_HOST, FORGEABLE_HOST):
         for name in dict.fromkeys(server.host.name for server in other.real_servers if server.host.name in own):
             yield (
                 f"{name} is also in service {other.name} ({other.mode.name}), whose clients could forge the option. Give "
@@ -113,14 +112,13 @@ def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Findin
     when=lambda mode: mode.sender is not None,
 )
 def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding]:
+    register = topology.register
     for director in service.directors:
-        used: set[IPv4Address] = set()
-        for other in topology.services:
-            if other.mode.sender == service.mode.sender and other.mode.cip_src == service.mode.cip_src:
-                if director in other.directors:
-                    used.update(other.local_addresses if other.mode.source_nat else (other.vip,))
-                if other is service:
-                    break
+        key = module_key(service, director.name)
+        if register.kinds(MODULE_ADDRESS, key) <= MODULE_ADDRESSES:
+            continue
+        firsts = register.firsts(MODULE_ADDRESS, key).values()
+        used = [first for first in firsts if register.position(first) <= register.position(service)]
         if len(used) > MODULE_ADDRESSES:
             what = "local addresses" if service.mode.source_nat else "VIPs"
             yield (

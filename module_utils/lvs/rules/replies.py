@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from ..topology import Host, Interface, Service, Topology
-from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
+from ..topology import BEHIND_DIRECTOR, Host, Interface, RealServer, Service, Topology
+from .catalogue import Finding, service_rule
 from .forwarding import others, pairs
+from .sharing import GATEWAY, HELD_VIP, gateway_key, with_excluded_role, with_new_gateway
 
 
 @service_rule(
@@ -15,8 +16,11 @@ from .forwarding import others, pairs
     "a real server whose way to clients is the director, or that has none",
     "The reply leaves with the VIP as source; the director holds that address itself and drops the packet as a martian.",
     when=lambda mode: not mode.reply_through_director,
+    affects=with_new_gateway,
+    by_server=True,
 )
 def reply_meets_director(topology: Topology, service: Service) -> Iterator[Finding]:
+    clients = [(client, _asks_by(service, client)) for client in topology.clients]
     for director, host, at in pairs(service):
         route = host.default_interface
         if route and route.network.gateway in director.addresses:
@@ -26,8 +30,7 @@ def reply_meets_director(topology: Topology, service: Service) -> Iterator[Findi
                 f"director, or use {others(service)}.",
                 at,
             )
-        for client in topology.clients:
-            asking = _asks_by(service, client)
+        for client, asking in clients:
             if asking is None:
                 continue
             if not topology.reaches(host, asking.address, client):
@@ -105,31 +108,34 @@ def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Find
         )
 
 
-@topology_rule(
+@service_rule(
     "NAT-GATEWAY",
     "one real server with two directors as its gateway",
     "It has one default route, and one route for the replies of an address and port.",
+    when=lambda mode: mode.director_is_gateway,
 )
-def two_gateways(topology: Topology) -> Iterator[TopologyFinding]:
-    gateways: dict[tuple[str, ...], tuple[Service, IPv4Address]] = {}
-    for service in topology.services:
-        if not service.mode.director_is_gateway or len(service.directors) != 1:
-            continue
-        for server in service.real_servers:
-            gateway = topology.gateway(service, service.directors[0], server.host)
-            key: tuple[str, ...] = (server.host.name,)
-            if service.return_path == "policy":
-                key = (server.host.name, service.protocol, str(server.port))
-            if gateway is None:
-                continue
-            other, address = gateways.setdefault(key, (service, gateway))
-            if address != gateway:
-                yield (
-                    f"real server {server.host.name} would need {gateway} as gateway, and {address} for service "
-                    f"{other.name}. Use one director for both, or return_path: policy with different ports.",
-                    server.at,
-                    service,
-                )
+def two_gateways(topology: Topology, service: Service) -> Iterator[Finding]:
+    if len(service.directors) != 1:
+        return
+    for server in service.real_servers:
+        gateway = topology.gateway(service, service.directors[0], server.host)
+        first = _first_gateway(topology, service, server)
+        if gateway and first and first[1] != gateway:
+            yield (
+                f"real server {server.host.name} would need {gateway} as gateway, and {first[1]} for service "
+                f"{first[0].name}. Use one director for both, or return_path: policy with different ports.",
+                server.at,
+            )
+
+
+def _first_gateway(topology: Topology, service: Service, server: RealServer) -> tuple[Service, IPv4Address] | None:
+    """The gateway that the first service with the same way back needs, and that service."""
+    firsts = topology.register.firsts(GATEWAY, gateway_key(service, server.host.name, server.port)).values()
+    for first in topology.register.in_order(firsts):
+        gateway = topology.gateway(first, first.directors[0], server.host)
+        if gateway:
+            return first, gateway
+    return None
 
 
 @service_rule(
@@ -142,10 +148,10 @@ def two_gateways(topology: Topology) -> Iterator[TopologyFinding]:
 def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Finding]:
     if service.return_path == "policy":
         return  # the policy route holds for neighbours too
+    clients = [(client, _asks_by(service, client)) for client in topology.clients]
     for director, host, at in pairs(service):
-        for client in topology.clients:
-            real = topology.real_interface(service, director, host)
-            asking = _asks_by(service, client)
+        real = topology.real_interface(service, director, host)
+        for client, asking in clients:
             if real and asking and asking.network == real.network:
                 yield (
                     f"client {client.name} is in the subnet of real server {host.name} ({real.network.cidr}): replies to "
@@ -154,38 +160,31 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
                 )
 
 
-@topology_rule(
+@service_rule(
     "RS-CONFLICT",
     "one host asked for things that exclude each other",
     "A default route at the director and replies that must not pass it cannot both be had; nor a VIP that is local for one "
     "service and must not be for another.",
+    when=lambda mode: not mode.reply_through_director,
+    affects=with_excluded_role,
+    by_server=True,
 )
-def excluded_roles(topology: Topology) -> Iterator[TopologyFinding]:
-    behind: dict[str, Service] = {}
-    for service in topology.services:
-        if service.mode.director_is_gateway and service.return_path == "gateway":
-            behind.update({server.host.name: service for server in service.real_servers})
-    holders: dict[tuple[str, IPv4Address], Service] = {}
-    for service in topology.services:
-        if service.mode.vip_device:
-            holders.update({(server.host.name, service.vip): service for server in service.real_servers})
-    for service in topology.services:
-        for server in service.real_servers:
-            name = server.host.name
-            if not service.mode.reply_through_director and name in behind:
-                other = behind[name]
-                yield (
-                    f"{name} replies to clients itself, but service {other.name} ({other.mode.name}) makes the "
-                    f"director its default gateway. Say return_path: policy for {other.name}.",
-                    server.at,
-                    service,
-                )
-            other_holder = holders.get((name, service.vip))
-            if other_holder and service.mode.vip_device is None and not service.mode.reply_through_director:
-                yield (
-                    f"{name} holds the VIP {service.vip} on {other_holder.mode.vip_device} for service "
-                    f"{other_holder.name} ({other_holder.mode.name}); {service.mode.name} needs it to be foreign there. "
-                    "Use another VIP for one of them.",
-                    server.at,
-                    service,
-                )
+def excluded_roles(topology: Topology, service: Service) -> Iterator[Finding]:
+    holders = () if service.mode.vip_device else topology.register.all(HELD_VIP, service.vip)
+    for server in service.real_servers:
+        name = server.host.name
+        behind = topology.register.all(BEHIND_DIRECTOR, name)
+        if behind:
+            yield (
+                f"{name} replies to clients itself, but service {behind[-1].name} ({behind[-1].mode.name}) makes the "
+                f"director its default gateway. Say return_path: policy for {behind[-1].name}.",
+                server.at,
+            )
+        holder = next((h for h in reversed(holders) if any(own.host.name == name for own in h.real_servers)), None)
+        if holder:
+            yield (
+                f"{name} holds the VIP {service.vip} on {holder.mode.vip_device} for service "
+                f"{holder.name} ({holder.mode.name}); {service.mode.name} needs it to be foreign there. "
+                "Use another VIP for one of them.",
+                server.at,
+            )

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from ..topology import Service, Topology
-from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
+from .catalogue import Finding, service_rule
+from .sharing import END, NAME, VIP, VIP_BY_DIRECTOR, director_names
 
 
-@topology_rule("NAME-UNIQUE", "two services of one name", "Messages, reports and commands name a service by it.")
-def name_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
-    seen: set[str] = set()
-    for service in topology.services:
-        if service.name in seen:
-            yield "another service has this name. Rename one.", service.at("name"), service
-        seen.add(service.name)
+@service_rule("NAME-UNIQUE", "two services of one name", "Messages, reports and commands name a service by it.")
+def name_used_twice(topology: Topology, service: Service) -> Iterator[Finding]:
+    if topology.register.first(NAME, service.name) is not service:
+        yield "another service has this name. Rename one.", service.at("name")
 
 
-@topology_rule(
+@service_rule(
     "VIP-UNIQUE",
     "two services on one VIP, port and protocol",
     "The director's table holds one virtual service for an address, port and protocol; the second would replace it.",
 )
-def vip_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
-    seen: dict[tuple[IPv4Address, int, str], Service] = {}
-    for service in topology.services:
-        key = (service.vip, service.port, service.protocol)
-        if key in seen:
-            yield (
-                f"{service.vip}:{service.port}/{service.protocol} is already service {seen[key].name}. "
-                "Choose another port or VIP.",
-                service.at("vip"),
-                service,
-            )
-        seen.setdefault(key, service)
+def vip_used_twice(topology: Topology, service: Service) -> Iterator[Finding]:
+    first = topology.register.first(END, (service.vip, service.port, service.protocol))
+    if first and first is not service:
+        yield (
+            f"{service.vip}:{service.port}/{service.protocol} is already service {first.name}. "
+            "Choose another port or VIP.",
+            service.at("vip"),
+        )
 
 
 @service_rule(
@@ -76,22 +69,23 @@ def vip_is_nowhere(topology: Topology, service: Service) -> Iterator[Finding]:
             )
 
 
-@topology_rule(
+@service_rule(
     "VIP-OWNER",
     "several directors for one VIP with nothing that elects or balances among them",
     "Each would answer ARP for the VIP; connections follow whichever answered last and break when that changes.",
 )
-def vip_has_several_owners(topology: Topology) -> Iterator[TopologyFinding]:
-    owners: dict[IPv4Address, dict[str, None]] = {}
-    for service in topology.services:
-        holders = owners.setdefault(service.vip, {})
-        before = len(holders)
-        holders.update(dict.fromkeys(director.name for director in service.directors))
-        if len(holders) > 1 and len(holders) != before and not service.vip_routed:
-            yield (
-                f"directors {' and '.join(holders)} would all hold the VIP {service.vip}, with nothing that "
-                "elects one of them. Give the VIP to one director (directors: a group of one host), or let the network "
-                "route it to all of them (vip_routed: true).",
-                service.at("directors"),
-                service,
-            )
+def vip_has_several_owners(topology: Topology, service: Service) -> Iterator[Finding]:
+    first_of = topology.register.firsts(VIP_BY_DIRECTOR, service.vip)
+    adds_one = any(first_of[director.name] is service for director in service.directors)
+    if service.vip_routed or len(first_of) == 1 or not adds_one:
+        return
+    place = topology.register.position(service)
+    up_to_here = (s for s in topology.register.all(VIP, service.vip) if topology.register.position(s) <= place)
+    holders = list(dict.fromkeys(name for other in up_to_here for name in director_names(other)))
+    if len(holders) > 1:
+        yield (
+            f"directors {' and '.join(holders)} would all hold the VIP {service.vip}, with nothing that "
+            "elects one of them. Give the VIP to one director (directors: a group of one host), or let the network "
+            "route it to all of them (vip_routed: true).",
+            service.at("directors"),
+        )

@@ -1,0 +1,126 @@
+"""What services share with each other, as far as rules depend on it; and which services one that is added affects by that."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from .. import modes
+from ..register import Index
+from ..topology import Service, Topology
+
+_Keys = Iterable[tuple[Hashable, Hashable]]
+
+
+def director_names(service: Service) -> tuple[str, ...]:
+    return tuple(director.name for director in service.directors)
+
+
+def module_key(service: Service, director: str) -> tuple[Hashable, ...]:
+    """By what a director's kernel module keeps the addresses that it is given apart: one parameter of the module."""
+    return director, service.mode.sender, service.mode.cip_src
+
+
+def _unplugged(service: Service) -> _Keys:
+    hosts = (*service.directors, *(server.host for server in service.real_servers))
+    return [(host.name, None) for host in hosts if not host.interfaces]
+
+
+def _module_addresses(service: Service) -> _Keys:
+    if service.mode.sender:
+        addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
+        for director in service.directors:
+            yield from ((module_key(service, director.name), address) for address in addresses)
+
+
+def _gateways(service: Service) -> _Keys:
+    if service.mode.director_is_gateway and len(service.directors) == 1:
+        way = (service.network.name if service.network else None, service.directors[0].name)
+        for server in service.real_servers:
+            yield gateway_key(service, server.host.name, server.port), way
+
+
+def gateway_key(service: Service, host: str, port: int) -> tuple[Hashable, ...]:
+    """What of a real server has one way back: all it sends, or replies from a port."""
+    return (host, service.protocol, port) if service.return_path == "policy" else (host,)
+
+
+def _ends(service: Service) -> _Keys:
+    return (((server.host.name, server.port, service.protocol), None) for server in service.real_servers)
+
+
+def _hosts(service: Service) -> _Keys:
+    return (((server.host.name, service.protocol), None) for server in service.real_servers)
+
+
+NAME = Index(lambda s: [(s.name, None)])
+END = Index(lambda s: [((s.vip, s.port, s.protocol), None)])
+VIP = Index(lambda s: [(s.vip, None)])
+VIP_BY_DIRECTOR = Index(lambda s: [(s.vip, name) for name in director_names(s)])
+# Services whose requests the director translates, by the VIP; the kinds are rows of the table of modes, as below.
+TRANSLATED_VIP = Index(lambda s: [(s.vip, s.mode.title)] if s.mode.ipvs_method == "masq" else ())
+HELD_VIP = Index(lambda s: [(s.vip, None)] if s.mode.vip_device else ())
+UNPLUGGED = Index(_unplugged)
+DIRECTOR = Index(lambda s: [(name, None) for name in director_names(s)])
+REAL_SERVER = Index(lambda s: ((server.host.name, None) for server in s.real_servers))
+GATEWAY = Index(_gateways)  # the kinds are the ways to a director: two services with the same one have the same gateway
+MODULE_ADDRESS = Index(_module_addresses)  # the kinds are the addresses
+LOCAL_BY_DIRECTORS = Index(lambda s: [(local, director_names(s)) for local in s.local_addresses])
+LOCAL_BY_MODE = Index(lambda s: [(local, s.mode.title) for local in s.local_addresses] if s.mode.source_nat else ())
+REPLYING_END = Index(lambda s: _ends(s) if s.mode.reply.source is modes.Address.REAL else ())
+ENAT_END = Index(lambda s: _ends(s) if s.mode.every_packet else ())
+FORGEABLE_HOST = Index(lambda s: _hosts(s) if s.mode.source_nat and not s.mode.sender else ())
+BELIEVING_HOST = Index(lambda s: _hosts(s) if s.mode.cip_src else ())
+
+
+def sharing(topology: Topology, service: Service, own: Index, others: Index) -> list[Service]:
+    """The services that `others` has under the keys that a service has by `own`, each once, in the inventory's order."""
+    keys = dict.fromkeys(key for key, _ in own.of(service))
+    return topology.register.in_order(other for key in keys for other in topology.register.all(others, key))
+
+
+def replied_to_at_one_port(topology: Topology, service: Service) -> Iterable[Service]:
+    """Services of enat with a port of a real server that replies from its own address in `service`."""
+    return sharing(topology, service, REPLYING_END, ENAT_END)
+
+
+def believing_on_one_host(topology: Topology, service: Service) -> Iterable[Service]:
+    """Services with cip_src and a real server for which clients of `service` can forge the option."""
+    return sharing(topology, service, FORGEABLE_HOST, BELIEVING_HOST)
+
+
+def of_other_directors(topology: Topology, service: Service) -> Iterator[Service]:
+    """Services that send from a local address which is the VIP of `service`, or which it uses on other directors."""
+    for kind in topology.register.firsts(LOCAL_BY_DIRECTORS, service.vip):
+        yield from topology.register.all(LOCAL_BY_DIRECTORS, service.vip, kind)
+    yield from _of_other_kinds(topology, service, LOCAL_BY_DIRECTORS)
+
+
+def of_other_modes(topology: Topology, service: Service) -> Iterator[Service]:
+    """Services that send from a local address of `service` in another way."""
+    return _of_other_kinds(topology, service, LOCAL_BY_MODE)
+
+
+def translated_otherwise(topology: Topology, service: Service) -> Iterator[Service]:
+    """Services with the VIP of `service` whose requests the director translates in another way."""
+    return _of_other_kinds(topology, service, TRANSLATED_VIP)
+
+
+def _of_other_kinds(topology: Topology, service: Service, index: Index) -> Iterator[Service]:
+    for key, kind in index.of(service):
+        yield from topology.register.others(index, key, kind)
+
+
+def with_new_gateway(topology: Topology, service: Service) -> Iterator[Service]:
+    """Services of the hosts whose default route `service` lets lead to its director."""
+    if service.mode.director_is_gateway:
+        for server in service.real_servers:
+            if topology.redirects(service, server.host):
+                yield from topology.register.all(DIRECTOR, server.host.name)
+                yield from topology.register.all(REAL_SERVER, server.host.name)
+
+
+def with_excluded_role(topology: Topology, service: Service) -> Iterable[Service]:
+    """Services whose real servers `service` gives a default route by its director, or holds its VIP on."""
+    if service.mode.director_is_gateway and service.return_path == "gateway":
+        return sharing(topology, service, REAL_SERVER, REAL_SERVER)
+    return topology.register.all(VIP, service.vip) if service.mode.vip_device else ()
