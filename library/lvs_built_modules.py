@@ -94,7 +94,7 @@ FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
 DKMS = "/var/lib/dkms"
 LOADED = "/sys/module"
-# Other makers' modules that also hook into the socket's address.
+# Third-party modules that also hook into the socket's address.
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
 KEYS = "/proc/keys"
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -150,7 +150,7 @@ def preflight(module, kernel):
     found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"/sys/module/{name}")]
     if found:
         module.fail_json(
-            msg=f"another maker's module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
+            msg=f"a third-party module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
             f"Unload it (rmmod {found[0]}) and take it from /etc/modules-load.d, or build it by toa_source and toa_modules."
         )
     reason = signature_needed()
