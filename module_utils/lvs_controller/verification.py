@@ -1,4 +1,4 @@
-"""What is to be seen of each service, and what was seen of it."""
+"""The expected packets of each service, and the report of the captured ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Expectation:
 
     @property
     def source(self) -> IPv4Address:
-        """The address that the client asks from."""
+        """The source address of the client's requests."""
         return next(iter(self.walks.values())).hops[0].packet.source.address
 
     @cached_property
@@ -48,13 +48,13 @@ class Expectation:
 
 
 def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
-    """What is to be seen of each service that has real servers in use, or of those named; asked by the first client that has an
-    interface. Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
+    """The expected packets of each service with real servers in use, or of the named services; the first client with an
+    interface sends the requests. Raises AnsibleActionFail if there is no client, or no real server in use.
     """
     client = next((host for host in topology.clients if host.interfaces), None)
     if client is None:
         raise AnsibleActionFail(
-            "nobody can send a request: the group clients has no host with lvs_interfaces. Add a host that may send probes."
+            "no host can send a request: the group clients has no host with lvs_interfaces. Add a host that may send requests."
         )
     found = []
     for service in named(topology, names):
@@ -69,15 +69,15 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
 
 @dataclass
 class Report:
-    """One service: what was expected and seen. `failures` is empty when both agree."""
+    """One service: expected and observed packets. `failures` is empty when both agree."""
 
     expectation: Expectation
     connections: Sequence[Connection]
     served: int  # bytes that the client received
     failures: list[str]
     not_chosen: list[str]
-    seen: list[str]  # the client's addresses as the applications say; empty when they do not tell
-    untold: int = 0  # answers in which the application did not tell its client's address
+    seen: list[str]  # the client's addresses as reported by the applications; empty if they do not report them
+    untold: int = 0  # answers without the client's address
 
     @property
     def reached(self) -> list[str]:
@@ -106,7 +106,7 @@ def report(
     *,
     peers: bool = False,
 ) -> Report:
-    """Compares every connection of one service with its walk. `peers`: an application that does not tell its client is a failure."""
+    """Compares every connection of one service with its walk. `peers`: an application that does not report its client is a failure."""
     service, client = expectation.service, expectation.client
     connections = []
     seen: set[str] = set()
@@ -128,7 +128,7 @@ def report(
             text = text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text
             failures[text] = failures.get(text, 0) + 1
     if peers and untold:
-        failures["the application did not tell its client's address"] = untold
+        failures["the application did not report its client's address"] = untold
     reached = {connection.real_server for connection in connections}
     not_chosen = [name for name in expectation.walks if name not in reached]
     lines = [f"{text} ({count} of {len(probes)} connections)" for text, count in failures.items()]
@@ -136,7 +136,7 @@ def report(
     if spreads and not_chosen and len(probes) < MOST_REQUESTS:
         lines.append(f"{', '.join(not_chosen)} got no request of {len(probes)}")
     if not probes:
-        lines.append("nothing was asked")
+        lines.append("no request was sent")
     served = sum(int(probe["bytes"]) for probe in probes)
     return Report(expectation, connections, served, lines, not_chosen, sorted(seen), untold)
 
@@ -144,7 +144,7 @@ def report(
 def followed(
     expectation: Expectation, probe: Mapping[str, Any], sightings: Sightings, vantages: Mapping[str, Vantage]
 ) -> Connection:
-    """One connection of a probe, compared with its walk, and with what the application says of its client."""
+    """One connection of a probe, compared with its walk, and with the client address that the application reports."""
     director = expectation.director.name
     ends = sightings.ends(Endpoint(expectation.source, int(probe["port"])), expectation.service, director)
     own = sightings.of(ends, expectation.addresses)
@@ -155,7 +155,7 @@ def followed(
 
 
 def _told(walk: Walk, ends: Ends, peer: str) -> list[str]:
-    """What differs between the peer that the application says it has and the predicted one."""
+    """The difference between the peer that the application reports and the predicted one."""
     expected = ends.client if walk.seen.port == CLIENT_PORT else ends.local
     return [] if peer == str(expected) else [f"the application saw {peer} as its client, expected {expected}"]
 
@@ -196,16 +196,16 @@ def table(reports: Sequence[Report]) -> str:
 
 
 def _sees(item: Report) -> str:
-    """The clients' addresses as the application tells them, or why they are not known."""
+    """The clients' addresses as the application reports them, or why they are not known."""
     if item.seen:
-        return ",".join(item.seen) + (" (not always told)" if item.untold else "")
+        return ",".join(item.seen) + (" (not always reported)" if item.untold else "")
     if speaks(item.expectation.service) == "connect":
         return "not asked"
-    return "not told" if item.untold else "-"
+    return "not reported" if item.untold else "-"
 
 
 def path(item: Report) -> str:
-    """The hops of a service by one of its real servers, as predicted; each was compared with what was captured."""
+    """The predicted hops of a service through one of its real servers; each was compared with the captures."""
     walks = item.expectation.walks
     name = item.reached[0] if item.reached else next(iter(walks))
     return "\n".join(

@@ -111,7 +111,7 @@ def test_what_one_host_says_of_the_environment_is_refused(broken):
 def test_an_environment_without_services_is_warned_of(broken):
     run = playbook("validate", "-i", LAB, "-i", broken("lvs_services: []\n"))
     assert run.returncode == 0
-    assert "NO-SERVICES: lvs_services is an empty list: site.yml takes every service away" in re.sub(
+    assert "NO-SERVICES: lvs_services is an empty list: site.yml removes every service" in re.sub(
         r"\s+", " ", run.stdout + run.stderr
     )
 
@@ -160,9 +160,7 @@ def test_verify_names_a_service_that_does_not_exist():
 
 def test_trace_wants_to_know_which_service():
     run = playbook("trace")
-    assert (
-        "No service is named. Set its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
-    )
+    assert "No service is named. Set its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
     run = playbook("trace", "-e", "lvs_trace_service=webb")
     assert "there is no service webb" in run.stdout + run.stderr
 
