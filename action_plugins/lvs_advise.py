@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says which modes would carry a service, and why each other one would not."""
+"""Reports which modes would carry a service, and why the others would not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ActionModule(EnvironmentAction):
         for name in given["only"]:
             if name not in names:
                 raise AnsibleActionFail(f"there is no service {name}: {reader.nearest(name, names)}")
-        lines = [] if services else ["lvs_services is an empty list: there is nothing to advise on."]
+        lines = [] if services else ["lvs_services is an empty list: add a service to advise on."]
         options = {}
         for raw in services:
             if not given["only"] or raw.get("name") in given["only"]:

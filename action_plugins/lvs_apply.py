@@ -13,7 +13,7 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "
 from ansible.module_utils.lvs_controller import layout, stages, unprepared
 from ansible.module_utils.lvs_controller.action import ControllerAction
 
-SHOWN = 50  # commands that a result has; a director may have twenty thousand
+SHOWN = 50  # commands in a result; a director may run twenty thousand
 
 
 class ActionModule(ControllerAction):
@@ -85,11 +85,11 @@ class ActionModule(ControllerAction):
             )
 
     def _prove_access(self, host, task_vars):
-        """Its default route has just been pointed at a director: a new connection must still come about."""
+        """Checks that a new connection to the host works: the plan may have changed its default route."""
         self._connection.reset()
         answer = dict(self._execute_module("ansible.builtin.ping", {}, task_vars=task_vars))
         if answer.get("failed"):
-            raise AnsibleActionFail(f"{host} does not answer any more with its new default route: {answer.get('msg')}")
+            raise AnsibleActionFail(f"{host} no longer answers with its new default route: {answer.get('msg')}")
 
 
 def shortened(lines):

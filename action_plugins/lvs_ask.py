@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends the requests that this run has for a host."""
+"""Sends the requests of this run from a host."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has kernel modules built, or takes them from the controller's cache."""
+"""Builds kernel modules, or takes them from the controller's cache."""
 
 from __future__ import annotations
 

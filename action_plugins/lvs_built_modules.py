@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells a host which version of the kernel modules it is to have."""
+"""Installs a version of the kernel modules on a host."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares what was captured with what was predicted."""
+"""Compares captured packets with predicted ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the page that explains an environment."""
+"""Writes an HTML page of an environment."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notes which earlier runs a host can go back to."""
+"""Stores the list of runs that a host can go back to."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a host about itself."""
+"""Inspects a host."""
 
 from __future__ import annotations
 

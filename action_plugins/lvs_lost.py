@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says which services answered before the run, and do not afterwards."""
+"""Reports the services that answered before the run and do not afterwards."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prepares the questions of a run's safety net."""
+"""Prepares the probes before and after a run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares what hosts have with what the inventory says of them."""
+"""Compares the state of hosts with the inventory."""
 
 from __future__ import annotations
 

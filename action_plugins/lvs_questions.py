@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Works out what each host is asked about itself, for the action lvs_look."""
+"""Lists the checks of each host, for the action lvs_look."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores which virtual services a director carries before the run."""
+"""Stores the virtual services that a director has before the run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follows one request through the environment, beside its prediction, and says where it went wrong."""
+"""Follows one request through the environment, compares it with its prediction, and reports where it fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = (
     "answers",
     "before",
     "after",
-)  # what the hosts say of themselves, and what they had counted before and after the request
+)  # the hosts' answers, and their counters before and after the request
 
 
 class ActionModule(EnvironmentAction):

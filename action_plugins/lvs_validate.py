@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says what is wrong with an environment."""
+"""Validates an environment."""
 
 from __future__ import annotations
 

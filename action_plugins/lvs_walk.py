@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Predicts the packets of each service: what to ask, and what to capture where."""
+"""Predicts the packets of each service, and derives the requests and the captures."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captures on a host what it meets of one batch of services."""
+"""Captures the packets of one batch of services on a host."""
 
 from __future__ import annotations
 

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run on many hosts prints: a line for each task, and a table of what has changed."""
+"""Output of a run on many hosts: one line for each task, and a table of the changes."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: lvs_summary
 type: stdout
-short_description: Says in few lines what a run on many hosts did
+short_description: Short output of a run on many hosts
 version_added: "1.0.0"
 description:
-  - A line for each play and for each task, with the number of hosts that were ok, changed, unreachable or failed. Plays and
-    tasks that do nothing print nothing. Batches of a play (C(serial)) are summed up, unless a host fails.
+  - Prints a line for each play and each task, with the number of hosts that were ok, changed, unreachable or failed. Plays and
+    tasks that do nothing print nothing. Batches of a play (C(serial)) are combined, unless a host fails.
   - A message, warning or difference that several hosts have in common is printed once, with the names of the hosts.
   - A failure of a task with C(run_once), or of one whose result has C(environment=true), concerns all hosts and is not
     printed or counted as the failure of a host.
-  - A task that takes long shows how many hosts are done, on a terminal as a counter, elsewhere as a line after
-    ten seconds, and further ones at intervals that grow to a minute.
-  - At the end the totals in one line, and a table with what happened to which hosts. The result C(commands) of a task, a
-    list, says by which commands; without it the task's name does.
-  - With C(-v) everything is printed as M(ansible.builtin.default) does it.
+  - A long task shows how many hosts have finished, on a terminal as a counter, otherwise as a line after
+    ten seconds and more lines at intervals that grow to a minute.
+  - Prints the totals at the end in one line, and a table of the changes and failures with their hosts. A change is shown as the
+    commands in the result C(commands) of the task (a list), otherwise as the task's name.
+  - With C(-v) prints everything like M(ansible.builtin.default).
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -194,7 +194,7 @@ class CallbackModule(Default):
     @unless_verbose
     def v2_runner_on_unreachable(self, result):
         results, text = self._results_of(result), self._reason(result.result)
-        results.once = False  # a host that cannot be reached is that host's, whoever asked
+        results.once = False  # an unreachable host counts for itself, also in a task that runs once
         if not result.task.ignore_unreachable:
             self._recap.of(result.host.get_name()).unreachable = text
         self._note_trouble(result, results, "UNREACHABLE", text)

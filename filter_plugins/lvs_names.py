@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names as an operator gives them with -e: a text with commas between them, or a list."""
+"""Names as an operator gives them with -e: a string with commas, or a list."""
 
 from __future__ import annotations
 

@@ -9,35 +9,35 @@ module: lvs_build
 short_description: Build kernel modules for one kernel
 version_added: "1.0.0"
 description:
-  - Builds the modules of a source against a kernel's headers and returns them, so that hosts without a compiler can have
-    them. What has been built once for a kernel is kept on the controller (below C(~/.cache/lvskit), or C($LVSKIT_CACHE)).
-  - Nothing is loaded or left on the builder, and nothing is kept of a build that fails.
+  - Builds the modules of a source against a kernel's headers and returns them, for hosts without a compiler.
+    The controller caches the modules of each kernel (below C(~/.cache/lvskit), or C($LVSKIT_CACHE)).
+  - Loads no module on the builder and leaves no file there. A failed build is not cached.
 options:
   source:
     description: Folder, tar archive or git URL of the sources, on the controller.
     type: str
   archive:
-    description: The packed sources; worked out from I(source) on the controller.
+    description: The packed sources; the controller derives them from I(source).
     type: str
   version:
-    description: Identifies the sources; worked out from I(source) on the controller.
+    description: Identifies the sources; the controller derives it from I(source).
     type: str
   modules:
-    description: Names of the modules that must come of it.
+    description: Names of the modules that the build must produce.
     type: list
     elements: str
     required: true
   kernel:
-    description: The kernel's release, as C(uname -r) has it.
+    description: The kernel's release, as C(uname -r) prints it.
     type: str
     required: true
   make_arguments:
-    description: What make is given besides the kernel's tree.
+    description: Arguments of make, in addition to the kernel's tree.
     type: list
     elements: str
     default: []
   signing_key:
-    description: Private key, on the builder, by which the modules are signed; none when empty.
+    description: Private key on the builder that signs the modules; no signature when empty.
     type: str
     default: ""
   signing_certificate:
@@ -45,8 +45,8 @@ options:
     type: str
     default: ""
 attributes:
-  check_mode: {support: full, description: Says that it would build.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  check_mode: {support: full, description: Reports that it would build.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 binaries:
-  description: The modules' files in base64, by name; all that came of the sources. Missing in check mode.
+  description: The files of all built modules in base64, by name. Missing in check mode.
   returned: when built
   type: dict
 """
@@ -104,7 +104,7 @@ def main():
 
 
 def check_builder(module):
-    """The kernel's build tree; fails with the remedy where nothing can be built."""
+    """The kernel's build tree; fails with the remedy if nothing can be built."""
     kernel = module.params["kernel"]
     tree = f"/lib/modules/{kernel}/build"
     if not os.path.exists(os.path.join(tree, "Makefile")):
@@ -129,7 +129,7 @@ def check_builder(module):
 
 
 def build(module, folder, tree):
-    """The modules that come of the sources, by name, in base64."""
+    """The built modules in base64, by name."""
     given = module.params
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
         tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
@@ -150,7 +150,7 @@ def build(module, folder, tree):
         reason = f"make failed ({code})" if code else f"no {' and no '.join(absent)} came of it"
         module.fail_json(
             msg=f"building for kernel {given['kernel']} on {os.uname().nodename}: {reason}. The modules that are loaded stay. "
-            f"The end of what was said:\n{said}"
+            f"The end of make's output:\n{said}"
         )
     binaries = {}
     for path in glob.glob(os.path.join(folder, "**/*.ko"), recursive=True):

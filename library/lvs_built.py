@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+"""Documentation of the action plugin of the same name; no code of this file runs on a host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ description:
 options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 

@@ -9,25 +9,25 @@ module: lvs_built_modules
 short_description: Install kernel modules that were built for this host
 version_added: "1.0.0"
 description:
-  - Looks whether the running kernel has the wanted version of the modules, and installs the given ones if not. Without them
-    it names the kernel to build for.
-  - A module that works in an older version is exchanged for the new one; when the kernel refuses the new one, the old one
-    comes back.
-  - Which sources a file was built of is noted beside it; whether a loaded module is that file, its build id tells. So other
-    makers' modules need no version.
-  - Refuses, and changes nothing, where a module cannot work.
+  - Checks whether the running kernel has the wanted version of the modules, and installs the given files if not. Without files
+    it returns the kernel to build for.
+  - Replaces an older loaded version of a module by the new one; if the kernel refuses the new one, loads the old one
+    again.
+  - Stores the version of the sources beside the module's file, and compares the build id of the loaded module with the file. Third-party
+    modules therefore need no version of their own.
+  - Refuses a module that cannot work, and changes nothing.
 options:
   source:
     description: Folder, tar archive or git URL of the sources, on the controller.
     type: str
   archive:
-    description: The packed sources, with I(method=dkms); worked out from I(source) on the controller.
+    description: The packed sources, with I(method=dkms); the controller derives it from I(source).
     type: str
   version:
-    description: Identifies the sources; worked out from I(source) on the controller.
+    description: Identifies the sources; the controller derives it from I(source).
     type: str
   modules:
-    description: Names of the modules that the host is to have.
+    description: Names of the modules to install.
     type: list
     elements: str
     required: true
@@ -36,12 +36,12 @@ options:
     type: dict
     default: {}
   method:
-    description: With C(builder) the files are built elsewhere; with C(dkms) here, and again whenever a kernel is installed.
+    description: C(builder): another host builds the files; C(dkms): this host builds them, and again whenever a kernel is installed.
     type: str
     choices: [builder, dkms]
     default: builder
   make_arguments:
-    description: What make is given besides the kernel's tree, with I(method=dkms).
+    description: Arguments of make in addition to the kernel's tree, with I(method=dkms).
     type: list
     elements: str
     default: []
@@ -50,13 +50,13 @@ options:
     type: bool
     default: false
 attributes:
-  check_mode: {support: full, description: Says what would be installed.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  check_mode: {support: full, description: Reports what would be installed.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: Look what the host has
+- name: Check which modules the host has
   lvs_built_modules:
     source: roles/toa/files/lvskit-toa
     modules: [lvskit_toa_peer]
@@ -72,7 +72,7 @@ kernel:
   returned: always
   type: str
 installed:
-  description: The modules that were installed or exchanged.
+  description: The modules that were installed or replaced.
   returned: always
   type: list
   elements: str
@@ -94,7 +94,7 @@ FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
 DKMS = "/var/lib/dkms"
 LOADED = "/sys/module"
-# Other makers' modules that also hook into the socket's address.
+# Third-party modules that also hook into the socket's address.
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
 KEYS = "/proc/keys"
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -121,7 +121,7 @@ def main():
 
 
 def bring(module, kernel, done):
-    """Installs and exchanges what is to be, and returns what there is to say of it. `done` gets what was done so far."""
+    """Installs and replaces modules, and returns the result of the module. Appends each completed step to `done`."""
     given = module.params
     preflight(module, kernel)
     missing = [name for name in given["modules"] if not installed(given, kernel, name)]
@@ -146,11 +146,11 @@ def bring(module, kernel, done):
 
 
 def preflight(module, kernel):
-    """Fails, with the reason, where a module built by us could not be loaded or would be in another's way."""
+    """Fails, with the reason, if a module built by lvskit could not be loaded, or would conflict with a third-party module."""
     found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"/sys/module/{name}")]
     if found:
         module.fail_json(
-            msg=f"another maker's module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
+            msg=f"a third-party module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
             f"Unload it (rmmod {found[0]}) and take it from /etc/modules-load.d, or build it by toa_source and toa_modules."
         )
     reason = signature_needed()
@@ -179,7 +179,7 @@ def signature_needed():
 
 
 def check_signature(module, file):
-    """Fails where the kernel would refuse the file: a working module is not given up for one that cannot be loaded."""
+    """Fails if the kernel would refuse the file, so that a working module is not unloaded for a file that cannot be loaded."""
     reason = signature_needed()
     if not reason:
         return
@@ -189,14 +189,14 @@ def check_signature(module, file):
         trusted = signer and any("asymmetri" in line and f" {signer}: " in line for line in keys)
     if not trusted:
         module.fail_json(
-            msg=f"{reason}, and this host trusts no key of {signer or 'nobody (there is no signature)'}, by which {file} is signed. "
+            msg=f"{reason}, and this host trusts no key of {signer or 'nobody (it has no signature)'}, by which {file} is signed. "
             "Import its certificate (mokutil --import) and reboot, or name another in toa_signing_certificate. The modules that "
             "are loaded stay."
         )
 
 
 def installed(given, kernel, name):
-    """Whether the module is there, built of the wanted sources for this kernel."""
+    """Whether the module is installed, built from the wanted sources for this kernel."""
     if given["method"] == "dkms":
         return bool(glob.glob(f"{DKMS}/{package(given)}/{given['version']}/{kernel}/*/module/{name}.ko*"))
     file = os.path.join(FOLDER.format(kernel=kernel), f"{name}.ko")
@@ -204,7 +204,7 @@ def installed(given, kernel, name):
 
 
 def note_of(file):
-    """The version of the sources that a file was built of; empty where it is not noted."""
+    """The version of the sources of a file; empty if it is not stored."""
     try:
         with open(f"{file}.version", encoding="ascii") as note:
             return note.read().strip()
@@ -266,7 +266,7 @@ def write(path, content):
 
 
 def keep(path):
-    """A module that may have to come back."""
+    """A module that may have to be loaded again."""
     for file in (path, f"{path}.version"):
         if os.path.exists(file):
             shutil.copy(file, f"{file}.old")
@@ -298,7 +298,7 @@ def install_with_dkms(module, kernel):
             reason = said(name, given, out, err)
             programs.run(["dkms", "remove", f"{name}/{given['version']}", "--all"])
             shutil.rmtree(folder, ignore_errors=True)
-            module.fail_json(msg=f"`{' '.join(command)}` failed. The modules that are loaded stay. {reason}")
+            module.fail_json(msg=f"`{' '.join(command)}` failed. The loaded modules stay loaded. {reason}")
     for other in sorted(os.listdir(f"{DKMS}/{name}")):
         if other != given["version"] and os.path.isdir(f"{DKMS}/{name}/{other}/source"):
             programs.run(["dkms", "remove", f"{name}/{other}", "--all"])
@@ -306,7 +306,7 @@ def install_with_dkms(module, kernel):
 
 
 def said(name, given, out, err):
-    """The end of what the compiler said, or what dkms itself did."""
+    """The end of the compiler's output, or else of dkms's output."""
     try:
         with open(f"{DKMS}/{name}/{given['version']}/build/make.log", encoding="utf-8", errors="replace") as log:
             return "".join(log.readlines()[-25:])
@@ -330,7 +330,7 @@ def dkms_configuration(given):
 
 
 def exchange(module, names):
-    """The new version for the old one, or the old one again when the kernel refuses the new."""
+    """Replaces the old version by the new one; loads the old one again if the kernel refuses the new one."""
     kernel = os.uname().release
     for name in names:
         if signature_needed():

@@ -10,10 +10,10 @@ short_description: Capture packets on a host's interfaces
 version_added: "1.0.0"
 description:
   - Starts one tcpdump for each interface, and later stops them and returns what they captured.
-  - The captures are bounded in time and in packets, and read-only for the traffic. They end by themselves where nobody stops them.
+  - The captures do not change the traffic. They are limited in time and in packets, and end without being stopped when a limit is reached.
 options:
   state:
-    description: C(started) begins to capture, C(stopped) ends it and returns the captures.
+    description: C(started) starts the captures, C(stopped) stops them and returns what they captured.
     type: str
     choices: [started, stopped]
     required: true
@@ -27,25 +27,25 @@ options:
     type: str
     default: ""
   seconds:
-    description: When the captures end by themselves.
+    description: Time limit of the captures.
     type: int
     default: 120
   packets:
-    description: After how many packets a capture ends by itself.
+    description: Packet limit of each capture.
     type: int
     default: 50000
   skip_missing:
-    description: Whether interfaces that the host does not have are passed over.
+    description: Whether to skip interfaces that the host does not have.
     type: bool
     default: false
 attributes:
-  check_mode: {support: full, description: Nothing on the host changes; it captures in check mode too.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  check_mode: {support: full, description: Changes nothing on the host; captures in check mode too.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: Begin to capture
+- name: Start the captures
   lvs_capture:
     state: started
     interfaces: [eth1]
@@ -59,13 +59,13 @@ captures:
   type: dict
 ended:
   description:
-    - The interfaces whose capture ended before it was stopped, since I(seconds) were over or I(packets) were captured. It has not
-      seen what came later.
+    - The interfaces whose capture reached the limit I(seconds) or I(packets) before it was stopped. Later packets are
+      missing.
   returned: when stopped
   type: list
   elements: str
 lost:
-  description: For each interface the packets that passed the filter and that the kernel had no room for.
+  description: For each interface the number of packets that matched the filter and that the kernel dropped for lack of room.
   returned: when stopped
   type: dict
 macs:
@@ -130,7 +130,7 @@ def start(module):
         file.write(module.params["filter"])
     for interface in interfaces(module):
         base = f"{DIRECTORY}/{interface}"
-        # A controller that is gone does not stop the capture: timeout(1) does.
+        # If the controller is lost, timeout(1) stops the capture.
         command = ["timeout", str(module.params["seconds"]), tcpdump, "-i", interface, "-p", "-U", "-n"]
         command += ["-s", SNAP_LENGTH, "-B", BUFFER, "-c", str(module.params["packets"]), "-Z", "root"]
         command += ["-F", f"{DIRECTORY}/filter", "-w", f"{base}.pcap"]
@@ -197,7 +197,7 @@ def pid_of(base):
 
 
 def alive(pid):
-    """Whether the process runs. Its parent has to collect it, which is this module where it has just been started."""
+    """Whether the process runs. If this module is its parent, it has to collect the process first."""
     try:
         return os.waitpid(pid, os.WNOHANG) == (0, 0)
     except ChildProcessError:
@@ -205,7 +205,7 @@ def alive(pid):
 
 
 def captures(pid, base):
-    """Whether the process is the capture: its number may be another one's since."""
+    """Whether the process is the capture: another process may have its pid by now."""
     try:
         with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
             return alive(pid) and f"{base}.pcap" in file.read()
@@ -214,7 +214,7 @@ def captures(pid, base):
 
 
 def end_captures():
-    """Ends the captures that an earlier call began, and waits until their files are complete.
+    """Ends the captures that an earlier call started, and waits until their files are complete.
 
     Returns the interfaces whose capture had ended before.
     """
@@ -260,7 +260,7 @@ def stop(module):
         dropped = re.search(r"(\d+) packets? dropped by kernel", log_of(f"{DIRECTORY}/{interface}"))
         if dropped and int(dropped[1]):
             lost[interface] = int(dropped[1])
-    shutil.rmtree(DIRECTORY, ignore_errors=True)  # nothing is there where nothing was captured
+    shutil.rmtree(DIRECTORY, ignore_errors=True)  # the file is missing if nothing was captured
     _, out, _ = module.run_command(["ip", "-json", "-4", "neighbour", "show"], check_rc=True)
     neighbours = {n["dst"]: n["lladdr"] for n in json.loads(out or "[]") if "lladdr" in n}
     return {"captures": found, "macs": macs, "neighbours": neighbours, "ended": ended, "lost": lost}

@@ -1,26 +1,26 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removes from a host that has no plan any more what lvskit keeps besides its state."""
+"""Removes lvskit's files and kernel modules from a host that has no plan."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_clear
-short_description: Remove what lvskit keeps on a host without a plan
+short_description: Remove lvskit's files and modules from a host without a plan
 version_added: "1.0.0"
 description:
   - Removes kernel modules that were built for the host, the history of its plans, and lvskit's folders; unloads the kernel
-    modules that its plans had, where nothing else uses them.
-  - Refuses a host that still has a plan, or what a newer lvskit keeps there.
+    modules of its plans if nothing else uses them.
+  - Refuses a host that still has a plan, and a host that a newer lvskit has changed.
 options: {}
 attributes:
-  check_mode: {support: full, description: Says what would be removed.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  check_mode: {support: full, description: Reports what would be removed.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: Leave nothing of lvskit's
+- name: Clear the host
   lvs_clear:
 """
 
@@ -64,12 +64,12 @@ def main():
 
 
 def clear(run, done, *, check):
-    """Removes everything, and returns what there is to say of it. `done` gets what was done so far, as words for a person."""
+    """Removes everything, and returns the result of the module. Appends each completed step to `done`, as text for a person."""
     halves = [path for record in records() for path in found(record + files.SUFFIX)]  # of a run that was killed
     planned = [path for record in records() for path in found(record) if path not in halves]
     if planned and not check:
         raise errors.HostError(
-            f"this host still has a plan ({', '.join(planned)}). Take its services or the host out first: playbooks/teardown.yml"
+            f"this host still has a plan ({', '.join(planned)}). Remove its services or the host first: playbooks/teardown.yml"
         )
     packages = [path for path in found(f"{DKMS}/lvskit-*") if os.path.isdir(files.place(path))]
     paths = [*halves, *(path for pattern in (BUILT, SOURCES, *FOLDERS) for path in found(pattern))]
@@ -82,7 +82,7 @@ def clear(run, done, *, check):
         }
     unloaded = []
     while some := next((name for name in loaded if name not in unloaded and unload(run, name)), None):
-        unloaded.append(some)  # what it used may go as well, now
+        unloaded.append(some)  # now the modules that it used may be unused, too
         done.append(f"unloaded {some}")
     for package in packages:
         for version in sorted(os.listdir(files.place(package))):
@@ -126,7 +126,7 @@ def modules_of_plans():
 
 
 def unload(run, name):
-    """Whether the module could be unloaded: nothing uses it, and no tunnel or virtual service would go with it."""
+    """Whether the module can be unloaded: nothing uses it, and unloading removes no tunnel or virtual service."""
     if name == "ipip" and other_tunnels(run):
         return False
     if name.startswith("ip_vs") and has_services():
@@ -136,14 +136,14 @@ def unload(run, name):
 
 
 def other_tunnels(run):
-    """Whether there is an ipip tunnel besides the one that the module makes, or an IPv4 address on that one."""
+    """Whether there is an ipip tunnel other than the one that the module creates, or an IPv4 address on that one."""
     links = programs.listed(programs.output(run, ["ip", "-json", "address", "show", "type", "ipip"]))
     addresses = [address for link in links for address in link.get("addr_info", ()) if address.get("family") == "inet"]
     return bool(addresses) or any(link.get("ifname") != "tunl0" for link in links)
 
 
 def has_services():
-    """Whether the IPVS table has a virtual service, whosever it is."""
+    """Whether the IPVS table has a virtual service, of lvskit or of others."""
     table = files.read(ipvs.TABLE, "") or ""
     return any(line.startswith(("TCP", "UDP", "FWM", "SCTP")) for line in table.splitlines())
 

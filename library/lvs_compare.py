@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+"""Documentation of the action plugin of the same name; no code of this file runs on a host."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ short_description: Compare captured packets with the predicted ones
 version_added: "1.0.0"
 description:
   - Compares every connection of a verification with the walk that the model predicts for its service and real server, at every hop,
-    addresses, ports, MACs and encapsulation, and prints a table. Any difference fails and names the hop.
+    addresses, ports, MACs and encapsulation, and prints a table. A difference fails; the message names the hop.
   - Runs on the controller, once for all hosts, and connects to none.
 options:
-  peers: {description: "Whether an application has to tell its client's address, in the header C(Peer) or a key C(peer).", type: bool, default: false}
+  peers: {description: "Whether an application must report its client's address, in the header C(Peer) or a key C(peer).", type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+"""Documentation of the action plugin of the same name; no code of this file runs on a host."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ description:
   - Runs on the controller, once for all hosts, and connects to none.
 options:
   drained:
-    description: Hosts that are out of service in this run, in addition to those whose C(lvs_drained) says so.
+    description: Hosts that are out of service in this run, in addition to those with C(lvs_drained: true).
     type: list
     elements: str
     default: []
   without_hosts:
-    description: Hosts that leave. They get a plan with nothing in it, and no other host's plan has them.
+    description: Hosts to remove. Their plans are empty, and no other host's plan contains them.
     type: list
     elements: str
     default: []
   without_services:
-    description: Services that leave, by name.
+    description: Services to remove, by name.
     type: list
     elements: str
     default: []
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
@@ -44,6 +44,6 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run: {description: "The time (UTC), by which hosts store the plan of this run.", returned: success, type: str, sample: "2026-03-01T03:00:00Z"}
-revision: {description: What git calls the inventory's state; empty where it is in no repository., returned: success, type: str}
-services: {description: How many services there are., returned: success, type: int}
+revision: {description: The git revision of the inventory; empty if it is in no repository., returned: success, type: str}
+services: {description: Number of services., returned: success, type: int}
 """

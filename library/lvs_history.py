@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists what a host was brought to in earlier runs."""
+"""Lists the earlier runs whose plans a host has stored."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ module: lvs_history
 short_description: List the runs that changed a host
 version_added: "1.0.0"
 description:
-  - Lists the runs of which lvs_state has kept the plan on this host; its option I(to) goes back to one of them.
+  - Lists the runs whose plans lvs_state has stored on this host. The option I(to) of lvs_state goes back to one of them.
 options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: See when this host was changed
+- name: List the runs that changed this host
   lvs_history:
 """
 
@@ -29,12 +29,12 @@ runs:
   type: dict
   sample: {"2026-03-01T03:00:00Z": "4f1c2ab"}
 since:
-  description: The first run after which the host's plan is known; empty where none is.
+  description: The first run after which the host's plan is known; empty if none is.
   returned: always
   type: str
   sample: "2026-02-01T03:00:00Z"
 unreadable:
-  description: The runs whose files are damaged or were written by a newer lvskit, each with what is wrong and the remedy.
+  description: The runs whose files are damaged or were written by a newer lvskit, each with the fault and the remedy.
   returned: always
   type: dict
   sample: {}

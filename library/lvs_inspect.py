@@ -1,54 +1,54 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at a host as its part in virtual services needs it. Changes nothing."""
+"""Reads the state of a host that virtual services depend on. Changes nothing."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_inspect
-short_description: Look at what a host really has
+short_description: Inspect the state of a host
 version_added: "1.0.0"
 description:
-  - Tells what the kernel has and does - interfaces, effective settings and who sets them at boot, routes, who answers ARP, how
-    large packets get to others, firewall rules that drop - and where the host has left what lvskit brought it to.
-  - Sends ARP probes, which enter no neighbour table, and ICMP echo requests; it changes nothing.
+  - Reports interfaces, effective sysctls and the files that set them at boot, routes, ARP replies, path MTUs,
+    firewall rules that drop packets, and differences from the state that lvskit has set.
+  - Sends ARP probes, which enter no neighbour table, and ICMP echo requests; changes nothing.
 options:
   settings:
-    description: Kernel settings that the host's plan has, keys with slashes.
+    description: Sysctls of the host's plan, keys with slashes.
     type: dict
     default: {}
   modules:
-    description: Kernel modules that the kernel itself has to bring.
+    description: Kernel modules that must be part of the kernel's package.
     type: list
     elements: str
     default: []
   routes:
-    description: Packets of which to say by which way they would leave, each with C(to), and C(source), C(protocol), C(port) or not.
+    description: Packets to look up routes for, each with C(to), and optionally C(source), C(protocol), C(port).
     type: list
     elements: dict
     default: []
   neighbours:
-    description: Who answers ARP, each with C(interface) and C(address).
+    description: Addresses to probe with ARP, each with C(interface) and C(address).
     type: list
     elements: dict
     default: []
   paths:
-    description: How large a packet gets to C(address) and back, up to C(size) bytes.
+    description: Paths to probe, each with C(address) and the largest C(size) in bytes.
     type: list
     elements: dict
     default: []
   departures:
-    description: Whether to say where the host has left its files of record.
+    description: Whether to report differences from the files of record.
     type: bool
     default: true
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: Look at a real server
+- name: Inspect a real server
   lvs_inspect:
     settings: {net/ipv4/conf/eth1/arp_ignore: 1}
     routes:
@@ -65,25 +65,25 @@ interfaces:
   returned: always
   type: dict
 settings:
-  description: For each setting the kernel's own value, that of conf/all, the effective one, whether it serves the wanted purpose,
-    and what it gets at boot from which line of which file.
+  description: For each setting the kernel's own value, that of conf/all, the effective one, whether it is sufficient,
+    and its value at boot with file and line.
   returned: always
   type: dict
-modules: {description: "The modules that the kernel lacks, each with what modprobe says.", returned: always, type: dict}
+modules: {description: "The modules that the kernel lacks, each with the output of modprobe.", returned: always, type: dict}
 routes: {description: For each packet the interface and gateway by which it leaves., returned: always, type: list, elements: dict}
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
-counters: {description: Kernel counters of packets that were not taken., returned: always, type: dict}
+counters: {description: Kernel counters of packets that were not accepted., returned: always, type: dict}
 config: {description: IPVS features that the kernel was built without., returned: always, type: list, elements: str}
-companions: {description: Other software that runs here and changes the same things., returned: always, type: list, elements: str}
+companions: {description: Running software that manages the same kernel state., returned: always, type: list, elements: str}
 recorded:
-  description: Addresses, routes, rules and settings that lvskit has brought the host to, as lines of its files of record.
+  description: Addresses, routes, rules and sysctls that lvskit has set on the host, as lines of its files of record.
   returned: always
   type: list
   elements: str
 departures:
-  description: Each kind of state in which the host has left its files of record, with the commands that lead back.
+  description: Each kind of state that differs from its file of record, with the commands that restore it.
   returned: always
   type: list
   elements: dict
@@ -128,7 +128,7 @@ def main():
 
 
 def look(given, run):
-    """What the host answers to the questions that it is given."""
+    """The host's answers to the given questions."""
     found = links.interfaces(run)
     macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
@@ -158,7 +158,7 @@ def settings_of(wanted):
         own, other = sysctls.read(key), sysctls.sibling(key)
         common = sysctls.read(other) if other else None
         used = None if own is None else sysctls.effective(key, own, common)
-        # With lvskit's value in place of the present one: what conf/all makes of it is nothing that a run could change.
+        # With lvskit's value in place of the present one: a run does not change the effect of conf/all.
         reached = sysctls.effective(key, value, wanted.get(other, common))
         found[key] = {
             "own": own,
@@ -174,7 +174,7 @@ def settings_of(wanted):
 
 
 def boots_into(key, value, assignment):
-    """Whether what the files of sysctl.d say serves the purpose; they need not say anything."""
+    """Whether the value in the files of sysctl.d is sufficient; they need not contain one."""
     try:
         return assignment is None or sysctls.serves(key, value, int(assignment.value))
     except ValueError:
@@ -186,7 +186,7 @@ def placed(assignment):
 
 
 def lacking(names, run):
-    """The modules that the kernel does not have, each with what modprobe says of it."""
+    """The modules that the kernel does not have, each with the output of modprobe."""
     if not programs.find("modprobe"):
         return dict.fromkeys(names, programs.missing("modprobe"))
     loads = {name: kernel_modules.look(name, run) for name in names if not kernel_modules.loaded(name)}
@@ -194,7 +194,7 @@ def lacking(names, run):
 
 
 def route(packet, run):
-    """The way of a packet; without its source where the host does not have that address (yet)."""
+    """The route of a packet; without its source if the host does not have that address (yet)."""
     ask = ["ip", "-json", "route", "get", str(packet["to"])]
     tail = ["ipproto", packet["protocol"], "sport", str(packet["port"])] if packet.get("protocol") else []
     source = ["from", str(packet["source"])] if packet.get("source") else []
@@ -215,12 +215,12 @@ def drops(run):
 
 
 def unbuilt(text):
-    """Features that the text of a kernel's configuration leaves out; nothing where there is no text."""
+    """Features missing in a kernel's configuration; none if the configuration is not available."""
     return [name for name in FEATURES if text and not any(f"CONFIG_{name}={how}" in text for how in "ym")]
 
 
 def companions(running):
-    """The names of other software, by the names of the programs that run, of which the kernel keeps 15 letters."""
+    """The names of other software, by the names of the programs that run, of which the kernel keeps 15 characters."""
     return sorted(one.name for one in COMPANIONS if one.program[:15] in running)
 
 

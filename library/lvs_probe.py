@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends requests to virtual services, as a client does."""
+"""Sends requests to virtual services from a client."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ short_description: Send requests to virtual services
 version_added: "1.0.0"
 description:
   - Sends requests to many services at the same time, and reports each request.
-  - A request that is not answered is reported, and is no failure of the module.
-  - A service of which the first three requests fail gets no more of them, unless another one was answered.
-  - All requests of one call leave from different source ports, so that the port tells which packets belong to which request.
+  - Reports a request without an answer; the module does not fail.
+  - Stops the requests to a service if the first three fail and none was answered.
+  - Each request of one call has a different source port, which identifies its packets.
 options:
   requests:
     description:
-      - The services to ask, each with C(service), C(address), C(port), C(protocol) and C(count).
-      - C(speaks) says what is sent. C(connect) opens a TCP connection and closes it; C(http) and C(https) send a GET request, the
-        server's certificate is not checked; C(dns) asks by UDP for the name servers of the root; C(datagram) sends a short text by UDP.
-        Without it, C(http) on TCP and C(datagram) on UDP.
-      - C(path) is the path of the GET request, the option I(path) where it is not given.
+      - The services to probe, each with C(service), C(address), C(port), C(protocol) and C(count).
+      - C(speaks) is the kind of request. C(connect) opens a TCP connection and closes it; C(http) and C(https) send a GET request, the
+        server's certificate is not checked; C(dns) sends a UDP query for the name servers of the root; C(datagram) sends a short string by UDP.
+        Default: C(http) on TCP and C(datagram) on UDP.
+      - C(path) is the path of the GET request; default: the option I(path).
     type: list
     elements: dict
     required: true
@@ -33,33 +33,33 @@ options:
     type: float
     default: 5
   parallel:
-    description: How many requests are open at the same time.
+    description: Maximum number of simultaneous requests.
     type: int
     default: 32
   seconds:
-    description: After how many seconds no new request is sent.
+    description: Time limit in seconds for sending new requests.
     type: float
     default: 600
   until_answered:
     description:
-      - Whether a service gets no further request once it has answered one. Each service then gets one request at first; those that
+      - Whether to stop the requests to a service after its first answer. Each service then gets one request first; services that
         have not answered get the others.
       - All of I(count) requests are sent to a service that does not answer.
     type: bool
     default: false
 attributes:
-  check_mode: {support: full, description: Nothing changes; it sends requests in check mode too.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  check_mode: {support: full, description: Changes nothing; sends requests in check mode too.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: Ask a web service ten times
+- name: Probe a web service ten times
   lvs_probe:
     requests:
       - {service: web, address: 203.0.113.80, port: 80, protocol: tcp, count: 10}
 
-- name: Find out whether a database is reachable
+- name: Check that a database is reachable
   lvs_probe:
     requests:
       - {service: orders, address: 203.0.113.90, port: 3306, protocol: tcp, count: 3, speaks: connect}
@@ -78,12 +78,12 @@ connections:
     port: {description: The client's port., type: int, returned: always}
     bytes: {description: Bytes received., type: int, returned: always}
     seconds: {description: Time until the answer was complete., type: float, returned: always}
-    peer: {description: "The client's address and port as the application says it sees them, in the header C(Peer) or in
-      the key C(peer) of a datagram; empty when it does not say.", type: str, returned: always}
-    error: {description: "Why there was no answer. Empty when there was one; with C(connect) that is an accepted connection.",
+    peer: {description: "The client's address and port as the application reports them, in the header C(Peer) or in
+      the key C(peer) of a datagram; empty if it does not.", type: str, returned: always}
+    error: {description: "Why there was no answer; empty if there was one. With C(connect) an accepted connection is an answer.",
       type: str, returned: always}
 unasked:
-  description: The services that have not answered, and were not sent all of their requests before I(seconds) were over.
+  description: The services without an answer that did not get all of their requests within I(seconds).
   returned: success
   type: list
   elements: str
@@ -110,7 +110,7 @@ ARGUMENTS = {
 FAILURES_BEFORE_GIVING_UP = 3  # a dead service would otherwise cost the timeout for each of its requests
 TIMEOUTS_OF_A_REQUEST = 4  # an answer that arrives in many small parts ends, too
 DATAGRAMS = ("dns", "datagram")
-LONGEST_HEAD = 4096  # bytes of an answer that are searched for the client's address
+LONGEST_HEAD = 4096  # bytes at the start of an answer that are searched for the client's address
 
 
 def main():
@@ -135,7 +135,7 @@ class Asking:
         self.ports = set()
 
     def run(self, parallel=32):
-        """What became of each request that was sent."""
+        """The result of each request that was sent."""
         connections = []
         with ThreadPoolExecutor(max_workers=parallel) as pool:
             for together in self.rounds():
@@ -248,7 +248,7 @@ class Answer:
 
 
 def unverified():
-    """The request finds out whether packets arrive; whom the certificate is for does not matter."""
+    """The request checks that packets arrive; the name in the certificate does not matter."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -262,7 +262,7 @@ def query(number):
 
 
 def told(answer):
-    """The peer that the answer names, if it does."""
+    """The peer that the answer contains, if any."""
     header = re.search(rb"\r\nPeer: ([0-9.:]+)\r\n", answer)
     if header:
         return header[1].decode("ascii")

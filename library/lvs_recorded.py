@@ -1,24 +1,24 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads which virtual services lvskit has recorded on a director."""
+"""Reads the virtual services that lvskit has recorded on a director."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_recorded
-short_description: Read which virtual services a director carries
+short_description: Read the recorded virtual services of a director
 version_added: "0.2.0"
 description:
-  - Reads the file in which lvskit has recorded the director's IPVS table. The table itself is not looked at.
+  - Reads the file in which lvskit has recorded the director's IPVS table. It does not read the kernel's table.
 options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 
 EXAMPLES = r"""
-- name: See which services the director carries
+- name: Read the recorded services
   lvs_recorded:
 """
 

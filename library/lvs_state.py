@@ -9,25 +9,25 @@ module: lvs_state
 short_description: Bring a host's LVS state to its plan
 version_added: "1.0.0"
 description:
-  - Compares what the kernel really has with the wanted state, and issues only the differences. An unchanged destination,
-    address or rule is never touched, and nothing is ever flushed.
-  - Everything is read and checked first; a host that cannot have its plan is left as it was.
-  - "Additions come in the order modules and their parameters, kernel settings, iptables rules, IPVS table, addresses and routes; removals in
-    the reverse order. So a real server's ARP settings are in force before it has the VIP, and stay until it is gone."
-  - One run at a time changes a host; another one waits for it for a minute, and then gives up with nothing changed.
-  - What lvskit put on the host is known by its files of record, each in the format of the tool that restores it at boot;
-    only that is ever removed.
+  - Compares the kernel's state with the wanted state, and changes only the differences. Does not touch an unchanged destination,
+    address or rule, and never flushes a table.
+  - Reads and checks everything first; if the host cannot have its plan, changes nothing.
+  - "Adds state in the order modules and their parameters, sysctls, iptables rules, IPVS table, addresses and routes; removes it in
+    the reverse order. The ARP settings of a real server are therefore in force before the VIP is added, and until it is removed."
+  - Only one run at a time changes a host. Another run waits for one minute and then fails without a change.
+  - Records the state that lvskit has created in files of record, each in the format of the tool that restores it at boot, and removes no
+    other state.
 options:
   modules:
-    description: Kernel modules, one a line, as modules-load.d(5) has them.
+    description: Kernel modules, one per line, in the format of modules-load.d(5).
     type: str
     default: ""
   module_options:
-    description: Parameters of the kernel modules that were built for the host, as modprobe.d(5) has them; set on the running modules too.
+    description: Parameters of the kernel modules that were built for the host, in the format of modprobe.d(5); also set on loaded modules.
     type: str
     default: ""
   sysctls:
-    description: Kernel settings, C(key = value), as sysctl.d(5) has them, keys with slashes.
+    description: Sysctls, C(key = value), in the format of sysctl.d(5), keys with slashes.
     type: str
     default: ""
   netfilter:
@@ -51,51 +51,51 @@ options:
     type: str
     default: ""
   network_unit:
-    description: The systemd unit that restores kernel settings, addresses and routes at boot.
+    description: The systemd unit that restores sysctls, addresses and routes at boot.
     type: str
     default: ""
   programs:
     description:
-      - Commands that the plan needs. When some are missing the host is left as it is and they are named, so that they can
-        be installed and the module run again; in check mode it goes on.
+      - Programs that the plan needs. If some are missing, the module changes nothing and returns their names, so that they can
+        be installed and the module run again; in check mode it continues.
     type: list
     elements: str
     default: []
   interfaces:
-    description: Interfaces that must be there beforehand, each with its address and prefix length.
+    description: Interfaces that must exist, each with its address and prefix length.
     type: dict
     default: {}
   remove:
     description:
-      - Whether what the plan no longer has is taken away. Without it the files of record go on naming it.
-      - Real servers are brought to their plan without removals first, then the directors, then real servers once more
-        with removals, so that no director sends to a host that has lost its VIP.
+      - Whether to remove state that the plan no longer contains. State that is kept stays in the files of record.
+      - Run the module on real servers without removals first, then on directors, then on real servers again
+        with removals, so that no director sends to a host without the VIP.
     type: bool
     default: true
   purge_foreign:
-    description: Whether virtual services that lvskit did not put into the IPVS table are removed from it.
+    description: Whether to remove virtual services that lvskit did not create from the IPVS table.
     type: bool
     default: false
   run:
     description:
-      - The time of this run (UTC, C(2026-03-01T03:00:00Z)), under which the plan is kept on the host once it is carried out.
-        Nothing is kept without it.
+      - The time of this run (UTC, C(2026-03-01T03:00:00Z)), under which the host stores the plan once it is applied.
+        Without it the host stores no plan.
     type: str
     default: ""
   revision:
-    description: The inventory's revision, to be kept with the plan.
+    description: The inventory's revision, stored with the plan.
     type: str
     default: ""
   to:
     description:
-      - A run to go back to. The plan that the host had after it takes the place of what is given here. Where that is not
-        known, nothing is changed and the module fails.
+      - A run to go back to. The host's stored plan of that run replaces the options given here. If the host has no such
+        plan, the module fails without a change.
     type: str
     default: ""
   drain_timeout:
     description:
-      - Seconds to wait until what leaves a director (a real server, a service, a local address) has no open connection any
-        more. It gets no new ones meanwhile. What is still open then is cut.
+      - Seconds to wait for open connections before a director removes a real server, a service or a local address.
+        No new connections use it meanwhile. Connections that are still open then are cut.
     type: int
     default: 0
 attributes:
@@ -121,39 +121,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 commands:
-  description: What was issued, or would be in check mode, in order.
+  description: The commands that were run, or would be run in check mode, in order.
   returned: always
   type: list
   elements: str
   sample: ["ipvsadm -a -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
 missing_programs:
-  description: Commands that have to be installed first.
+  description: Programs that must be installed first.
   returned: always
   type: list
   elements: str
   sample: ["ipvsadm"]
 stale:
-  description: What is to be taken away and was left, with I(remove=false).
+  description: State to remove that was kept because of I(remove=false).
   returned: always
   type: list
   elements: str
   sample: ["ip address del 203.0.113.80/32 dev lo"]
 drift:
   description:
-    - What would bring the host back to the plan it was last brought to, where something else has changed it since.
-      Asked only where there is something to change at all.
+    - Commands that would restore the last applied plan, if something else has changed the host since.
+      Determined only if there is something to change.
   returned: always
   type: list
   elements: str
   sample: ["ipvsadm -e -t 203.0.113.80:80 -r 203.0.113.12:80 -g -w 100"]
 foreign:
-  description: Virtual services in the kernel that are not lvskit's.
+  description: Virtual services in the kernel that lvskit did not create.
   returned: always
   type: list
   elements: str
   sample: ["-t 198.51.100.7:443"]
 notes:
-  description: What could not be done as planned, as sentences. Each is a warning, too.
+  description: Steps that could not be done as planned, as sentences. Each is also a warning.
   returned: always
   type: list
   elements: str
@@ -168,7 +168,7 @@ from ansible.module_utils.lvs_host.errors import HostError
 from ansible.module_utils.lvs_host.ipvs import IpvsTable
 from ansible.module_utils.lvs_host.kinds import TEXTS
 
-# What makes up a plan, each with what stands for nothing; the other arguments say how the plan is to be carried out.
+# The parts of a plan, each with its empty value; the other arguments control how the plan is applied.
 PLAN = {**dict.fromkeys(TEXTS, ""), "programs": [], "interfaces": {}}
 ARGUMENTS = {
     **{name: {"type": "str", "default": ""} for name in TEXTS},
@@ -194,7 +194,7 @@ def main():
 
 
 def bring(given, command, done, *, check):
-    """Brings the host to its plan, and returns what there is to say of it. `done` gets each command that was carried out."""
+    """Brings the host to its plan, and returns the result of the module. Appends each executed command to `done`."""
     wanted = wanted_of(given)
     options = {name: given[name] for name in ("remove", "purge_foreign", "drain_timeout")}
     resources = list(host.wire(host.Run(wanted, command, check=check, **options)).values())
@@ -216,7 +216,7 @@ def bring(given, command, done, *, check):
 
 
 def wanted_of(given):
-    """The plan that is given, or the one of an earlier run."""
+    """The given plan, or the stored plan of an earlier run."""
     if not given["to"]:
         return {key: given[key] for key in PLAN}
     kept = history.at(given["to"])
@@ -230,7 +230,7 @@ def wanted_of(given):
 
 
 def note_of(given, wanted, resources):
-    """What is to be kept of this run, as arguments of history.stage; None where the last one wanted the same."""
+    """The plan of this run to store, as arguments of history.stage; None if the last run had the same plan."""
     if not given["run"] or history.known(wanted):
         return None
     first = not any(resource.recorded for resource in resources)
@@ -238,7 +238,7 @@ def note_of(given, wanted, resources):
 
 
 def plan(resources, remove):
-    """What has to be done, in order, what the files of record are to hold, and what is reported of it."""
+    """The commands in order, the wanted files of record, and the report."""
     adding = [(resource, "add", resource.additions()) for resource in resources]
     removals = [(resource, "remove", resource.removals()) for resource in reversed(resources)]
     removing = removals if remove and any(lines for _, _, lines in removals) else []
@@ -251,9 +251,9 @@ def plan(resources, remove):
 
 
 def carry_out(steps, texts, resources, done, note=None):
-    """Changes the kernel, and then what a reboot restores.
+    """Changes the kernel, and then the files that a reboot restores.
 
-    What leaves gets no new connections first, and everything is as it was for the open ones until they have ended.
+    First stops new connections to state that is to be removed; the state stays complete until the open connections have ended.
     """
     adding, quieting, removing, closing = steps
     current = {resource.path: resource.recorded for resource in resources if resource.path}
@@ -306,9 +306,9 @@ def report(resources, commands, texts):
 
 
 def stage(texts, current):
-    """Writes the new files beside the old ones, so that a full disk is met before anything changes; their paths.
+    """Writes the new files next to the old ones, so that a full disk is detected before anything changes; returns their paths.
 
-    The number of their format is one of them. `current` are all files of record: what a killed run left beside them goes.
+    The format number is one of them. `current` are all files of record: removes new files that a killed run left next to them.
     """
     files.discard([formats.PATH, *current])
     staged = []
@@ -324,7 +324,7 @@ def stage(texts, current):
 
 
 def record(texts):
-    """Puts the new files in place of the old ones: from now on a reboot restores the new plan. The number of their format is first."""
+    """Replaces the old files by the new ones: from now on a reboot restores the new plan. The format number is first."""
     if files.staged(formats.PATH):
         files.keep(formats.PATH)
     for path, text in texts.items():

@@ -1,12 +1,12 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin of the same name; nothing of it runs on a host."""
+"""Documentation of the action plugin of the same name; no code of this file runs on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_validate
-short_description: Say what is wrong with an LVS environment
+short_description: Validate an LVS environment
 version_added: "0.2.0"
 description:
   - Checks the inventory against the rules of each forwarding mode, and fails with every violation at once, each with the inventory file, line
@@ -14,11 +14,11 @@ description:
   - Runs on the controller, once for all hosts, and connects to none.
 options:
   to:
-    description: A file on the controller that gets all violations and warnings as JSON.
+    description: A file on the controller to write all violations and warnings to, as JSON.
     type: path
 attributes:
   check_mode: {support: full, description: Never changes anything.}
-  diff_mode: {support: none, description: There is nothing to differ.}
+  diff_mode: {support: none, description: The module has no diff.}
 author: lvskit
 """
 

@@ -1,4 +1,4 @@
-"""What lvskit's action plugins on the controller have in common."""
+"""Base classes of lvskit's action plugins on the controller."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class ControllerAction(ActionBase):
         return ".".join([*package[1:3], name]) if package[0] == "ansible_collections" else name
 
     def say(self, lines: Iterable[str]) -> None:
-        """Shows lines to the person who runs the playbook."""
+        """Prints lines for the user who runs the playbook."""
         self._display.display("\n".join(["", *lines, ""]))
 
 
 class EnvironmentAction(ControllerAction):
-    """An action that concerns the environment: it runs once for all hosts, on the controller, and connects to none."""
+    """An action that concerns the environment: it runs once for all hosts, on the controller, and connects to no host."""
 
     _requires_connection = False
 
@@ -78,7 +78,7 @@ class EnvironmentAction(ControllerAction):
                 self._display.warning(environment.described(violation))
 
     def write(self, path: str, text: str) -> dict[str, Any]:
-        """Writes a file on the controller, save in check mode; the task's result. Raises AnsibleActionFail where it cannot."""
+        """Writes a file on the controller, except in check mode, and returns the task's result. Raises AnsibleActionFail if it cannot."""
         file = Path(path)
         try:
             changed = not file.exists() or file.read_text(encoding="utf-8") != text

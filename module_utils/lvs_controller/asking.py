@@ -1,4 +1,4 @@
-"""What is sent to a service to find out whether it answers."""
+"""The requests that probe a service."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from ansible.module_utils.lvs.topology import RealServer, Service
 
-MOST_REQUESTS = 60  # for one service; a real server of very small weight may then stay unasked
-HTTP_PORTS = (80, 8000, 8008, 8080, 8888)  # where a service without a health check is taken for a web server
+MOST_REQUESTS = 60  # for one service; a real server of very small weight may then get none
+HTTP_PORTS = (80, 8000, 8008, 8080, 8888)  # a service without a health check on one of these is probed by HTTP
 DNS_PORT = 53
 
-# What lvs_probe speaks, by the type of the service's health check.
+# The kind of request of lvs_probe, by the type of the service's health check.
 _BY_CHECK = {
     "http": "http",
     "https": "https",
@@ -24,9 +24,9 @@ _OF_UDP = ("dns", "datagram")
 
 
 def speaks(service: Service) -> str:
-    """What lvs_probe sends. A TCP service gets nothing but a connection where neither its check nor its port says more.
+    """The kind of request of lvs_probe. If neither health check nor port of a TCP service names a protocol, only a connection is opened.
 
-    Servers of other protocols count bytes that they do not understand as attacks, MySQL for one.
+    Servers of other protocols, for example MySQL, count bytes that they do not understand as attacks.
     """
     said = _BY_CHECK.get(str(service.health_check.get("type", "")))
     if said and (said in _OF_UDP) == (service.protocol == "udp"):
@@ -37,7 +37,7 @@ def speaks(service: Service) -> str:
 
 
 def request(service: Service, count: int, path: str | None = None) -> dict[str, Any]:
-    """So many requests to the VIP, for lvs_probe. `path` is that of HTTP requests; None: the health check's, else `/`."""
+    """`count` requests to the VIP, for lvs_probe. `path` is that of HTTP requests; None: the path of the health check, else `/`."""
     return {
         "service": service.name,
         "address": str(service.vip),
@@ -55,6 +55,6 @@ def in_use(service: Service) -> list[RealServer]:
 
 
 def enough(service: Service) -> int:
-    """A number of requests by which each real server gets two by its weight, MOST_REQUESTS at most."""
+    """The number of requests with which each real server gets two by its weight; at most MOST_REQUESTS."""
     weights = [server.weight for server in in_use(service)]
     return min(MOST_REQUESTS, 2 * math.ceil(sum(weights) / min(weights))) if weights else 1

@@ -1,4 +1,4 @@
-"""Verification in batches: each has its own requests and captures, so that a capture stays small however many services there are."""
+"""Verification in batches: each has its own requests and captures, so that a capture stays small with any number of services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_AND_STOP = 60, 3  # seconds for all hosts, and more for each
 
 @dataclass(frozen=True)
 class Capture:
-    """What one host captures, and when that ends by itself."""
+    """The capture on one host, and its limits."""
 
     interfaces: tuple[str, ...]
     filter: str
@@ -42,7 +42,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class Batch:
-    """Services that are asked together by one client."""
+    """Services that one client probes together."""
 
     expectations: tuple[Expectation, ...]
     requests: tuple[Mapping[str, Any], ...]
@@ -98,7 +98,7 @@ def _batch(topology: Topology, expected: Sequence[Expectation], path: str | None
 
 
 def sets_of(expected: Sequence[Expectation]) -> dict[str, Sets]:
-    """What each host captures. It meets all clients of its services, and the inner legs that it has an end of."""
+    """What each host captures: the packets of all clients of its services, and of the inner legs that begin or end at the host."""
     sets: dict[str, Sets] = {}
     for item in expected:
         own = {host.name: sets.setdefault(host.name, Sets()) for host in item.hosts}
@@ -114,6 +114,6 @@ def sets_of(expected: Sequence[Expectation]) -> dict[str, Sets]:
 
 
 def seconds(requests: Sequence[Mapping[str, Any]]) -> float:
-    """How long requests take at most: when none is answered, and each waits for the timeout."""
+    """The longest time that requests take: none is answered, and each waits for the timeout."""
     turns = math.ceil(sum(int(request["count"]) for request in requests) / PARALLEL)
     return float(TIMEOUT * (turns + 1))

@@ -1,6 +1,6 @@
 """Reads packet captures into the model's frames.
 
-By hand, as a verification of many services captures millions of packets, and only some header fields of each matter: Ethernet,
+Without a packet library, because a verification of many services captures millions of packets and needs only some header fields of each: Ethernet,
 IPv4 (RFC 791) also inside IPv4 (RFC 2003), TCP with its options (RFC 9293, 3.1) and UDP (RFC 768).
 """
 
@@ -33,7 +33,7 @@ _ENDPOINT_OPTION = 8  # bytes: kind, length, port, address
 def read(
     reports: Mapping[str, Mapping[str, Any]], option_kinds: Mapping[str, int]
 ) -> tuple[Sightings, dict[str, Vantage]]:
-    """All frames by their time, and who saw them.
+    """All frames sorted by time, and the hosts that captured them.
 
     `reports` are what lvs_capture returned when it stopped, `option_kinds` the kinds of the option with an address; both by host.
     """
@@ -43,7 +43,7 @@ def read(
 
 
 def vantage(report: Mapping[str, Any]) -> Vantage:
-    """What a host's lvs_capture said of its own interfaces and its neighbours."""
+    """The interfaces and neighbours that lvs_capture reported on a host."""
     neighbours = {IPv4Address(str(address)): str(mac) for address, mac in report["neighbours"].items()}
     return Vantage({str(name): str(mac) for name, mac in report["macs"].items()}, neighbours)
 
@@ -55,7 +55,7 @@ def frames(host: str, report: Mapping[str, Any], option_kind: int = OPTION_KIND)
         for data, length, time in _records(gzip.decompress(base64.b64decode(str(encoded)))):
             source, destination, packet, mark = dissect(data, option_kind)
             if own not in (source, destination):
-                continue  # flooded by a switch that did not know the destination: the host did not take it
+                continue  # a switch that did not know the destination has flooded it: the host did not accept it
             if packet is not None:
                 yield Frame(host, str(interface), source == own, source, destination, packet, length, time, mark)
 

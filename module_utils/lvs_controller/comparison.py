@@ -11,12 +11,12 @@ from .batches import Batch
 from .run_folder import RunFolder
 from .verification import Report
 
-SHOWN = 40  # services that are listed though nothing differs
+SHOWN = 40  # services that are listed without a difference
 
 
 @dataclass
 class Comparison:
-    """`blind`: hosts without a capture. `remarks`: what limits what the captures can tell."""
+    """`blind`: hosts without a capture. `remarks`: gaps of the captures."""
 
     reports: list[Report] = field(default_factory=list)
     blind: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Comparison:
         return lines + self._limits()
 
     def failures(self) -> list[str]:
-        """Why the verification has failed; empty where it has not."""
+        """Why the verification has failed; empty if it has not."""
         failed = [item.expectation.service.name for item in self.reports if item.failures]
         limits = self._limits()
         if not failed and not limits:
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compared(folder: RunFolder, *, peers: bool) -> Comparison:
-    """Compares what a run has kept, one batch after the other. `peers`: applications have to tell their clients' addresses."""
+    """Compares the stored results of a run, one batch after the other. `peers`: applications must report their clients' addresses."""
     found = Comparison()
     blind: dict[str, None] = {}
     for number in sorted(map(int, folder.names("batches"))):
@@ -67,7 +67,7 @@ def compared(folder: RunFolder, *, peers: bool) -> Comparison:
         found.remarks += remarks(seen)
         if answers["unasked"]:
             found.remarks.append(
-                f"Not all requests were sent to {', '.join(answers['unasked'])}: the time for them was over."
+                f"Not all requests were sent to {', '.join(answers['unasked'])}: the time limit was reached."
             )
     found.blind = list(blind)
     return found
@@ -87,13 +87,13 @@ def _reports(
 
 
 def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What captures have missed, by host."""
+    """The gaps of the captures, by host."""
     found = []
     for host, capture in seen.items():
         for interface in capture["ended"]:
             found.append(
                 f"The capture on {host} ({interface}) ended before the last request: its time or its number of packets was used "
-                "up. Other clients' packets count, too. Verify fewer services at a time: lvs_verify_services."
+                "up. Packets of other clients count, too. Verify fewer services at a time: lvs_verify_services."
             )
         for interface, packets in capture["lost"].items():
             found.append(

@@ -18,7 +18,7 @@ from .run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Compiled:
-    """What a run has compiled. `run` is its time (UTC), `revision` what git calls the inventory's state."""
+    """What a run has compiled. `run` is its time (UTC), `revision` the git revision of the inventory."""
 
     topology: Topology
     warnings: Sequence[Violation]
@@ -26,7 +26,7 @@ class Compiled:
     revision: str
 
     def as_dict(self) -> dict[str, Any]:
-        """What a task returns of it."""
+        """The task's result."""
         return {"run": self.run, "revision": self.revision, "services": len(self.topology.services)}
 
 

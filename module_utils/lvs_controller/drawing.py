@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ansible.module_utils.lvs.walk import Hop, Node, Packet
 
-LETTER = 7.3  # width of a letter, in pixels, of the typeface below
+LETTER = 7.3  # width of a character, in pixels, in the typeface below
 NEAREST, FARTHEST, LEFT, ROW, TOP = 190, 310, 90, 58, 64  # pixels: the distance of two hosts, and what surrounds them
 ROUTER = "router"
 
@@ -29,13 +29,13 @@ font:12px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 .walk .head{stroke-dasharray:none}
 """
 
-# What is written beside a hop, so that colour alone says nothing.
+# The text next to a hop, so that the state does not depend on colour alone.
 SIGNS = {
     "predicted": "",
     "seen": "\u2713 seen",
     "differs": "\u2260 differs",
     "missing": "\u2717 missing",
-    "unknown": "? nobody captured here",
+    "unknown": "? no capture here",
     "after": "not reached",
 }
 
@@ -82,7 +82,7 @@ def walk(hops: Sequence[Drawn], title: str, name: str = "walk", *, standalone: b
 
 
 def _columns(hops: Sequence[Drawn]) -> list[str]:
-    """The hosts from the client to the real server: in the order in which the request comes by, then those of replies."""
+    """The hosts from the client to the real server: in the order of the request's path, then of the reply's."""
     keys: dict[str, None] = {}
     for one in hops:
         for node in (one.hop.sender, one.hop.receiver):
@@ -91,7 +91,7 @@ def _columns(hops: Sequence[Drawn]) -> list[str]:
 
 
 def _key(node: Node) -> str:
-    """Gateways that the inventory does not name are one router."""
+    """Gateways that are not in the inventory are drawn as one router."""
     return node.host or ROUTER
 
 
@@ -115,7 +115,7 @@ def _row(number: int, one: Drawn, before: Packet | None, columns: dict[str, int]
 
 
 def _packet(packet: Packet, before: Packet | None) -> Iterator[str]:
-    """The packet's text; what differs from the packet before it stands out."""
+    """The packet as text; the parts that differ from the packet before it are highlighted."""
 
     def part(text: str, changed: bool) -> str:
         return f'<tspan class="new">{escape(text)}</tspan>' if changed else escape(text)

@@ -1,4 +1,4 @@
-"""Reads the whole environment from Ansible's variables, once a run, and says what is wrong with it."""
+"""Reads the environment from Ansible's variables, once per run, and reports its violations."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ansible.module_utils.lvs.violations import Violation
 _COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
 _SHOWN = 3
 _LISTED = 40  # services that are listed one by one
-_LEAVING = " A service that nobody is left for has to leave, too: name it in lvs_teardown_services."
+_LEAVING = " A service without a remaining host must be removed, too: name it in lvs_teardown_services."
 
 try:
     from ansible._internal._datatag._tags import Origin
-except ImportError:  # another ansible-core: messages lose their place, nothing else
+except ImportError:  # another ansible-core: messages then have no place
     Origin = None
 
 
@@ -49,9 +49,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     own = [*_of_single_hosts(raw), *variables.old_names(raw)]
     if not changes and isinstance(services, list) and not services:
         own.append(
-            Violation(
-                "NO-SERVICES", "lvs_services is an empty list: site.yml takes every service away.", services, True
-            )
+            Violation("NO-SERVICES", "lvs_services is an empty list: site.yml removes every service.", services, True)
         )
     if changes:
         if unknown := changes.check(services, hosts, groups.get("real_servers", ())):
@@ -62,14 +60,14 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
 
 
 def refuse(violations: Sequence[Violation], end: str = "") -> None:
-    """Raises AnsibleActionFail with all of them where one is no mere warning."""
+    """Raises AnsibleActionFail with all of them if one is not a warning."""
     errors = sum(not violation.warning for violation in violations)
     if errors:
         raise AnsibleActionFail(_refusal(violations, errors, end))
 
 
 def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
-    """The environment's topology with those of `services` that can be read, whatever their modes and the rules say of them.
+    """The environment's topology with those of `services` that can be read, regardless of their modes and the rules.
 
     Raises AnsibleActionFail with what is wrong with networks and hosts, and with services in any mode.
     """
@@ -83,7 +81,7 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
 
 
 def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The environment's networks and services, as the inventory has them; None where it does not."""
+    """The environment's networks and services, as in the inventory; None if missing."""
     own = task_vars["hostvars"][task_vars["inventory_hostname"]]
     networks, services = (own.get(key) for key in _COMMON)
     return networks, services
@@ -94,7 +92,7 @@ def _hosts(task_vars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
-    """Where somebody leaves the choice of a mode to lvskit, the message says what there is to choose from."""
+    """If the mode is missing or `auto`, the message lists the possible modes."""
     if violation.rule != "MODE-AUTO":
         return violation
     raw = next(service for service in services if service.get("mode") is violation.at)
@@ -102,7 +100,7 @@ def _advised(violation: Violation, services: Any, topology: Topology) -> Violati
 
 
 def named(topology: Topology, names: Sequence[str]) -> list[Service]:
-    """The services of these names, all where there are none. Raises AnsibleActionFail for one that does not exist."""
+    """The services of these names, or all if there are no names. Raises AnsibleActionFail for a name that does not exist."""
     known = [service.name for service in topology.services]
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -111,7 +109,7 @@ def named(topology: Topology, names: Sequence[str]) -> list[Service]:
 
 
 def revision(inventory_folder: str) -> str:
-    """What git calls the inventory's present state, with `-dirty` where files differ from it; empty without git."""
+    """The git revision of the inventory, with `-dirty` if files differ from it; empty without git."""
     command = ["git", "-C", inventory_folder, "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -121,19 +119,19 @@ def revision(inventory_folder: str) -> str:
 
 
 def _lvs_variables(hostvars: Any, name: str) -> dict[str, Any]:
-    """A host's own lvs_ variables; what belongs to the environment as a whole is not templated once a host."""
+    """A host's own lvs_ variables; environment-wide variables are not templated once per host."""
     variables = hostvars[name]
     return {key: None if key in _COMMON else variables[key] for key in variables if str(key).startswith("lvs_")}
 
 
 def _raw_variables(task_vars: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The variables of each host as they stand in the inventory: nothing is templated."""
+    """The variables of each host as in the inventory, without templating."""
     raw_of = getattr(task_vars["hostvars"], "raw_get", task_vars["hostvars"].__getitem__)
     return {str(name): raw_of(name) for name in task_vars["groups"]["all"]}
 
 
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
-    """What some hosts say of the environment as a whole, and others do not: only one of them would be read."""
+    """Environment-wide variables that only some hosts have: lvskit would read only one of the values."""
     for key in _COMMON:
         values = {name: own.get(key) for name, own in variables_by_host.items()}
         shared = Counter(map(id, values.values())).most_common(1)
@@ -170,7 +168,7 @@ def described(violation: Violation) -> str:
 
 
 def where(value: Any) -> str:
-    """The file, line and column that a value of the inventory comes from; empty where Ansible does not know."""
+    """File, line and column of a value of the inventory; empty if Ansible does not know them."""
     found = place(value)
     if not found["file"]:
         return ""
@@ -181,7 +179,7 @@ def where(value: Any) -> str:
 
 
 def place(value: Any) -> dict[str, Any]:
-    """The file, line and column that a value comes from, each None where Ansible does not know."""
+    """File, line and column of a value; each is None if Ansible does not know it."""
     origin = None
     if Origin is not None and value is not None:
         origin = Origin.get_tag(value)
@@ -193,7 +191,7 @@ def place(value: Any) -> dict[str, Any]:
 
 
 def summary(topology: Topology) -> list[str]:
-    """What is described, as lines for a person: each service, or of many only how many there are in each mode."""
+    """The services, as lines for a person: each service, or with many services their number in each mode."""
     if len(topology.services) <= _LISTED:
         lines = [topology.summary(service) for service in topology.services]
     else:

@@ -1,4 +1,4 @@
-"""An environment explained: what a page about it says. The template beside this file lays it out."""
+"""The content of the page of an environment. The template in templates/ renders it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible.module_utils.lvs.walk import Walk, walk
 from . import drawing
 from .environment import described
 
-DRAWN = 40  # services whose walks are drawn where nobody says which
+DRAWN = 40  # services whose walks are drawn by default
 HOSTS = 200  # hosts whose load is listed
 NAMED = 6  # hosts of one group that are named one by one
 _COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
@@ -54,7 +54,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Part:
-    """A service: `facts` are pairs of what and how much; without `ways` it is not drawn."""
+    """A service: `facts` are pairs of name and value; without `ways` the service is not drawn."""
 
     anchor: str
     service: Service
@@ -74,7 +74,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Load:
-    """What one host carries: titles and lines."""
+    """The planned state of one host: titles and lines."""
 
     name: str
     roles: str
@@ -113,7 +113,7 @@ class Page:
 def explain(
     topology: Topology, warnings: Sequence[Violation], only: Sequence[str], environment: str, revision: str
 ) -> Page:
-    """The page about an environment that is in order. `only` names the services that are drawn; the first ones where it is empty."""
+    """The page of a valid environment. `only` names the services that are drawn; the first ones if it is empty."""
     client = next((host for host in topology.clients if host.interfaces), None)
     drawn = [s.name for s in topology.services if s.name in only] or [s.name for s in topology.services[:DRAWN]]
     parts = [
@@ -135,7 +135,7 @@ def explain(
     limits = []
     if len(drawn) < len(topology.services):
         limits.append(
-            f"The walks of {len(drawn)} of {len(topology.services)} services are drawn; -e explain_services=NAME,NAME chooses which."
+            f"The walks of {len(drawn)} of {len(topology.services)} services are drawn; -e lvs_explain_services=NAME,NAME chooses which."
         )
     if len(busy) > HOSTS:
         limits.append(f"What hosts carry is listed for the first {HOSTS} of {len(busy)}.")
@@ -212,7 +212,7 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
     yield "scheduler", service.scheduler
     for key in settings(service):
         yield key.replace("_", " "), keys_of(Service)[key].kind.shown(getattr(service, key))
-    yield "replies", "pass the director" if mode.reply_through_director else "go straight to the client"
+    yield "replies", "pass the director" if mode.reply_through_director else "go directly to the client"
     seen = "the client" if mode.client_in_packets else "the client, from accept() and getpeername()"
     yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"
     if mode.needs_modules:
@@ -235,7 +235,7 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
 
 
 def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[Constraint]:
-    """Those that concern the environment and its modes, each with its warnings; then what reading the inventory warns of."""
+    """The rules that concern the environment and its modes, each with its warnings; then the warnings of the inventory's form."""
     used = list(dict.fromkeys(service.mode for service in topology.services))
     absent = {name.upper() for name in modes.NAMES} - {mode.name.upper() for mode in used}
     known: set[str] = set()

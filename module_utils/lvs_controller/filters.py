@@ -22,17 +22,17 @@ _INNER_ADDRESSES = (
 
 @dataclass
 class Sets:
-    """What the packets that a host meets have in common: a client's address, or the two ends of the leg behind a director."""
+    """Sets that match a host's packets: a client's address, or the two ends of the leg behind a director."""
 
     clients: set[IPv4Address] = field(default_factory=set)
     client_ports: set[int] = field(default_factory=set)  # of services and of real servers
-    tunnelled: bool = False  # whether clients' packets come inside another IPv4 header, too
-    near: set[IPv4Address] = field(default_factory=set)  # what a director puts in the client's place
+    tunnelled: bool = False  # whether clients' packets also arrive inside another IPv4 header
+    near: set[IPv4Address] = field(default_factory=set)  # source addresses that directors use instead of the client's
     far: set[IPv4Address] = field(default_factory=set)  # real servers
     inner_ports: set[int] = field(default_factory=set)
 
     def add_client(self, address: IPv4Address, ports: Iterable[int]) -> None:
-        """Adds a client. `ports` are all of its service's and its real servers': a packet may be where it does not belong."""
+        """Adds a client. `ports` are all of its service's and its real servers': a packet may appear where it is not expected."""
         self.clients.add(address)
         self.client_ports.update(ports)
 
@@ -48,7 +48,7 @@ class Sets:
             self.inner_ports |= {end.port for end in ends if isinstance(end.port, int)}
 
     def text(self) -> str:
-        """The filter; empty where nothing was added."""
+        """The filter; empty if nothing was added."""
         terms = []
         if self.clients:
             terms.append(f"({_hosts(self.clients)}) and ({_ports(self.client_ports)})")

@@ -1,4 +1,4 @@
-"""Asks hosts about themselves, and reports what is wrong with the answers."""
+"""The checks on hosts, and the report of their findings."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ INSPECTED = ("directors", "real_servers", "hypervisors", "clients")
 
 
 def hosts(topology: Topology) -> list[str]:
-    """The hosts that can be asked: those of the groups that lvskit provisions, and the clients."""
+    """The hosts that can be inspected: those of the groups that lvskit provisions, and the clients."""
     return list(dict.fromkeys(name for group in INSPECTED for name in topology.groups.get(group, ())))
 
 
 def asked(
     topology: Topology, names: Collection[str], services: Collection[Service] | None = None
 ) -> dict[str, Questions]:
-    """What to ask each of the hosts, for the given services only where there are such."""
+    """The checks of each host; for the given services only, if there are any."""
     return questions(topology, plans(topology, names), names, services)
 
 
 def wrong(
     topology: Topology, asked_of: Mapping[str, Questions], answers: Mapping[str, Mapping[str, Any]]
 ) -> list[Finding]:
-    """What is wrong. `answers` are the results of lvs_inspect by host, also those of hosts that could not be reached."""
+    """The findings. `answers` are the results of lvs_inspect by host, also those of hosts that could not be reached."""
     return findings(topology, plans(topology, list(asked_of)), asked_of, answers)
 
 
 def counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Counts]:
-    """What each host has counted so far."""
+    """The present counters of each host."""
     return {
         name: Counts({str(rule): count for rule, count in answer["drops"]}, dict(answer["counters"]))
         for name, answer in answers.items()

@@ -1,4 +1,4 @@
-"""Lays out a host's plan as the texts of its files of record, by the templates of the role lvs_host."""
+"""Renders a host's plan as the contents of its files of record, with the templates of the role lvs_host."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _templates(folder: str) -> jinja2.Environment:
 
 
 def texts(plan: HostPlan, folder: str, systemd_sysctl: str) -> dict[str, str]:
-    """Each text of `lvs_state` by its name. `folder` holds the templates."""
+    """The content of each file of record, by the name of its option of `lvs_state`. `folder` contains the templates."""
     templates = _templates(folder)
     facts = {"plan": plan, "systemd_sysctl": systemd_sysctl, "route_protocol": ROUTE_PROTOCOL}
     return {kind.name: templates.get_template(kind.template).render(facts) for kind in KINDS}
 
 
 def arguments(plan: HostPlan, folder: str, systemd_sysctl: str) -> Mapping[str, Any]:
-    """What `lvs_state` is given for a plan."""
+    """The arguments of `lvs_state` for a plan."""
     return {
         **texts(plan, folder, systemd_sysctl),
         "programs": list(plan.programs),

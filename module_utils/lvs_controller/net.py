@@ -1,8 +1,8 @@
 """The safety net of a run: services that answered before it, and do not afterwards.
 
-One request that fails proves nothing: it may have met the one dead real server of ten, and a good change would be rolled back.
-So a service is lost only when every one of many requests fails. Under some schedulers and with persistence one client always
-meets the same real server, however often it asks. Then a second witness has to agree.
+One failed request is not enough: it may have reached the one dead real server of ten, and a good change would be rolled back.
+A service is therefore lost only if every one of many requests fails. With some schedulers and with persistence, one client always
+gets the same real server. Then a second observer must confirm the loss.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ansible.module_utils.lvs.violations import listed
 
 from . import asking
 
-ASKERS = 2  # clients; the second one is the witness where the first always meets the same real server
+ASKERS = 2  # clients; the second one confirms if the first always gets the same real server
 Answers = Mapping[str, Any]  # what lvs_probe has returned
 
 _COUNT_BEFORE = 3
@@ -27,25 +27,23 @@ _COUNT_BEHIND = 2
 
 
 def askers(topology: Topology, in_run: Collection[str]) -> list[str]:
-    """The clients that ask: the first ones that have an interface and are in this run."""
+    """The clients that send the requests: the first ones that have an interface and are in this run."""
     return [host.name for host in topology.clients if host.interfaces and host.name in in_run][:ASKERS]
 
 
 def nobody_asks(topology: Topology) -> str:
-    """Why nobody asks the services in this run, as a line for a person."""
+    """Why no client probes the services in this run, as a line for a person."""
     clients = [host.name for host in topology.clients if host.interfaces]
     why = (
-        f"--limit leaves out {listed(clients, 'and')}"
-        if clients
-        else "the group clients has no host with lvs_interfaces"
+        f"--limit excludes {listed(clients, 'and')}" if clients else "the group clients has no host with lvs_interfaces"
     )
-    return f"Nobody asks the services before and after this run, so it does not notice when one is lost: {why}."
+    return f"No client probes the services before and after this run, so the run cannot detect a lost service: {why}."
 
 
 def before(topology: Topology, recorded: Mapping[str, Collection[str]], path: str | None) -> dict[str, Any]:
-    """The questions before the run, for lvs_probe. `recorded`: the services of the directors that were asked for them.
+    """The requests before the run, for lvs_probe. `recorded`: the recorded services of each director that could be read.
 
-    A service that none of its directors carries yet cannot be lost, and its VIP would only be waited for.
+    A service that none of its directors has yet cannot be lost, and requests to its VIP would only time out.
     """
     carried = [
         service
@@ -56,7 +54,7 @@ def before(topology: Topology, recorded: Mapping[str, Collection[str]], path: st
 
 
 def after(topology: Topology, answers: Answers, path: str | None) -> dict[str, Any]:
-    """The questions after the run, for lvs_probe: the services that have answered before."""
+    """The requests after the run, for lvs_probe: to the services that have answered before."""
     answered = _answered(answers)
     requests = [
         asking.request(service, asking.enough(service), path)
@@ -68,18 +66,18 @@ def after(topology: Topology, answers: Answers, path: str | None) -> dict[str, A
 
 @dataclass
 class Verdict:
-    """`lost`: services, each with what its client met. `doubts`: sentences about services that may be lost.
+    """`lost`: services, each with its client's error. `doubts`: sentences about services that may be lost.
 
-    `undecided`: services that a second witness has to decide about.
+    `undecided`: services whose loss a second observer must confirm.
     """
 
     lost: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     undecided: list[Service] = field(default_factory=list)
-    unknown: bool = False  # the clients that asked before the run could not ask again
+    unknown: bool = False  # the clients of the first requests could not send the second ones
 
     def behind(self, topology: Topology, in_run: Collection[str]) -> dict[str, dict[str, Any]]:
-        """What directors ask the real servers of undecided services, for lvs_probe, by director."""
+        """The requests of directors to the real servers of undecided services, for lvs_probe, by director."""
         found: dict[str, dict[str, Any]] = {}
         for service in self.undecided:
             director = next((host for host in service.directors if host.name in in_run), None)
@@ -92,7 +90,7 @@ class Verdict:
 def verdict(
     topology: Topology, before: Mapping[str, Answers], after: Mapping[str, Answers], behind: Mapping[str, Answers]
 ) -> Verdict:
-    """What the run has cost. `before` and `after` are the answers by client, `behind` those of real servers by director."""
+    """The services that the run has lost. `before` and `after` are the answers by client, `behind` those of real servers by director."""
     asked = {name for name, answers in before.items() if _answered(answers)}
     found = Verdict(unknown=bool(asked) and not asked & after.keys())
     witnesses = {name: (_answered(before[name]), _answered(after[name]), after[name]) for name in asked & after.keys()}
@@ -102,12 +100,12 @@ def verdict(
         late = [name for name in clients if service.name in witnesses[name][2]["unasked"]]
         gone = [name for name in clients if name not in still]
         if not gone or not asking.in_use(service):
-            continue  # a service without real servers in use is meant not to answer
+            continue  # a service without real servers in use need not answer
         begin = f"{service.name} answered {listed(gone, 'and')} before this run, and not afterwards."
         if still:
             found.doubts.append(f"{begin} It still answers {listed(still, 'and')}.")
         elif late:
-            found.doubts.append(f"{begin} Not all requests to it were sent: the time for them was over.")
+            found.doubts.append(f"{begin} Not all requests to it were sent: the time limit was reached.")
         elif _several(service) or (len(gone) > 1 and _by_source(service)):
             found.lost[service.name] = _error(service, witnesses[gone[0]][2])
         else:
@@ -118,7 +116,7 @@ def verdict(
 def _by_real_servers(
     topology: Topology, found: Verdict, service: Service, begin: str, error: str, behind: Mapping[str, Answers]
 ) -> None:
-    """Decides by the real servers: when their director reaches all of them, it is the way to them that is broken."""
+    """Decides by the real servers: if their director reaches all of them, the service is lost."""
     director = next((host for host in service.directors if host.name in behind), None)
     answers = behind[director.name] if director else {"connections": []}
     sent = {str(one["service"]) for one in answers["connections"]}
@@ -131,16 +129,16 @@ def _by_real_servers(
     silent = [host for name, host in asked if name not in answered]
     why = (
         "with persistence" if service.persistence_timeout else f"by its scheduler {service.scheduler}"
-    ) + " one client always meets the same real server"
+    ) + " one client always gets the same real server"
     if not asked:
         found.undecided.append(service)
-        found.doubts.append(f"{begin} But {why}, and nobody else has asked. Ask it from another client.")
+        found.doubts.append(f"{begin} But {why}, and no other client has probed it. Probe it from another client.")
     elif not silent:
         found.lost[service.name] = f"{error}, although its director reaches all of its real servers"
     else:
         found.doubts.append(
             f"{begin} But {why}, and {listed(silent, 'and')} {'do' if len(silent) > 1 else 'does'} not answer the director either. "
-            f"Look after {listed(silent, 'and')}, then run playbooks/verify.yml."
+            f"Check {listed(silent, 'and')}, then run playbooks/verify.yml."
         )
 
 
@@ -155,12 +153,12 @@ def _to_real_servers(topology: Topology, service: Service, director: Host) -> It
 
 
 def _several(service: Service) -> bool:
-    """Whether many requests of one client meet all real servers; a single one is all there is."""
+    """Whether many requests of one client reach all real servers; with a single real server they do."""
     return len(asking.in_use(service)) == 1 or (service.scheduler in SPREADING and not service.persistence_timeout)
 
 
 def _by_source(service: Service) -> bool:
-    """Whether another client may meet another real server."""
+    """Whether another client may get another real server."""
     return service.scheduler in BY_SOURCE or service.scheduler in SPREADING
 
 
@@ -179,21 +177,21 @@ def _key(service: Service) -> str:
 
 
 def report(found: Verdict, *, rolled_back: bool) -> Sequence[str]:
-    """The sentences with which a run that has cost a service ends."""
+    """The final sentences of a run that has lost a service."""
     lines = []
     if found.unknown:
         lines.append(
-            "The clients could ask the services before this run, and cannot be reached any more: whether they answer is not "
-            "known. Nothing was rolled back. Look after the clients, then run playbooks/verify.yml."
+            "The clients cannot be reached after this run, so it is not known whether the services still "
+            "answer. Nothing was rolled back. Check the clients, then run playbooks/verify.yml."
         )
     if found.lost:
         errors = "; ".join(dict.fromkeys(found.lost.values()))
         end = (
-            "The hosts were brought back to what they had before it. playbooks/verify.yml on a run like this one shows where "
-            "packets get lost."
+            "The hosts were rolled back. Run site.yml with -e lvs_site_rollback=false, then playbooks/verify.yml, to see where "
+            "packets are lost."
             if rolled_back
-            else "Nothing was rolled back (lvs_site_rollback: false). playbooks/verify.yml shows where packets get lost, "
-            "playbooks/rollback.yml brings the hosts back."
+            else "Nothing was rolled back (lvs_site_rollback: false). playbooks/verify.yml shows where packets are lost, "
+            "playbooks/rollback.yml rolls the hosts back."
         )
         lines.append(f"{listed(list(found.lost), 'and')} answered before this run, and not afterwards: {errors}. {end}")
     return lines

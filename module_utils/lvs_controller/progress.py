@@ -1,4 +1,4 @@
-"""Shows that a long task goes on: a counter in the last line of a terminal, elsewhere a line after ten seconds and then less often."""
+"""Shows the progress of a long task: a counter in the last line of a terminal, otherwise a line after ten seconds and then less often."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ERASE = "\r\x1b[K"
 
 
 class Progress:
-    """`write` puts a text on the screen, with a newline or without; `text` tells how far a task is after so many seconds."""
+    """`write` prints a string, with or without a newline; `text` returns the progress of a task after a number of seconds."""
 
     def __init__(self, write: Callable[[str, bool], None], terminal: bool, seconds: float = SECONDS) -> None:
         self._write, self._terminal, self._seconds = write, terminal, seconds
@@ -25,7 +25,7 @@ class Progress:
         self._began = self._next = self._interval = self._counter_from = 0.0
 
     def run(self) -> None:
-        """Begins to look at the clock, in a thread that ends with `stop` or with the process."""
+        """Starts the timer, in a thread that ends with `stop` or with the process."""
         self._over.clear()
         threading.Thread(target=self._watch, name="lvskit-progress", daemon=True).start()
 
@@ -42,7 +42,7 @@ class Progress:
             self._next, self._counter_from = self._began + self._interval, self._began + _DELAY
 
     def end(self) -> None:
-        """The task is over, or something else is to be printed: the counter leaves the screen."""
+        """Removes the counter: the task is over, or other output follows."""
         with self._lock:
             self._text = None
             if self._drawn:
@@ -56,7 +56,7 @@ class Progress:
                 self._draw(self._text)
 
     def look(self) -> None:
-        """Writes how far the task is, if that is due."""
+        """Writes the progress of the task, if it is due."""
         with self._lock:
             if self._text and time.monotonic() >= self._next:
                 self._draw(self._text)

@@ -1,4 +1,4 @@
-"""What a run has done to the hosts: totals, and a table with a row for the hosts that had the same done to them."""
+"""The results of a run: totals, and a table with one row for all hosts with the same changes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ansible.module_utils.lvs_controller.task_results import Texts, first_senten
 
 ROWS = 30
 _COMMANDS = 3
-ENVIRONMENT = "environment"  # stands where a host would: what concerns all of them
+ENVIRONMENT = "environment"  # in place of a host: the whole environment
 
 
 @dataclass
 class HostRecord:
-    """What a run has done to a host (or, once, to the environment)."""
+    """The results of a run on a host (or on the environment)."""
 
     changes: list[tuple[str, list[str]]] = field(default_factory=list)  # the task, and the commands that it names
     failure: str = ""
@@ -29,7 +29,7 @@ class HostRecord:
 
     @property
     def detail(self) -> str:
-        """Why it failed, else its first commands; a task that names none stands for them."""
+        """Why it failed, else its first commands; the task's name if it has no commands."""
         if self.unreachable or self.failure:
             reason: str = first_sentence(self.unreachable or self.failure)
             return reason
@@ -39,7 +39,7 @@ class HostRecord:
 
 
 class Recap:
-    """Collects what became of hosts, task by task."""
+    """Collects the results of hosts, task by task."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, HostRecord] = {}
@@ -50,7 +50,7 @@ class Recap:
         return self._environment if once else self._hosts.setdefault(host, HostRecord())
 
     def forgive(self, failed: Collection[str]) -> None:
-        """Drops the failures that Ansible does not count, as `rescue` took care of them: those of hosts that are not `failed`."""
+        """Drops the failures that Ansible does not count because of `rescue`: those of hosts that are not `failed`."""
         for host, record in self._hosts.items():
             if host not in failed:
                 record.failure = ""
@@ -68,7 +68,7 @@ class Recap:
         return f"hosts={len(hosts)} ok={fine} changed={changed} unreachable={unreachable} failed={failed}"
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Hosts, what happened, and why or by which commands: failures first, then what the most hosts have in common."""
+        """Hosts, what happened, and why or by which commands: failures first, then the rows with the most hosts."""
         rows = []
         if self._environment.what:
             rows.append((ENVIRONMENT, self._environment.what, self._environment.detail))

@@ -1,4 +1,4 @@
-"""Which earlier run the hosts can go back to together."""
+"""The choice of the run that all hosts can go back to."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Chosen:
         return f"Back to the run of {self.to}, inventory {self.revision or 'without revision'}."
 
     def as_arguments(self) -> dict[str, str]:
-        """What lvs_state is given. The rollback is a run of its own, with a time of its own."""
+        """The arguments of lvs_state. The rollback is a new run with a new time."""
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"to": self.to, "run": now, "revision": f"{self.to} again"}
 
 
 def choose(kept: Mapping[str, Mapping[str, Any]], to: str | None, undone: str | None = None) -> Chosen:
-    """`kept`: what lvs_history says of each host. Without `to` the run before the last one; `undone` is the run that is taken back.
+    """`kept`: the result of lvs_history of each host. Without `to` chooses the run before the last one; `undone` is the run to undo.
 
-    Raises AnsibleActionFail where there is no such run, where a later run has come after the one that is taken back, or where
+    Raises AnsibleActionFail if there is no such run, if a later run has followed the one to undo, or if
     a host has no record from that time.
     """
     revisions = {run: revision for host in kept.values() for run, revision in host["runs"].items()}
@@ -52,7 +52,7 @@ def choose(kept: Mapping[str, Mapping[str, Any]], to: str | None, undone: str | 
         firsts = ", ".join(f"{name}: {since}" for name, since in late.items())
         raise AnsibleActionFail(
             f"{listed(list(late), 'and')} {'have' if len(late) > 1 else 'has'} no stored plan from {target} or before it (first "
-            f"stored: {firsts}). Go back to a later run, or bring back the inventory of that time and run site.yml. {NOTHING}"
+            f"stored: {firsts}). Go back to a later run, or restore the inventory of that time and run site.yml. {NOTHING}"
         )
     return Chosen(target, str(revisions[target]))
 

@@ -1,7 +1,7 @@
-"""What one run of a playbook has compiled, in a folder on the controller.
+"""The compiled plans of one run of a playbook, in a folder on the controller.
 
-Ansible runs each task of each host in a process of its own, and hands it all variables. Compiled plans are no variables: a
-process reads from this folder what its host needs. The folder lies in the local temporary folder that Ansible makes for the
+Ansible runs each task of each host in a separate process, with a copy of all variables. Plans are therefore not variables: a
+process reads only its host's data from this folder. The folder is inside the local temporary folder that Ansible creates for the
 run and removes at its end; only the user can read it.
 """
 
@@ -38,7 +38,7 @@ class RunFolder:
         new.replace(file)
 
     def read(self, name: str, default: Any = None) -> Any:
-        """The object stored under a name; `default` where there is none."""
+        """The object stored under a name; `default` if there is none."""
         try:
             return pickle.loads(self._file(name).read_bytes())
         except FileNotFoundError:
@@ -57,7 +57,7 @@ class RunFolder:
         self.keep("topology", topology)
 
     def topology(self) -> Topology:
-        """The environment of this run. Raises AnsibleActionFail where none was compiled."""
+        """The environment of this run. Raises AnsibleActionFail if none was compiled."""
         found = self.read("topology")
         if not isinstance(found, Topology):
             raise AnsibleActionFail(
@@ -70,7 +70,7 @@ class RunFolder:
             self.keep(f"plans/{name}", plan)
 
     def plan(self, host: str) -> HostPlan:
-        """A host's plan. Raises AnsibleActionFail where there is none."""
+        """A host's plan. Raises AnsibleActionFail if there is none."""
         found = self.read(f"plans/{host}")
         if not isinstance(found, HostPlan):
             raise AnsibleActionFail(

@@ -1,4 +1,4 @@
-"""The captured frames of many connections, found by the ends of one of them."""
+"""The captured frames of many connections, indexed by the ends of a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.lvs.walk import Endpoint
 
 
 class Sightings:
-    """Frames in the order of time. A look-up takes as long as the connection has frames, however many others there are."""
+    """Frames in the order of time. The time of a look-up depends on the frames of the connection alone."""
 
     def __init__(self, frames: Iterable[Frame]) -> None:
         self._by_end: dict[Endpoint, list[int]] = {}
@@ -34,7 +34,7 @@ class Sightings:
     def of(self, ends: Ends, addresses: Container[IPv4Address]) -> list[Frame]:
         """The frames of one connection, `addresses` are those of its service and real servers.
 
-        Filters let other clients' packets pass, too: a local address and port may be in use towards other hosts at the same time.
+        Filters also let packets of other clients pass: a local address and port may be in use towards other hosts at the same time.
         """
         numbers = set(self._by_end.get(ends.client, ()))
         if ends.local:

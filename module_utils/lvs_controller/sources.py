@@ -71,14 +71,14 @@ class Kept:
         return cache / "modules" / self.kernel / f"{self.version}-{signed}"
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
-        """The modules in base64, by name; empty when one of those named is not there."""
+        """The modules in base64, by name; empty if one of the named modules is missing."""
         files = {path.stem: path for path in self.folder.glob("*.ko")}
         if any(name not in files for name in names):
             return {}
         return {name: base64.b64encode(files[name].read_bytes()).decode() for name in names}
 
     def write(self, binaries: Mapping[str, str]) -> None:
-        """All at once: a run that is killed here leaves nothing half-written behind."""
+        """Writes all files at once: a killed run leaves no incomplete file."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder.parent) as work:
             for name, text in binaries.items():

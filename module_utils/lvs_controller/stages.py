@@ -1,4 +1,4 @@
-"""Which hosts take part in which step of a run: what the plays of playbooks/apply.yml and rollback.yml have as their hosts."""
+"""The stages of a run: the hosts of each play in the playbooks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PROVISIONED = ("real_servers", "hypervisors")  # groups; the hypervisors are hos
 class Stages:
     """Names of hosts, fixed when the environment is compiled.
 
-    `prepared`: get what they need before any director changes. `drained`: are out of every director's table by the
-    inventory, and may be dead. `cleaned`: lose what they no longer need when all directors have changed. `cleared`: keep
-    nothing of lvskit's. `directors`: in batches. `building`: have kernel modules of lvskit's own.
+    `prepared`: get additions before any director changes. `drained`: drained by the inventory, so in no director's table;
+    may be down. `cleaned`: get removals when all directors have changed. `cleared`: all of lvskit's files are
+    removed. `directors`: in batches. `building`: need kernel modules that the role toa builds.
     """
 
     prepared: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Stages:
 def stages(
     topology: Topology, plans: Mapping[str, HostPlan], groups: Mapping[str, Sequence[str]], changes: Changes
 ) -> Stages:
-    """`groups` are the inventory's, with the hosts that leave. A host that is drained for this run alone is not connected to."""
+    """`groups` are the inventory's, including the hosts to remove. The run does not connect to a host that only this run drains."""
     behind = list(dict.fromkeys(name for group in PROVISIONED for name in groups.get(group, ())))
     connected = [name for name in behind if name not in changes.drained]
     staying = [name for name in connected if name not in changes.without_hosts]
@@ -59,19 +59,19 @@ def stages(
 
 @dataclass(frozen=True)
 class Applied:
-    """What lvs_state has left on a host in this run. `stale`: something that the plan no longer has, and that was kept so far."""
+    """The result of lvs_state on a host in this run. `stale`: the host still has state that the plan no longer contains."""
 
     stale: bool
 
 
 def refuse_without_directors(task_vars: Mapping[str, Any]) -> None:
-    """Raises AnsibleActionFail where this run leaves a director out: it would go on sending to what the run takes away."""
+    """Raises AnsibleActionFail if this run excludes a director: it would keep forwarding to hosts or services that the run removes."""
     left_out = [
         name for name in task_vars["groups"].get("directors", ()) if name not in task_vars["ansible_play_hosts_all"]
     ]
     if left_out:
         raise AnsibleActionFail(
-            f"--limit leaves out {listed(left_out, 'and')}, which would go on forwarding to the hosts or services that this run "
+            f"--limit excludes {listed(left_out, 'and')}, which would keep forwarding to the hosts or services that this run "
             "removes. Run without --limit, or name all directors in it. Nothing was changed."
         )
 
@@ -80,7 +80,7 @@ NOBODY = ["all", "!all"]  # a pattern without hosts; an empty list is refused
 
 
 def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> list[Any]:
-    """The hosts of a stage, as a pattern for a play; for `director_batches` how many of them change at a time.
+    """The hosts of a stage, as a pattern for a play; for `director_batches` how many change at a time.
 
     Before the environment is compiled: the groups of the inventory that the stage can concern. `limited`: the run does not
     have all hosts; then directors change one by one. Raises AnsibleLookupError for a stage that does not exist.
@@ -98,7 +98,7 @@ def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> 
 
 
 def _to_clean(folder: RunFolder, fixed: Stages) -> list[str]:
-    """The hosts that have something to lose, or were not prepared; none while a director has not changed in this run."""
+    """The hosts with stale state, or that were not prepared; none while a director has not changed in this run."""
     applied = {name: folder.read(f"applied/{name}") for name in folder.names("applied")}
     if any(name not in applied for batch in fixed.directors for name in batch):
         return []
@@ -106,12 +106,12 @@ def _to_clean(folder: RunFolder, fixed: Stages) -> list[str]:
 
 
 def _to_roll_back(folder: RunFolder, fixed: Stages | None) -> list[str] | None:
-    """The stage's groups (None) where a rollback is what this run is for, or where the run has cost a service."""
+    """None (the stage's groups) if this is a run of rollback.yml, or if the run has lost a service; otherwise no host."""
     return None if fixed is None or folder.read("lost") else []
 
 
 def _to_clean_after_rollback(folder: RunFolder, fixed: Stages | None) -> list[str]:
-    """The hosts that have kept something which they did not have then."""
+    """The hosts that still have state which the earlier plan does not contain."""
     if not folder.read("rollback"):
         return []
     return [name for name in folder.names("applied") if folder.read(f"applied/{name}").stale]

@@ -1,4 +1,4 @@
-"""What a task gave on many hosts, in few lines: what is the same for several hosts stands there once, with their names."""
+"""The results of a task on many hosts, in few lines: a text that several hosts have in common appears once, with their names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 class Texts:
-    """Texts that hosts gave, each once with its hosts. Texts that differ only in the host's own name count as the same."""
+    """Texts of hosts, each once with its hosts. Texts that differ only in the host's own name count as the same."""
 
     def __init__(self) -> None:
         self._alike: dict[str, dict[str, str]] = {}
@@ -59,21 +59,21 @@ class Texts:
         return len(self._alike)
 
     def but(self, known: set[str]) -> Iterator[tuple[list[str], str]]:
-        """As iteration does, without what is `known`; what comes is known from then on."""
+        """Iterates without the texts in `known`, and adds each text to it."""
         for hosts, text in self:
             if text not in known:
                 known.add(text)
                 yield hosts, text
 
     def __iter__(self) -> Iterator[tuple[list[str], str]]:
-        """Hosts and their text; where theirs differ, `<host>` and `<address>` stand for what differs."""
+        """Hosts and their text; `<host>` and `<address>` replace the parts that differ."""
         for key, texts in self._alike.items():
             yield list(texts), key if len(set(texts.values())) > 1 else next(iter(texts.values()))
 
 
 @dataclass
 class TaskResults:
-    """The results of one task. What is done once for the whole environment (`once`) is no host's result."""
+    """The results of one task. The result of a task for the whole environment (`once`) belongs to no host."""
 
     name: str
     once: bool = False

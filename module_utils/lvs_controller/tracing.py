@@ -1,4 +1,4 @@
-"""One request hop by hop: what was predicted, what was seen, and what explains the difference."""
+"""One request hop by hop: the predicted packets, the captured ones, and the findings that explain a difference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Trace:
     waits: Sequence[float | None]
 
     def states(self) -> list[str]:
-        """For each hop: seen, differs, missing, unknown (nobody captured), or after (behind the one where it broke)."""
+        """For each hop: seen, differs, missing, unknown (no capture), or after (behind the hop that failed)."""
         found: list[str] = []
         for hop in self.connection.hops:
             broken = any(state in ("missing", "differs") for state in found)
@@ -45,11 +45,11 @@ class Trace:
         lines += [f"Cause: {cause}" for cause in self.diagnosis.causes[:1]]
         lines += [f"Also: {cause}" for cause in self.diagnosis.causes[1:]]
         if not self.diagnosis.fine and not self.diagnosis.causes:
-            lines.append("Nothing that was looked at on the hosts explains it.")
+            lines.append("No check on the hosts explains it.")
         return lines
 
     def lines(self) -> list[str]:
-        """The whole trace as text for a person."""
+        """The trace as text for a person."""
         lines = [f"{self.expectation.service}, asked by {self.expectation.client.name}", ""]
         for hop, state, wait in zip(self.connection.hops, self.states(), self.waits):
             time = f", {hop.hop.sender} took {wait} ms" if wait is not None else ""
@@ -133,7 +133,7 @@ def follow(
     before: Mapping[str, Mapping[str, Any]],
     after: Mapping[str, Mapping[str, Any]],
 ) -> Trace:
-    """`seen`: all frames, and who captured. `answers`: what lvs_inspect says of each host; `before` and `after` the request, what it had counted."""
+    """`seen`: all frames, and the captures. `answers`: the result of lvs_inspect of each host; `before` and `after`: its counters then."""
     service = expectation.service
     connection = followed(expectation, probe, *seen)
     asked = inspection.asked(topology, inspection.hosts(topology), [service])

@@ -13,7 +13,7 @@ from .run_folder import RunFolder
 
 
 def candidates(folder: RunFolder, plan: HostPlan) -> dict[str, str]:
-    """The real servers of a director's plan that this run has not brought to their plans: address to name."""
+    """The real servers of a director's plan that this run has not prepared: address to name."""
     owners = {str(address): host.name for address, host in folder.topology().owners.items()} if plan.services else {}
     addresses = dict.fromkeys(destination.address for service in plan.services for destination in service.destinations)
     applied = set(folder.names("applied"))
@@ -51,6 +51,6 @@ def _used(text: str) -> set[tuple[str, str, str]]:
 def refusal(director: str, names: Sequence[str]) -> str:
     return (
         f"{director} would begin to send requests to {listed(names, 'and')}, which this run has not prepared: without their "
-        f"addresses, routes and settings they would drop them or answer wrongly. Add {listed(names, 'and')} to --limit, or run "
-        f"without --limit. If they are prepared already, -e lvs_unprepared=true lets the run go on. {director} was not changed."
+        f"addresses, routes and sysctls they would drop the requests or answer from a wrong address. Add {listed(names, 'and')} to --limit, or run "
+        f"without --limit. If they are prepared already, -e lvs_unprepared=true lets the run continue. {director} was not changed."
     )

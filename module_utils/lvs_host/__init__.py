@@ -1,1 +1,1 @@
-"""Runs on the hosts: reads what a host's kernel really has, and brings it to what the files of record say."""
+"""Code that runs on the hosts: reads the kernel's state, and changes it to the wanted state."""

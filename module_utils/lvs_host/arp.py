@@ -1,6 +1,6 @@
-"""Who answers ARP for an address.
+"""Checks which MACs answer ARP for an address.
 
-The question is an ARP probe (RFC 5227): it names no sender, so it enters no neighbour table.
+The request is an ARP probe (RFC 5227): it has no sender address, so it enters no neighbour table.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 _ETH_P_ARP = 0x0806
 _REQUEST, _REPLY = 1, 2
 _HEAD = struct.pack("!HHBB", 1, 0x0800, 6, 4)  # Ethernet, IPv4, and the lengths of their addresses
-_PACE = 0.002  # seconds between two questions: switches and access points limit broadcasts
+_PACE = 0.002  # seconds between two probes: switches and access points limit broadcasts
 
 
 def answers(asks: Sequence[tuple[str, str]], macs: dict[str, str], seconds: float = 1.0) -> list[list[str]]:
     """The MACs that answer for each (interface, IPv4 address), sorted; `macs` are the interfaces' own.
 
-    Everything is asked twice. `seconds` is how long the last question is waited for.
+    Each probe is sent twice. `seconds` is how long to wait after the last one.
     """
     found: list[set[str]] = [set() for _ in asks]
     places: dict[tuple[str, str], list[int]] = {}
@@ -34,7 +34,7 @@ def answers(asks: Sequence[tuple[str, str]], macs: dict[str, str], seconds: floa
                 sockets[interface] = _open(interface)
         for interface, address in (*places, *places):
             if interface in sockets:
-                with contextlib.suppress(OSError):  # it has just gone down
+                with contextlib.suppress(OSError):  # the interface has just gone down
                     sockets[interface].send(_question(macs[interface], address))
                 _hear(sockets, places, found, _PACE)
         _hear(sockets, places, found, seconds)
@@ -74,7 +74,7 @@ def _replies(one: socket.socket) -> Iterator[tuple[str, str]]:
     while True:
         try:
             frame = one.recv(128)
-        except OSError:  # nothing waits, or the interface has just gone down
+        except OSError:  # no reply waits, or the interface has just gone down
             return
         if len(frame) >= 42 and frame[14:20] == _HEAD and frame[20:22] == struct.pack("!H", _REPLY):
             yield frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32])

@@ -1,4 +1,4 @@
-"""What the kernel counts of packets that it does not take, and the firewall rules that drop some."""
+"""Kernel counters of packets that are not accepted, and firewall rules that drop packets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
 
 def kernel(texts: list[str]) -> dict[str, int]:
-    """Those of COUNTERS that there are, in the texts of /proc/net/snmp and /proc/net/netstat."""
+    """The values of COUNTERS in the contents of /proc/net/snmp and /proc/net/netstat."""
     found = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
@@ -27,7 +27,7 @@ def kernel(texts: list[str]) -> dict[str, int]:
 
 
 def iptables_drops(text: str) -> Iterator[tuple[str, int]]:
-    """Each rule and policy of an `iptables-save --counters` text that drops or rejects, with the packets it has counted."""
+    """Each rule and policy of the output of `iptables-save --counters` that drops or rejects, with the packets it has counted."""
     table = ""
     for line in text.splitlines():
         policy, counted = _POLICY.match(line), _COUNTED.match(line)
@@ -40,9 +40,9 @@ def iptables_drops(text: str) -> Iterator[tuple[str, int]]:
 
 
 def nft_drops(text: str, saved: str) -> Iterator[tuple[str, int | None]]:
-    """Each rule and policy of a `nft list ruleset` text that drops or rejects; None where it does not count.
+    """Each rule and policy in the output of `nft list ruleset` that drops or rejects; None if it has no counter.
 
-    Tables are passed over that the text of iptables-save, `saved`, shows, too.
+    Skips tables that are also in `saved`, the output of iptables-save.
     """
     shown = {f"ip {line[1:]}" for line in saved.splitlines() if line.startswith("*")}
     table = chain = ""

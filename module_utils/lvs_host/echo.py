@@ -1,4 +1,4 @@
-"""How large a packet may be to get to an address and back: ICMP echo with Don't Fragment (RFC 792, RFC 1191)."""
+"""The largest packet that reaches an address and comes back: ICMP echo with Don't Fragment (RFC 792, RFC 1191)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import time
 from collections.abc import Sequence
 
 SMALL = 64  # bytes: what any path carries
-# What paths are usually cut to: PPPoE, IP-in-IP, GRE, VXLAN, IPsec, IPv6's and IPv4's least (bytes of the IPv4 packet).
+# Usual MTUs of paths: PPPoE, IP-in-IP, GRE, VXLAN, IPsec, IPv6's and IPv4's least (bytes of the IPv4 packet).
 USUAL = (8900, 1500, 1492, 1480, 1476, 1460, 1450, 1420, 1400, 1300, 1280, 576)
-_IP_MTU_DISCOVER, _PROBE = 10, 3  # linux/in.h: Don't Fragment, whatever the kernel believes of the path
+_IP_MTU_DISCOVER, _PROBE = 10, 3  # linux/in.h: Don't Fragment, regardless of the path MTU that the kernel has cached
 _IPV4, _ICMP = 20, 8  # bytes of headers
 _PACE = 0.001
 
 
 def largest(paths: Sequence[tuple[str, int]], seconds: float = 1.5) -> list[int]:
-    """For each (IPv4 address, size) the largest packet up to that size, in bytes, that was answered; 0 where none was.
+    """For each (IPv4 address, size) the largest packet up to that size, in bytes, that was answered; 0 if none was.
 
     Only the whole size and the usual ones below it are tried, each twice.
     """

@@ -1,4 +1,4 @@
-"""What a person reads when something on the host fails: what failed, the remedy, and what was done before."""
+"""Errors on the host, for a person: what failed, the remedy, and what was done before."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 _REMEDIES = {
     errno.ENOSPC: "Free some space on its file system (df {folder}) and run again",
     errno.EDQUOT: "Free some space, or raise the quota of its file system (df {folder}), and run again",
-    errno.EROFS: "Find out why its file system is mounted read-only (findmnt -T {folder}; dmesg), mount it for writing and run again",
-    errno.EACCES: "Find out what forbids it to root (lsattr -d {folder}; SELinux, AppArmor) and run again",
-    errno.EPERM: "Find out what forbids it to root (lsattr -d {folder}; SELinux, AppArmor) and run again",
+    errno.EROFS: "Check why its file system is mounted read-only (findmnt -T {folder}; dmesg), mount it for writing and run again",
+    errno.EACCES: "Check what denies root access (lsattr -d {folder}; SELinux, AppArmor) and run again",
+    errno.EPERM: "Check what denies root access (lsattr -d {folder}; SELinux, AppArmor) and run again",
 }
 
 
 class HostError(Exception):
-    """Something on the host prevents its plan; the message says what, and the remedy."""
+    """The host cannot have its plan; the message contains the cause and the remedy."""
 
 
 def cannot(verb: str, path: str, error: OSError) -> HostError:
@@ -32,16 +32,16 @@ def cannot(verb: str, path: str, error: OSError) -> HostError:
 
 
 def damaged(path: str, reason: object, remedy: str) -> HostError:
-    """The error of a file of lvskit's own that does not hold what lvskit wrote."""
+    """The error of a file of lvskit's whose content lvskit did not write."""
     return HostError(f"{path} is damaged: {reason}. {remedy}")
 
 
 @contextmanager
 def reported(module: Any, done: Sequence[str] = (), *, root: bool = True, **result: Any) -> Iterator[None]:
-    """Ends an Ansible module with a sentence where its work raises HostError or OSError.
+    """Fails an Ansible module with a sentence if its work raises HostError or OSError.
 
-    `done` is what the work has carried out so far, as commands. With `root` a user without the rights of root is refused
-    before the work begins. `result` is what the module returns in case of a failure.
+    `done` are the commands that the work has executed so far. With `root`, a user without root privileges is refused
+    before the work begins. `result` is what the module returns with the failure.
     """
     try:
         if root and os.geteuid():
@@ -61,4 +61,4 @@ def _unprivileged() -> str:
         name = pwd.getpwuid(number).pw_name
     except KeyError:
         name = f"uid {number}"
-    return f"this needs the rights of root, and runs as {name}. Set `become: true` for the task, or ansible_become for the host"
+    return f"this needs root privileges, and runs as {name}. Set `become: true` for the task, or ansible_become for the host"

@@ -1,5 +1,5 @@
-"""What lvs_inspect looks for on a host, and what it means for packets there. Data only: the host is searched by it, and the
-controller explains what was found by it."""
+"""What lvs_inspect searches for on a host, and its effect on packets. Data only: the host uses it to search, the
+controller to explain the results."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ COMPANIONS = (
     Companion(
         "firewalld",
         "firewalld",
-        "a reload writes its rules anew, and its zones can refuse what the director forwards",
+        "a reload rewrites its rules, and its zones can reject packets that the director forwards",
     ),
     Companion(
         "keepalived",
         "keepalived",
-        "where its configuration has virtual servers it works on the same IPVS table and takes real servers out of it",
+        "if its configuration has virtual servers, it changes the same IPVS table and removes real servers from it",
     ),
-    Companion("kube-proxy", "kube-proxy", "in its ipvs mode it removes virtual services that it does not know"),
+    Companion("kube-proxy", "kube-proxy", "in its ipvs mode it removes virtual services that it did not create"),
     Companion(
         "NetworkManager",
         "NetworkManager",
-        "when it brings a connection up again it takes away addresses and routes that it does not know",
+        "when it reactivates a connection, it removes addresses and routes that it did not create",
     ),
-    Companion("cilium-agent", "cilium", "it can take packets for a VIP before IPVS sees them"),
+    Companion("cilium-agent", "cilium", "it can process packets for a VIP before IPVS receives them"),
 )
 
 # Features of the kernel's configuration (CONFIG_…), and the kernel module of a plan that needs each.
@@ -46,12 +46,12 @@ FEATURES = {
     "NET_IPIP": "ipip",
 }
 
-# Counters of /proc/net/snmp and /proc/net/netstat, and what it means that one has risen while a request was on its way.
+# Counters of /proc/net/snmp and /proc/net/netstat, and what it means if one has risen during a request.
 COUNTERS = {
-    "TcpExt.IPReversePathFilter": "reverse path filtering has dropped packets: the way back to their source is another interface",
-    "Ip.InAddrErrors": "packets were dropped whose destination is no address of the host, and which it does not forward",
+    "TcpExt.IPReversePathFilter": "reverse path filtering has dropped packets: the route to their source uses another interface",
+    "Ip.InAddrErrors": "packets were dropped whose destination is not an address of the host, because it does not forward",
     "Ip.OutNoRoutes": "packets were dropped for which the host has no route",
-    "Ip.FragFails": "packets were dropped that are larger than the next link carries and must not be cut",
+    "Ip.FragFails": "packets were dropped that are larger than the MTU of the next link and must not be fragmented",
     "IpExt.InNoRoutes": "packets were dropped for which the host has no route",
     "TcpExt.ListenDrops": "connections were dropped because the application does not accept them fast enough",
 }

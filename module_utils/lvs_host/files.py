@@ -1,5 +1,5 @@
-"""Files that lvskit keeps on a host. New content is written beside the old file and put in its place later, so that a full disk is
-met before anything changes, and a reader never sees half a file."""
+"""Files that lvskit stores on a host. New content is written to a file next to the old one, which it replaces later. A full disk is
+therefore detected before anything changes, and a reader never reads an incomplete file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from .errors import HostError, cannot, damaged
 
 SUFFIX = ".new"
-ROOT = ""  # what stands before every path: a folder that stands for a host, in tests
+ROOT = ""  # prefix of every path: in tests, a folder that represents a host
 
 
 def place(path: str) -> str:
-    """Where a file of the host is."""
+    """The path of a file of the host."""
     return ROOT + path
 
 
 def read(path: str, remedy: str) -> str | None:
-    """The text of a file, None where there is none. Raises HostError, with the remedy, where it is no text."""
+    """The content of a file, None if it does not exist. Raises HostError, with the remedy, if it is not text."""
     try:
         with open(place(path), encoding="utf-8") as file:
             return file.read()
@@ -31,7 +31,7 @@ def read(path: str, remedy: str) -> str | None:
 
 
 def stage(path: str, text: str, *, mode: int = 0o755) -> None:
-    """Writes the text beside the file, durably. A folder that is missing is made with `mode`. Raises HostError."""
+    """Writes the text next to the file, and syncs it to disk. Creates a missing folder with `mode`. Raises HostError."""
     try:
         os.makedirs(os.path.dirname(place(path)), mode=mode, exist_ok=True)
         with open(place(path) + SUFFIX, "w", encoding="utf-8") as file:
@@ -44,12 +44,12 @@ def stage(path: str, text: str, *, mode: int = 0o755) -> None:
 
 
 def staged(path: str) -> bool:
-    """Whether there is something that `stage` wrote."""
+    """Whether `stage` has written a new file."""
     return os.path.exists(place(path) + SUFFIX)
 
 
 def keep(path: str) -> None:
-    """Puts in place what `stage` wrote. Raises HostError."""
+    """Replaces the file by the one that `stage` wrote. Raises HostError."""
     try:
         os.replace(place(path) + SUFFIX, place(path))
     except OSError as error:
@@ -67,7 +67,7 @@ def remove(path: str) -> None:
 
 
 def discard(paths: Iterable[str]) -> None:
-    """Removes what `stage` wrote and nobody has put in place, as far as it can be removed."""
+    """Removes a file that `stage` wrote and that has not replaced the old one; ignores errors."""
     for path in paths:
         try:
             remove(path + SUFFIX)

@@ -1,8 +1,8 @@
-"""The format of what lvskit keeps on a host.
+"""The format of lvskit's files on a host.
 
-The number stands in a file of its own, as the files of record are in the formats of other tools; of those, `ipvsadm --restore` reads
-no comments. It is written with the first change that a version makes, before the files of record: from then on older versions refuse
-the host. Each entry of the history has its number, too, since entries outlive versions.
+The number is in a separate file, because the files of record are in the formats of other tools, and `ipvsadm --restore` accepts
+no comments. A version writes it with its first change, before the files of record: from then on older versions refuse
+the host. Each entry of the history also has its number, because a version reads entries of older versions.
 
 1: version 0.1.0, which wrote no number. 2: numbers in entries of the history, and this file; otherwise the same.
 """
@@ -13,13 +13,13 @@ from . import files
 from .errors import HostError, damaged
 
 FORMAT = 2
-UNNUMBERED = 1  # what has no number
+UNNUMBERED = 1  # files without a number
 PATH = "/var/lib/lvskit/format"
 
 
 def recorded() -> int:
-    """The format of the host's files of record. Raises HostError where this version does not know it."""
-    remedy = f"Where no newer lvskit has changed this host, remove {PATH} and run again"
+    """The format of the host's files of record. Raises HostError if this version does not know it."""
+    remedy = f"If no newer lvskit has changed this host, remove {PATH} and run again"
     text = files.read(PATH, remedy)
     if text is None:
         return UNNUMBERED
@@ -29,7 +29,7 @@ def recorded() -> int:
 
 
 def known(number: int, thing: str) -> int:
-    """The number, where this version can read `thing`, which is in that format. Raises HostError where it cannot."""
+    """The number, if this version can read `thing`, which is in that format. Raises HostError if it cannot."""
     if not UNNUMBERED <= number <= FORMAT:
         raise HostError(
             f"{thing} is in format {number}, and this version of lvskit knows formats {UNNUMBERED} to {FORMAT}. "

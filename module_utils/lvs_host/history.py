@@ -1,7 +1,7 @@
-"""What a host was brought to in earlier runs: the texts that lvs_state was given, with the run's time and the inventory's revision.
+"""The plans of earlier runs on a host: the arguments of lvs_state, with the run's time and the inventory's revision.
 
-One file for each run that wanted something else than the one before, named by the run's time (UTC, ISO 8601), so that names
-sort as the runs came.
+One file for each run whose plan differs from the one before. Its name is the run's time (UTC, ISO 8601), so that names
+sort in the order of the runs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .errors import HostError, damaged
 FOLDER = "/var/lib/lvskit/history"
 KEPT = 20  # runs
 RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-BEGINNING = "0000-00-00T00:00:00Z"  # what a host was brought to before its first run: nothing
+BEGINNING = "0000-00-00T00:00:00Z"  # stands for the empty plan before the first run
 
 
 def runs() -> list[str]:
-    """The runs that are kept, the oldest first. BEGINNING is one where lvskit has known the host from the beginning."""
+    """The stored runs, the oldest first. BEGINNING is one of them if lvskit has records since its first run on the host."""
     try:
         names = os.listdir(files.place(FOLDER))
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def runs() -> list[str]:
 
 
 def read(run: str) -> dict[str, Any]:
-    """What was kept of a run: `revision` and `wanted`. Raises HostError where the file is damaged, or of a newer lvskit."""
+    """The stored plan of a run: `revision` and `wanted`. Raises HostError if the file is damaged, or of a newer lvskit."""
     path = _path(run)
     remedy = "Remove it, and go back to another run"
     text = files.read(path, remedy)
@@ -39,11 +39,11 @@ def read(run: str) -> dict[str, Any]:
         formats.known(int(content.get("format", formats.UNNUMBERED)), path)
         return {"revision": str(content["revision"]), "wanted": dict(content["wanted"])}
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, "it does not hold the plan of a run", remedy) from error
+        raise damaged(path, "it does not contain the plan of a run", remedy) from error
 
 
 def readable() -> dict[str, dict[str, Any]]:
-    """What was kept of each run, without those that cannot be read."""
+    """The stored plan of each run, without those that cannot be read."""
     return {run: kept for run, (kept, _) in _all().items() if kept is not None}
 
 
@@ -63,19 +63,19 @@ def _all() -> dict[str, tuple[dict[str, Any] | None, str]]:
 
 
 def at(run: str) -> dict[str, Any]:
-    """What was wanted of the host after a run, which may not have changed it.
+    """The plan of the host after a run, which may not have changed it.
 
-    Raises HostError where that is not known: to take nothing for an answer would strip the host.
+    Raises HostError if it is not known: an empty plan in its place would remove everything from the host.
     """
     before = [kept for kept in runs() if kept <= run]
     if not before:
-        raise HostError(f"this host has kept nothing from the run of {run} or before it")
+        raise HostError(f"this host has no stored plan of the run of {run} or before it")
     wanted: dict[str, Any] = read(before[-1])["wanted"]
     return wanted
 
 
 def known(wanted: dict[str, Any]) -> bool:
-    """Whether the last run wanted the same of the host."""
+    """Whether the last run had the same plan for the host."""
     last = runs()[-1:]
     try:
         return bool(last) and bool(read(last[0])["wanted"] == wanted)
@@ -84,9 +84,9 @@ def known(wanted: dict[str, Any]) -> bool:
 
 
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:
-    """Writes what is to be kept of a run, for `keep` to put in place; the files. `first`: the host had nothing until now.
+    """Writes the entry of a run, which `keep` activates; returns the files. `first`: this is the host's first plan.
 
-    Raises HostError when there is no room.
+    Raises HostError if the disk is full.
     """
     entries = {run: {"format": formats.FORMAT, "revision": revision, "wanted": wanted}}
     if first and not runs():
@@ -102,7 +102,7 @@ def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> li
 
 
 def keep(paths: list[str], *, forget: bool = True) -> None:
-    """Puts in place what `stage` wrote, and forgets the oldest runs, unless one of them is just being gone back to."""
+    """Activates the entry that `stage` wrote, and removes the oldest runs, except one that this run goes back to."""
     for path in paths:
         files.keep(path)
     for old in runs()[:-KEPT] if forget else []:

@@ -1,4 +1,4 @@
-"""All kinds of state of a host, in the order in which they are added, and how far the host has left what is recorded of them."""
+"""All kinds of state of a host, in the order of addition, and the host's differences from its files of record."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .resource import REMEDY, Resource
 from .sysctls import Sysctls
 from .unit import Manager, Unit
 
-MANAGER = "systemd"  # what tells systemd of the units; it has no text of its own
+MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One kind of state in which a host has left its files of record.
+    """One kind of state that differs from its file of record.
 
-    `commands` lead back, `before` is what there is in its place, as lines of the file of record; `obstacle` says why it
-    cannot be had at all.
+    `commands` restore it, `before` is the present state, as lines of the file of record; `obstacle` is the reason if it
+    cannot be restored.
     """
 
     kind: str
@@ -38,9 +38,9 @@ class Departure:
 
 @dataclass(frozen=True)
 class Run:
-    """What the resources of one run have in common; see lvs_state for the meaning of its options.
+    """The arguments of all resources of one run; see lvs_state for the meaning of its options.
 
-    `wanted` has a text for each kind of state, and `interfaces`. In a `check` run kernel modules may not be installed yet.
+    `wanted` contains the wanted content of each file of record, and `interfaces`. In check mode (`check`) kernel modules may not be installed yet.
     """
 
     wanted: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Run:
     drain_timeout: int = 0
 
     def texts(self, kind: Kind) -> tuple[str, str, CommandRunner]:
-        """What every resource is made of: the wanted text, the recorded one, and what runs commands."""
+        """The arguments of every resource: the wanted content, the recorded one, and the command runner."""
         return self.wanted[kind.name], recorded(kind.path), self.command
 
 
@@ -79,7 +79,7 @@ def _unit(kind: Kind, *, started: bool = False) -> Callable[[Run], Resource]:
     return lambda run: Unit(os.path.basename(kind.path), *run.texts(kind), started=started)
 
 
-# How the resource of each kind is made.
+# Constructs the resource of each kind.
 _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.MODULES: _modules,
     kinds.MODULE_OPTIONS: lambda run: module_options.ModuleOptions(*run.texts(kinds.MODULE_OPTIONS)),
@@ -96,7 +96,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
 def wire(run: Run) -> dict[str, Resource]:
     """The resources of the host by the name of their kind, in the order of addition, and last MANAGER.
 
-    Raises HostError where a file of record cannot be read, or is in a format of a newer version.
+    Raises HostError if a file of record cannot be read, or has the format of a newer version.
     """
     formats.recorded()
     made = {kind.name: _MADE[kind](run) for kind in KINDS}
@@ -105,7 +105,7 @@ def wire(run: Run) -> dict[str, Resource]:
 
 
 def departures(command: CommandRunner) -> list[Departure]:
-    """Where the host has left its files of record: nothing where nothing else has changed it."""
+    """The differences between the host and its files of record; empty if nothing else has changed the host."""
     texts = {kind.name: recorded(kind.path) for kind in KINDS}
     found = []
     for resource in wire(Run({**texts, "interfaces": {}}, command)).values():
@@ -121,10 +121,10 @@ def departures(command: CommandRunner) -> list[Departure]:
 
 
 def recorded(path: str) -> str:
-    """What a file of record holds; nothing where there is none."""
+    """The content of a file of record; empty if it does not exist."""
     return files.read(path, REMEDY) or ""
 
 
 def commands(departed: Sequence[Departure]) -> list[str]:
-    """What leads back, as lines for a person."""
+    """The commands that restore the state, as lines for a person."""
     return [line for each in departed for line in (*each.commands, *([f"# {each.obstacle}"] if each.obstacle else []))]

@@ -20,7 +20,7 @@ _SERVICE_FLAGS = {
     "--tcp-service": "-t",
     "-u": "-u",
     "--udp-service": "-u",
-    "--sctp-service": "--sctp-service",  # somebody else's
+    "--sctp-service": "--sctp-service",  # not lvskit's
     "-f": "-f",
     "--fwmark-service": "-f",
 }
@@ -47,7 +47,7 @@ Table = dict[ServiceKey, VirtualService]
 
 @lru_cache(maxsize=8)  # wanted, recorded and live
 def parse(text: str) -> Table:
-    """The table that a saved file describes, to be read only. Raises HostError for a line that is not ipvsadm's."""
+    """The table that a saved file describes, to be read only. Raises HostError for a line that is not in ipvsadm's format."""
     table: Table = {}
     for line in statements(text):
         words = line.split(None, 3)
@@ -68,7 +68,7 @@ def parse(text: str) -> Table:
     return table
 
 
-@lru_cache(maxsize=1024)  # many lines have the same ones
+@lru_cache(maxsize=1024)  # many lines have the same options
 def _options(text: str = "") -> str:
     """Options in a fixed order, without those that only repeat a default."""
     groups: list[tuple[str, ...]] = []
@@ -96,7 +96,7 @@ def by_service(statements: Sequence[str]) -> dict[str, list[str]]:
 
 
 def render(table: Table) -> str:
-    """The table in ipvsadm's format, sorted, so that two equal tables are equal texts."""
+    """The table in ipvsadm's format, sorted, so that equal tables are equal strings."""
     lines = []
     for (flag, address), service in sorted(table.items()):
         lines.append(f"-A {flag} {address} {service.options}".rstrip())
@@ -126,7 +126,7 @@ def additions(live: Table, wanted: Table) -> list[str]:
 def removals(live: Table, wanted: Table, recorded: Table, *, foreign: bool) -> list[str]:
     """The commands that remove destinations and services which the plan does not have.
 
-    A service that lvskit did not record is somebody else's: it goes only when `foreign` says so.
+    A service that lvskit did not record is foreign: it is removed only if `foreign` is set.
     """
     commands = []
     for key, here in live.items():
@@ -140,12 +140,12 @@ def removals(live: Table, wanted: Table, recorded: Table, *, foreign: bool) -> l
 
 
 def going(commands: Sequence[str]) -> set[tuple[str, ...]]:
-    """What `removals` takes away: flag and address where a service goes, with the real server's address where one of its does."""
+    """The entries that `removals` removes: flag and address of a service; for a real server also its address."""
     return {tuple(word for word in command.split()[1:] if word != "-r") for command in commands}
 
 
 def quieting(live: Table, removed: set[tuple[str, ...]]) -> list[str]:
-    """The commands that keep new connections from what is going (weight 0), so that those it has can come to their end."""
+    """The commands that stop new connections to entries to be removed (weight 0), so that open connections can end."""
     return [
         f"-e {' '.join(key)} -r {rip} {_WEIGHT.sub('-w 0', options)}"
         for key, service in live.items()
@@ -155,9 +155,9 @@ def quieting(live: Table, removed: set[tuple[str, ...]]) -> list[str]:
 
 
 def active_connections(text: str) -> dict[tuple[str, str, str], int]:
-    """How many connections are open, by a service's flag and address and the real server's address.
+    """The number of open connections, by a service's flag and address and the real server's address.
 
-    `text` is that of /proc/net/ip_vs, where addresses are hexadecimal. For UDP nothing is ever open.
+    `text` is the content of /proc/net/ip_vs, with hexadecimal addresses. UDP has no open connections.
     """
     found: dict[tuple[str, str, str], int] = {}
     flag = address = ""
@@ -168,7 +168,7 @@ def active_connections(text: str) -> dict[tuple[str, str, str], int]:
         elif words[0] in ("TCP", "UDP") and _ADDRESS.fullmatch(words[1]):
             flag, address = f"-{words[0][0].lower()}", _address(words[1])
         else:
-            flag = ""  # the head, or somebody else's service: by a mark, of IPv6, of SCTP
+            flag = ""  # the header, or a foreign service: by firewall mark, IPv6, SCTP
     return found
 
 
@@ -193,8 +193,8 @@ class IpvsTable(Resource):
         drain_timeout: int = 0,
         netlink: Callable[[Sequence[str]], list[str]] | None = None,
     ) -> None:
-        """`drain_timeout`: seconds to wait until what is removed has no connection any more. `netlink` carries commands out
-        and says what was refused; ipvsadm does it where there is none, and where it cannot.
+        """`drain_timeout`: seconds to wait for the open connections of removed entries. `netlink` executes commands
+        and returns the refused ones; ipvsadm executes them if there is no `netlink`, or if it does not support one.
         """
         super().__init__(wanted, recorded, run)
         self.drain_timeout = drain_timeout
@@ -205,9 +205,11 @@ class IpvsTable(Resource):
         self.found, self.differing, self.known = "", wanted, recorded
 
     def prepare(self) -> None:
-        if self.installed and os.path.exists(files.place(TABLE)):  # ipvsadm would load the kernel module to look
+        if self.installed and os.path.exists(
+            files.place(TABLE)
+        ):  # ipvsadm would load the kernel module to read the table
             found, wanted = statements(self.output(["ipvsadm", "--save", "--numeric"])), statements(self.wanted)
-            if set(found) == set(wanted):  # in whichever order: the kernel's is its own
+            if set(found) == set(wanted):  # in any order: the kernel has its own order
                 self.found = self.differing = self.known = ""
             else:
                 self._leave_out_what_is_the_same(*map(by_service, (found, wanted, statements(self.recorded))))
@@ -278,7 +280,7 @@ class IpvsTable(Resource):
         return [f"ipvsadm {line}" for line in quieting(self.live, removed)] if removed else []
 
     def settle(self) -> None:
-        """Waits until what `removals` takes away has no connection any more, or for `drain_timeout`."""
+        """Waits until entries to be removed have no open connection, at most `drain_timeout`."""
         removed = self._going()
         until = time.monotonic() + self.drain_timeout
         while removed and time.monotonic() < until:
@@ -301,7 +303,7 @@ class IpvsTable(Resource):
             self.output(["ipvsadm", "--restore"], "".join(f"{line}\n" for line in lines))
 
     def _by_netlink(self, lines: Sequence[str]) -> bool:
-        """Whether netlink could carry them out. Raises HostError where the kernel refused some."""
+        """Whether netlink could execute the commands. Raises HostError if the kernel refused some."""
         if self.netlink is None:
             return False
         try:
@@ -310,7 +312,7 @@ class IpvsTable(Resource):
             return False
         except Interrupted as error:
             raise HostError(
-                f"{self.title}: {error}. Some of them may be in force; the next run looks and goes on"
+                f"{self.title}: {error}. Some of them may be in force; the next run reads the table and continues"
             ) from error
         if refused:
             others = ", and carried out the others of its batch" if len(lines) > len(refused) else ""

@@ -1,7 +1,7 @@
-"""Changes of the IPVS table by netlink: many commands in one message, where `ipvsadm --restore` opens a socket and asks for the
-family's number anew for each of its lines.
+"""Changes of the IPVS table by netlink: many commands in one message. `ipvsadm --restore` opens a socket and requests the
+family's number for each line.
 
-The interface is that of <linux/ip_vs.h> and <linux/genetlink.h>. No library that Debian packages for all of its releases has it.
+The interface is defined in <linux/ip_vs.h> and <linux/genetlink.h>. No library that Debian packages for all of its releases implements it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TO_ADDRESS, TO_PORT, METHOD, WEIGHT, UPPER, LOWER = 1, 2, 3, 4, 5, 6
 PROTOCOLS = {"-t": socket.IPPROTO_TCP, "-u": socket.IPPROTO_UDP}
 METHODS = {"-m": 0, "-i": 2, "-g": 3}  # IP_VS_CONN_F_…
 PERSISTENT = 1  # IP_VS_SVC_F_PERSISTENT
-WHOLE_ADDRESS = struct.pack("!I", 0xFFFFFFFF)  # a client is one address
-BATCH = 300  # commands; what fits into a socket's buffer many times
+WHOLE_ADDRESS = struct.pack("!I", 0xFFFFFFFF)  # persistence for single client addresses
+BATCH = 300  # commands; small compared with a socket's buffer
 SECONDS = 30
 
 _HEADER = struct.Struct("=IHHIIBBH")  # nlmsghdr and genlmsghdr
@@ -37,11 +37,11 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 
 class Interrupted(Exception):
-    """The kernel did not say what became of commands that it was sent."""
+    """The kernel did not answer commands, so their result is not known."""
 
 
 class Unsupported(Exception):
-    """A command with options that are not known here: ipvsadm knows them all."""
+    """A command with options that this module does not support; ipvsadm supports all."""
 
 
 def message(family: int, number: int, command: str, *, acknowledge: bool = False) -> bytes:
@@ -71,7 +71,7 @@ def _attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
-# Thousands of commands are for few services, real servers and weights.
+# Thousands of commands have few different services, real servers and weights.
 @lru_cache(maxsize=1024)
 def _service(flag: str, address: str) -> bytes:
     return (
@@ -118,10 +118,10 @@ def _destination_options(text: str) -> bytes:
 
 
 def carry_out(commands: Sequence[str]) -> list[str]:
-    """Runs lines of `ipvsadm --restore`; what the kernel refused, with its words.
+    """Executes lines of `ipvsadm --restore`; returns the refused ones with the kernel's error.
 
-    Raises Unsupported, before anything is done, where one of them is beyond this, OSError where netlink is, and Interrupted
-    where it is unknown how many were done.
+    Raises Unsupported, before anything is changed, if a line is not supported, OSError if netlink fails, and Interrupted
+    if it is not known how many were executed.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as kernel:
         kernel.settimeout(SECONDS)

@@ -1,4 +1,4 @@
-"""Kernel modules, recorded in modules-load.d(5). They are loaded when needed and left loaded: others may use them."""
+"""Kernel modules, recorded in modules-load.d(5). They are loaded when needed and never unloaded: other software may use them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class KernelModules(Resource):
         options: Mapping[str, Sequence[str]] | None = None,
         coming: Sequence[str] = (),
     ) -> None:
-        """`options` are what modules are loaded with. `coming` names modules that are about to be installed: a check run
-        comes before that.
+        """`options` are parameters for loading. `coming` are modules that this run will install: in check mode they
+        are not installed yet.
         """
         super().__init__(wanted, recorded, run)
         self.options = options or {}
@@ -61,7 +61,7 @@ class KernelModules(Resource):
 
 @dataclass(frozen=True)
 class Load:
-    """What loading a module would come to: it is part of the kernel, or cannot be had for a reason."""
+    """The result of loading a module: it is built in, can be loaded, or is not available for a reason."""
 
     builtin: bool
     obstacle: str
@@ -73,7 +73,7 @@ def loaded(name: str) -> bool:
 
 
 def look(name: str, run: CommandRunner) -> Load:
-    """What modprobe says of a module that is not loaded."""
+    """The output of modprobe for a module that is not loaded."""
     code, plan, err = run(["modprobe", "--show-depends", name], None)
     obstacle = _unavailable(name, os.uname().release, str(err).strip()) if code else ""
     return Load(str(plan).startswith("builtin"), obstacle)
@@ -87,5 +87,5 @@ def _unavailable(name: str, release: str, reason: str) -> str:
         )
     return (
         f"the kernel {release} has no module {name} ({reason or 'modprobe does not know it'}). Install a kernel that has it "
-        "(on Debian linux-image-amd64 or linux-image-cloud-amd64), or take the services that need it from this host."
+        "(on Debian linux-image-amd64 or linux-image-cloud-amd64), or remove the services that need it from this host."
     )

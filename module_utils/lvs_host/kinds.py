@@ -1,7 +1,7 @@
-"""The kinds of state that lvskit keeps on a host. Data only: it is read on the controller too, which lays out a text for each.
+"""The kinds of state that lvskit keeps on a host. Data only: the controller reads it too, and renders the content of each file of record.
 
 The order of the table is the order in which state is added; it is removed in the reverse order. A real server's ARP settings are
-in force before it has the VIP, and the director's table is there before the VIP draws traffic. To add a kind takes a row here, a
+in force before it has the VIP, and the director's table exists before the VIP attracts traffic. A new kind needs a row here, a
 template of that path, a class in this folder, and its construction in host.py.
 """
 
@@ -15,7 +15,7 @@ UNITS = "/etc/systemd/system"
 
 @dataclass(frozen=True)
 class Kind:
-    """`name` is the argument of lvs_state with the wanted text, `path` the file of record on the host, `title` is for a person."""
+    """`name` is the option of lvs_state with the wanted content, `path` the file of record on the host, `title` is for a person."""
 
     name: str
     path: str
@@ -23,7 +23,7 @@ class Kind:
 
     @property
     def template(self) -> str:
-        """The template of the text, below roles/lvs_host/templates."""
+        """The template of the file, below roles/lvs_host/templates."""
         return f"{self.path.lstrip('/')}.j2"
 
 

@@ -1,4 +1,4 @@
-"""Keeps two runs from changing one host at the same time."""
+"""A lock, so that only one run at a time changes a host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 60  # seconds
 def held(*, check: bool = False) -> Iterator[None]:
     """Holds the host's lock; waits for another run for PATIENCE seconds, then raises HostError.
 
-    A `check` run makes no file: where there is none, no run is in progress.
+    In check mode (`check`) creates no file: if it does not exist, no run is in progress.
     """
     path = files.place(PATH)
     if check and not os.path.exists(path):

@@ -1,6 +1,6 @@
 """Parameters of the kernel modules that were built for the host, recorded in modprobe.d(5).
 
-Those of lvskit's own can be changed while a module works; most of them are lists of addresses.
+Parameters of lvskit's modules can be changed while a module is loaded; most are lists of addresses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .programs import CommandRunner
 from .resource import Resource, statements
 
 OWN = "lvskit_"  # modules whose parameters may be written at any time
-MOST = 4095  # letters of a parameter: a page, less its end
+MOST = 4095  # characters of a parameter: a page without its final NUL
 ADDRESSES = ("lips", "vips", "cip_src_vips", "rips")  # those that are lists of addresses
 
 
@@ -34,7 +34,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def by_module(text: str) -> dict[str, list[str]]:
-    """The settings of each module, as modprobe(8) takes them. Lines that cannot be read are left to ModuleOptions to refuse."""
+    """The parameters of each module, as modprobe(8) accepts them. ModuleOptions refuses lines that cannot be read."""
     settings: dict[str, list[str]] = {}
     for line in statements(text):
         _, *rest = line.split()
@@ -64,7 +64,7 @@ class ModuleOptions(Resource):
         return [f"{key} = {value}" for key, value in self.values.items()]
 
     def additions(self) -> list[str]:
-        """Addresses are added to those that a module of lvskit's own acts on already: packets for them may still come."""
+        """Adds addresses to the present ones of a module of lvskit's: packets for those may still arrive."""
         return [f"{key} = {value}" for key in self.values if (value := self.widened(key)) != self.live.get(key, value)]
 
     def widened(self, key: str) -> str:
@@ -74,13 +74,13 @@ class ModuleOptions(Resource):
         joined = _joined(wanted, live) if _lacks(live, wanted) else live
         if len(joined) > MOST:
             raise HostError(
-                f"module parameters: {key} would for a time hold the old and the new addresses, {len(joined)} letters of at most "
-                f"{MOST}. Change fewer of them at once: take the old ones away in a run of its own."
+                f"module parameters: {key} would temporarily contain the old and the new addresses, {len(joined)} characters of at most "
+                f"{MOST}. Change fewer addresses at once: remove the old ones in a separate run."
             )
         return joined
 
     def removals(self) -> list[str]:
-        """A module whose services are gone stays loaded, without an address to act on."""
+        """A module without services stays loaded, without addresses."""
         kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and _of_addresses(key)}
         return [f"{key} = {value}" for key, value in kept.items() if _lacks(value, self.live[key] or "")]
 
@@ -98,7 +98,7 @@ class ModuleOptions(Resource):
             key, _, value = command.partition(" =")
             try:
                 if _hidden(key) or _read(key) == value.strip():
-                    continue  # it was loaded with its parameters just now
+                    continue  # this run has just loaded it with its parameters
                 with open(_place(key), "w", encoding="ascii") as file:
                     file.write(f"{value.strip()}\n")
             except OSError as error:
@@ -126,12 +126,12 @@ def _joined(first: str, second: str) -> str:
 
 
 def _hidden(key: str) -> bool:
-    """Whether the module is loaded and does not show the parameter: then it has what it was loaded with."""
+    """Whether the module is loaded and does not export the parameter: then it has the value it was loaded with."""
     return os.path.isdir(_place(key.split("/")[0])) and not os.path.exists(_place(key))
 
 
 def _read(key: str) -> str | None:
-    """The live value, or None where the module is not loaded."""
+    """The live value, or None if the module is not loaded."""
     try:
         with open(_place(key), encoding="ascii") as file:
             return file.read().strip()

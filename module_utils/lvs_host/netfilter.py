@@ -1,7 +1,7 @@
-"""iptables rules, in chains of lvskit's own, written with iptables-restore so that everybody else's rules stay.
+"""iptables rules, in chains of lvskit's own, written with iptables-restore so that rules of other software stay.
 
 A chain is named LVSKIT-<built-in chain> and called from that built-in chain of the same table, before other rules. The
-file of record has the chains only: the calls follow from their names, and must not be made twice at boot.
+file of record contains the chains only: the calls follow from their names, and must not be added twice at boot.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .resource import Resource, statements
 
 PREFIX = "LVSKIT-"
 CONNECTIONS = "/proc/net/nf_conntrack"  # a kernel may have been built without it
-TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # is there when connections are tracked
+TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # exists when connections are tracked
 _MARKS = ("*", ":", "-A ", "COMMIT")  # with which the lines of a file of record begin
 _SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?(?=\s|$)")
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
 
 def parse(text: str) -> Chains:
-    """lvskit's chains, and the calls of them, in an iptables-save text; other people's lines are passed over."""
+    """lvskit's chains, and the calls of them, in the output of iptables-save; skips all other lines."""
     chains: Chains = {}
     table = ""
     for line in statements(text):
@@ -61,7 +61,7 @@ def called(chains: Chains) -> Chains:
 
 
 def sources(text: str) -> Iterator[str]:
-    """The addresses from which the rules of an iptables-save text let connections leave."""
+    """The source addresses that the rules in an output of iptables-save assign to connections."""
     for first, last in _SOURCES.findall(text):
         yield from (
             str(IPv4Address(number)) for number in range(int(IPv4Address(first)), int(IPv4Address(last or first)) + 1)
@@ -69,7 +69,7 @@ def sources(text: str) -> Iterator[str]:
 
 
 def in_use(addresses: set[str], connections: str) -> bool:
-    """Whether an open connection has its replies come to one of the addresses. `connections`: as the kernel lists them."""
+    """Whether the replies of an open connection go to one of the addresses. `connections`: in the kernel's format."""
     lines = (line for line in connections.splitlines() if " ESTABLISHED " in line)
     return any(word[4:] in addresses for line in lines for word in line.split() if word.startswith("dst="))
 
@@ -81,7 +81,7 @@ class Netfilter(Resource):
     def __init__(
         self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, drain_timeout: int = 0
     ) -> None:
-        """`drain_timeout`: seconds to wait until a local address that leaves has no connection any more."""
+        """`drain_timeout`: seconds to wait for the open connections of a local address that is to be removed."""
         super().__init__(wanted, recorded, run)
         self.installed = installed
         self.drain_timeout = drain_timeout
@@ -112,8 +112,8 @@ class Netfilter(Resource):
         return [f"iptables {command}" for command in commands]
 
     def settle(self) -> None:
-        """Waits for the open connections of local addresses that leave, or for `drain_timeout`. New connections leave from others
-        since the rules were written anew.
+        """Waits for the open connections of local addresses to be removed, at most `drain_timeout`. New connections use other
+        addresses, because the rules have been replaced already.
         """
         leaving = set(sources(self.recorded)) - set(sources(self.wanted))
         until = time.monotonic() + self.drain_timeout
@@ -130,7 +130,7 @@ class Netfilter(Resource):
             time.sleep(1)
 
     def _connections(self) -> str | None:
-        """The tracked connections as text, None where they cannot be listed."""
+        """The tracked connections as text, None if they cannot be listed."""
         try:
             with open(files.place(CONNECTIONS), encoding="ascii") as file:
                 return file.read()

@@ -1,7 +1,7 @@
 """Addresses, routes and routing rules, in the format that `ip -batch` reads (ip(8)).
 
-Routes and rules carry a routing protocol number of lvskit's own, by which the kernel tells them from everybody else's;
-addresses are lvskit's when the file of record names them.
+Routes and rules carry a routing protocol number of lvskit's own, which distinguishes them from those of other software;
+an address is lvskit's if the file of record contains it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WORDS = {"link": 5, "address": 5, "route": 3, "rule": 3}  # of a statement, at 
 
 
 def parse(text: str) -> list[str]:
-    """The statements of a file of record. Raises HostError for a line that is none."""
+    """The statements of a file of record. Raises HostError for a line that is not one."""
     for line in (found := statements(text)):
         words = line.split()
         if len(words) < _WORDS.get(words[0], len(words) + 1):
@@ -27,7 +27,7 @@ def parse(text: str) -> list[str]:
 
 
 def undo(statement: str) -> str:
-    """The statement that takes back what `statement` did."""
+    """The statement that undoes `statement`."""
     words = statement.split()
     if words[0] == "link":
         return f"link set dev {words[3]} down"
@@ -37,7 +37,7 @@ def undo(statement: str) -> str:
 
 
 def live_statements(links: str, routes: str, rules: str) -> set[str]:
-    """What the kernel has, in the words of the file of record. The arguments are the JSON output of ip(8)."""
+    """The kernel's state, in the format of the file of record. The arguments are the JSON output of ip(8)."""
     found = set()
     for link in listed(links):
         name = link.get("ifname")
@@ -105,7 +105,7 @@ class Network(Resource):
         return [f"ip {undo(line)}" for line in reversed(self._gone())]
 
     def _gone(self) -> list[str]:
-        """What is lvskit's, is there, and is no longer wanted."""
+        """Present statements of lvskit's that are no longer wanted."""
         wanted = set(statements(self.wanted))
         ours = [line for line in self.of_record(parse) if line.split()[0] in ("address", "link")]
         marked = sorted(line for line in self.live if line.split()[0] in ("route", "rule"))

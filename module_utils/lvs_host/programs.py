@@ -1,4 +1,4 @@
-"""The programs that are run on a host, and what a person is told where one is missing or fails."""
+"""The programs that run on a host, and the messages for a missing or failing one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import HostError
 # Arguments and standard input to return code, standard output and standard error.
 CommandRunner = Callable[[Sequence[str], Optional[str]], tuple[int, str, str]]
 
-_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not in the PATH of every login
+_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not in the PATH of every user
 # The package that has each program, by Debian's name.
 PACKAGES = {
     "conntrack": "conntrack",
@@ -40,15 +40,15 @@ def search_path() -> str:
 
 
 def find(program: str) -> str | None:
-    """The program's file, None where the host has none."""
+    """The program's file, None if the host does not have it."""
     return shutil.which(program, path=search_path())
 
 
 def run(argv: Sequence[str], stdin: str | None = None) -> tuple[int, str, str]:
     """Runs a command, in English, and returns its exit code, standard output and standard error.
 
-    Raises HostError where it cannot be started. A program that ends before it has read its input is a command that fails as any
-    other: it says why.
+    Raises HostError if it cannot be started. A program that ends before it has read its input counts as a failed
+    command: its output contains the reason.
     """
     try:
         ended = subprocess.run(
@@ -68,7 +68,7 @@ def run(argv: Sequence[str], stdin: str | None = None) -> tuple[int, str, str]:
 
 
 def listed(answer: str) -> list[dict[str, Any]]:
-    """The items of an answer of `ip -json`. Raises HostError where it is none."""
+    """The items of an answer of `ip -json`. Raises HostError if it is not JSON."""
     try:
         return [item for item in json.loads(answer or "[]") if item]  # a filter leaves empty items
     except ValueError as error:
@@ -82,7 +82,7 @@ def missing(program: str) -> str:
 
 
 def output(run: CommandRunner, argv: Sequence[str], stdin: str | None = None) -> str:
-    """The standard output of a command; HostError with its words when it fails."""
+    """The standard output of a command; HostError with its error output if it fails."""
     code, out, err = run(argv, stdin)
     if code:
         words = (err or out).strip() or f"exit code {code}"

@@ -1,8 +1,8 @@
-"""What the kinds of state on a host have in common.
+"""The base class of the kinds of state on a host.
 
-Each kind has a *file of record* in the format of the tool that restores it at boot. The file also tells what lvskit
-put there: only that is ever taken away. A resource compares the wanted text, the recorded text and the live state, and
-names the commands that lead from one to the other; nothing changes before `add` or `remove`.
+Each kind has a *file of record* in the format of the tool that restores it at boot. The file also records what lvskit
+has added: lvskit removes nothing else. A resource compares the wanted content, the recorded content and the live state, and
+returns the commands for the differences; nothing changes before `add` or `remove`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from .errors import HostError, damaged
 from .programs import CommandRunner
 
 Parsed = TypeVar("Parsed")
-REMEDY = f"The text of the last run is in the newest file of {history.FOLDER}. Correct the file by it, and run again"
+REMEDY = (
+    f"The content of the last run is in the newest file of {history.FOLDER}. Restore the file from it, and run again"
+)
 
 
 class Resource(ABC):
@@ -29,36 +31,36 @@ class Resource(ABC):
         self.wanted = wanted
         self.recorded = recorded
         self.run = run
-        self.notes: list[str] = []  # what could not be done as planned, as sentences for a person
+        self.notes: list[str] = []  # steps that could not be done as planned, as sentences for a person
 
     @abstractmethod
     def prepare(self) -> None:
-        """Reads the live state; raises HostError where the plan cannot be had. Changes nothing."""
+        """Reads the live state; raises HostError if the plan is not possible. Changes nothing."""
 
     @abstractmethod
     def additions(self) -> list[str]:
-        """What has to be added or altered, as commands a person would type."""
+        """Additions and changes, as commands that a person would type."""
 
     @abstractmethod
     def removals(self) -> list[str]:
-        """What lvskit once added and the plan no longer has."""
+        """Removals of state that lvskit added and the plan no longer contains."""
 
     @abstractmethod
     def before(self) -> list[str]:
         """The part of the live state that concerns the plan, as lines of the file of record."""
 
     def after(self) -> list[str]:
-        """The same part once the plan is carried out."""
+        """The same part after the plan is applied."""
         return statements(self.wanted)
 
     def stale(self) -> list[str]:
-        """The recorded statements that the plan no longer has and the host still carries."""
+        """The recorded statements that the plan no longer contains and the host still has."""
         return []
 
     def record(self, *, keep_stale: bool) -> str:
-        """What the file of record is to hold; nothing where there is nothing to restore.
+        """The wanted content of the file of record; empty if there is nothing to restore.
 
-        What is stale and stays on the host stays in the file: it is restored at boot, and known as lvskit's.
+        Stale state that stays on the host stays in the file, so that it is restored at boot and recorded as lvskit's.
         """
         stale = self.stale() if keep_stale else []
         if not statements(self.wanted) and not stale:
@@ -67,14 +69,14 @@ class Resource(ABC):
         return self.wanted + kept
 
     def quieting(self) -> list[str]:
-        """What keeps new connections from that which `removals` takes away."""
+        """Commands that stop new connections to state that `removals` removes."""
         return []
 
     def settle(self) -> None:  # noqa: B027
-        """Waits for the end of the connections that still need what `removals` takes away."""
+        """Waits for the end of the connections that use state that `removals` removes."""
 
     def closing(self) -> list[str]:
-        """What is to be done once the files of record are written."""
+        """Commands to run after the files of record are written."""
         return []
 
     def add(self) -> None:
@@ -91,7 +93,7 @@ class Resource(ABC):
 
     @abstractmethod
     def batch(self, commands: Sequence[str]) -> None:
-        """Runs what `additions` or `removals` named; raises HostError when the kernel refuses one."""
+        """Runs what `additions` or `removals` named; raises HostError if the kernel refuses one."""
 
     def output(self, argv: Sequence[str], stdin: str | None = None) -> str:
         """The standard output of a command; HostError with its words when it fails."""
@@ -101,7 +103,7 @@ class Resource(ABC):
             raise HostError(f"{self.title}: {error}") from error
 
     def of_record(self, parse: Callable[[str], Parsed]) -> Parsed:
-        """What `parse` reads in the file of record. Raises HostError, with the file's name, where it is damaged."""
+        """The file of record, parsed by `parse`. Raises HostError, with the file's name, if it is damaged."""
         try:
             return parse(self.recorded)
         except HostError as error:
@@ -109,6 +111,6 @@ class Resource(ABC):
 
 
 def statements(text: str) -> list[str]:
-    """The lines of a file of record that say something."""
+    """The lines of a file of record without comments and empty lines."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]

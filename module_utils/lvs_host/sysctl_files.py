@@ -1,4 +1,4 @@
-"""Which value a setting gets at boot, and from which file: what systemd-sysctl does (sysctl.d(5))."""
+"""The value of a sysctl at boot, and its file: the algorithm of systemd-sysctl (sysctl.d(5))."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read() -> list[Assignment]:
 
 
 def files(directories: Sequence[str]) -> list[str]:
-    """The files by name; of two with the same name that of the earlier directory counts, also when it is empty."""
+    """The files by name; of two files with the same name, the one in the earlier directory counts, even if it is empty."""
     by_name: dict[str, str] = {}
     for directory in directories:
         for path in glob.glob(f"{directory}/*.conf"):
@@ -55,7 +55,7 @@ def assignments(path: str, text: str) -> Iterator[Assignment]:
 
 
 def at_boot(all_assignments: Sequence[Assignment], keys: Iterable[str]) -> dict[str, Assignment]:
-    """What each of the keys gets. A line that names a key goes before any glob, and takes it out of all of them."""
+    """The value of each key. A line with the key itself overrides all globs."""
     named: dict[str, Assignment] = {}
     globs = []
     for one in all_assignments:
@@ -74,7 +74,7 @@ def at_boot(all_assignments: Sequence[Assignment], keys: Iterable[str]) -> dict[
 
 
 def _covers(pattern: str, key: str) -> bool:
-    """As glob(7) has it: no wildcard reaches over a slash."""
+    """As in glob(7): no wildcard matches a slash."""
     parts, names = pattern.split("/"), key.split("/")
     return len(parts) == len(names) and all(map(fnmatch.fnmatchcase, names, parts))
 

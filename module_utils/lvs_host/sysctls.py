@@ -1,7 +1,7 @@
 """Kernel settings, recorded in sysctl.d(5).
 
-What counts is the value the kernel uses. For an interface's setting that is often a combination with `conf/all`
-(Documentation/networking/ip-sysctl.rst), so the written value alone proves nothing.
+The effective value counts. For a setting of an interface it is often a combination with `conf/all`
+(Documentation/networking/ip-sysctl.rst), so the written value alone is not sufficient.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _COMBINED: dict[str, Callable[[int, int], int]] = {
     "rp_filter": max,
     "send_redirects": _either,
 }
-# What does as well as the wanted value: arp_ignore=2 hides a VIP on lo as 1 does.
+# Values that are as good as the wanted one: arp_ignore=2 hides a VIP on lo as 1 does.
 _EQUIVALENT = {("arp_ignore", 1): (1, 2)}
 _AT_LEAST = (
     "nf_conntrack_max",
     "nf_conntrack_buckets",
-)  # room: more of it does no harm, and less would take it from others
+)  # limits: a larger value does no harm, and a smaller one would affect other software
 
 
 def parse(text: str) -> dict[str, int]:
-    """Keys with slashes to their values. Raises HostError for a line that is no setting."""
+    """Keys with slashes to their values. Raises HostError for a line that is not a setting."""
     settings = {}
     for line in statements(text):
         key, _, value = line.partition("=")
@@ -57,7 +57,7 @@ def effective(key: str, own: int, all_interfaces: int | None) -> int:
 
 
 def serves(key: str, wanted: int, used: int) -> bool:
-    """Whether the effective value `used` serves the purpose of setting `key` to `wanted`."""
+    """Whether the effective value `used` is as good as `wanted` for `key`."""
     name = key.rpartition("/")[2]
     return used >= wanted if name in _AT_LEAST else used in _EQUIVALENT.get((name, wanted), (wanted,))
 
@@ -82,7 +82,7 @@ class Sysctls(Resource):
         self.originals: dict[str, int] = {}
 
     def prepare(self) -> None:
-        self.of_record(parse)  # refused now, while nothing is changed
+        self.of_record(parse)  # refused before anything is changed
         self.settings = parse(self.wanted)
         self.originals = _load(self.originals_path)
         self.live = {key: read(key) for key in {**self.settings, **self.originals}}
@@ -148,7 +148,7 @@ class Sysctls(Resource):
 
 
 def read(key: str) -> int | None:
-    """The live value, or None where the kernel has no such setting (yet)."""
+    """The live value, or None if the kernel has no such setting (yet)."""
     try:
         with open(files.place(os.path.join(ROOT, key)), encoding="ascii") as file:
             return int(file.read().split()[0])
@@ -157,7 +157,7 @@ def read(key: str) -> int | None:
 
 
 def _load(path: str) -> dict[str, int]:
-    remedy = "Remove it and run again; settings that the plan no longer has then keep their present values"
+    remedy = "Remove it and run again; sysctls that the plan no longer contains then keep their present values"
     text = files.read(path, remedy)
     try:
         return {str(key): int(value) for key, value in dict(json.loads(text or "{}")).items()}

@@ -11,11 +11,11 @@ from .kinds import UNITS as DIRECTORY
 from .programs import CommandRunner
 from .resource import Resource, statements
 
-_MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= is about all files that have come
+_MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= also covers new files
 
 
 class Unit(Resource):
-    """A unit is its own file of record. `started`: it also has to be active, so that what it is part of restarts it."""
+    """A unit is its own file of record. `started`: it must also be active, so that a restart of the unit that it is part of restarts it."""
 
     def __init__(self, name: str, wanted: str, recorded: str, run: CommandRunner, *, started: bool = False) -> None:
         super().__init__(wanted, recorded, run)
@@ -25,7 +25,7 @@ class Unit(Resource):
         self.started = started
         self.enabled = False
         self.active = False
-        self.outdated = False  # systemd goes on with what the file was before
+        self.outdated = False  # systemd still uses the old content of the file
 
     def prepare(self) -> None:
         self.enabled = os.path.islink(files.place(f"{DIRECTORY}/multi-user.target.wants/{self.name}"))
@@ -70,11 +70,11 @@ class Unit(Resource):
 
 
 class Manager(Resource):
-    """systemd itself, told once of all units: that takes longer than everything else, and the longer the more units a host has.
-    A unit that is new it reads without being told when it is started, by the run or at boot. From version 256 on it then says
-    of all units, whosever they are, that they are outdated; there it is told.
+    """The reload of systemd, once for all units: it is the slowest step, and its time grows with the number of units.
+    systemd reads a new unit without a reload when the unit is started, by the run or at boot. From version 256 on, it then reports
+    all units as outdated, also those of other software; there lvskit reloads it.
 
-    `removing`: the units that are no longer planned go in this run.
+    `removing`: this run removes the units that are no longer planned.
     """
 
     title = "systemd"

@@ -69,7 +69,7 @@ def test_secure_boot_without_a_key_is_refused(built_modules, value, refused):
 
 def test_another_makers_module_is_refused(built_modules, monkeypatch):
     monkeypatch.setattr(built_modules.os.path, "isdir", lambda path: path == "/sys/module/toa")
-    with pytest.raises(Refused, match="another maker's module is loaded: toa"):
+    with pytest.raises(Refused, match="a third-party module is loaded: toa"):
         built_modules.preflight(Host(modules=["lvskit_toa_peer"], signed=False), "6.1")
     built_modules.preflight(Host(modules=["toa"], signed=False, method="builder"), "6.1")
 

@@ -45,7 +45,7 @@ def test_real_servers_whose_packets_go_otherwise_are_drawn_too(environment):
         ("enat", ("added to each packet of a request", "8 bytes; up to 1452 bytes of data are left in each")),
         ("fullnat", ("ports for connections at the same time", "64512")),
         ("fullnat", ("applications see", "a local address of the director")),
-        ("dr", ("replies", "go straight to the client")),
+        ("dr", ("replies", "go directly to the client")),
         ("nat", ("replies", "pass the director")),
     ],
 )

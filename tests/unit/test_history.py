@@ -22,10 +22,10 @@ def add(number, wanted, *, first=False, forget=True):
 
 def test_what_is_not_known_is_not_taken_for_nothing():
     """Going back to it would strip a host that had something before lvskit began to keep plans."""
-    with pytest.raises(HostError, match="has kept nothing"):
+    with pytest.raises(HostError, match="has no stored plan"):
         history.at(time_of(0))
     add(5, "x")
-    with pytest.raises(HostError, match="has kept nothing"):
+    with pytest.raises(HostError, match="has no stored plan"):
         history.at(time_of(4))
 
 

@@ -230,8 +230,8 @@ def test_a_kernel_that_refuses_is_told_with_what_was_done(machine, state):
     ("number", "said", "remedy"),
     [
         (28, "No space left on device", "Free some space on its file system (df "),
-        (30, "Read-only file system", "Find out why its file system is mounted read-only (findmnt -T "),
-        (1, "Operation not permitted", "Find out what forbids it to root (lsattr -d "),
+        (30, "Read-only file system", "Check why its file system is mounted read-only (findmnt -T "),
+        (1, "Operation not permitted", "Check what denies root access (lsattr -d "),
     ],
 )
 def test_files_that_cannot_be_written_are_met_before_anything_changes(
@@ -278,7 +278,7 @@ def test_without_the_rights_of_root_a_run_is_refused(machine, state, monkeypatch
     monkeypatch.setattr("os.geteuid", lambda: 65534)
     result = machine.run(state, **PLAN)
     assert result["msg"] == (
-        "this needs the rights of root, and runs as nobody. Set `become: true` for the task, or ansible_become for the host. "
+        "this needs root privileges, and runs as nobody. Set `become: true` for the task, or ansible_become for the host. "
         "Nothing was changed."
     )
     assert machine.log == []

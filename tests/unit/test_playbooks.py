@@ -111,7 +111,7 @@ def test_what_one_host_says_of_the_environment_is_refused(broken):
 def test_an_environment_without_services_is_warned_of(broken):
     run = playbook("validate", "-i", LAB, "-i", broken("lvs_services: []\n"))
     assert run.returncode == 0
-    assert "NO-SERVICES: lvs_services is an empty list: site.yml takes every service away" in re.sub(
+    assert "NO-SERVICES: lvs_services is an empty list: site.yml removes every service" in re.sub(
         r"\s+", " ", run.stdout + run.stderr
     )
 
@@ -126,10 +126,10 @@ def test_a_key_that_stands_twice_is_refused(broken):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("drain", [], "Say which real servers are to be out of service"),
-        ("drain", ["-e", "lvs_drain= , "], "Say which real servers are to be out of service"),
+        ("drain", [], "No real server to drain is named"),
+        ("drain", ["-e", "lvs_drain= , "], "No real server to drain is named"),
         ("drain", ["-e", "lvs_drain=lb1"], "there is no real server lb1"),
-        ("teardown", ["-e", "lvs_teardown_services="], "Say what leaves"),
+        ("teardown", ["-e", "lvs_teardown_services="], "No service or host to remove is named"),
         ("teardown", ["-e", '{"lvs_teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
         ("teardown", ["-e", "lvs_teardown_hosts=rs1,rs2"], "name it in lvs_teardown_services"),
         ("advise", ["-e", "lvs_advise_needs=client_address"], "lvs_advise_needs is a text, it must be a mapping"),
@@ -160,9 +160,7 @@ def test_verify_names_a_service_that_does_not_exist():
 
 def test_trace_wants_to_know_which_service():
     run = playbook("trace")
-    assert (
-        "Say which service to follow, by its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
-    )
+    assert "No service is named. Set its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
     run = playbook("trace", "-e", "lvs_trace_service=webb")
     assert "there is no service webb" in run.stdout + run.stderr
 

@@ -143,8 +143,8 @@ def test_without_consent_a_lost_service_is_reported_and_nothing_goes_back(site):
 def test_a_run_without_the_clients_says_that_nobody_asks(site):
     site.run("--limit", "lb1,rs1,rs2")
     assert site.code == 0, site.output
-    assert "Nobody asks the services before and after this run" in site.output
-    assert "--limit leaves out client1 and client2" in site.output
+    assert "No client probes the services before and after this run" in site.output
+    assert "--limit excludes client1 and client2" in site.output
     assert {call[0] for call in site.log} == {"state"}
 
 
@@ -159,4 +159,4 @@ def test_check_mode_asks_nobody(site):
     site.run("--check")
     assert site.code == 0, site.output
     assert {(call[0], call[-1]) for call in site.log} == {("state", True)}
-    assert "Nobody asks" not in site.output
+    assert "No client probes" not in site.output

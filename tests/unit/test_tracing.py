@@ -49,7 +49,7 @@ def test_a_person_reads_where_it_broke_and_what_explains_it(trace):
     marks = [line.split()[0].rstrip(",") for line in lines if line.startswith(" " * 10)]
     assert [mark for mark in marks if mark in ("ok", "MISSING", "-")] == ["ok", "ok", "ok", "MISSING", "-"]
     assert "  the client got: timed out" in lines
-    assert found.summary()[1] == "Nothing that was looked at on the hosts explains it."
+    assert found.summary()[1] == "No check on the hosts explains it."
     causes = Cause("rs1", "down", counted=True), Cause("lb1", "perhaps")
     explained = replace(found, diagnosis=replace(found.diagnosis, causes=causes)).summary()
     assert [line.split(":")[0] for line in explained[1:]] == ["Cause", "Also"]
