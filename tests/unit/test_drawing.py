@@ -166,3 +166,22 @@ def test_a_walk_without_hops_is_an_empty_picture():
     picture = Picture(drawing.walk([], "Nothing"))
     assert picture.columns == {}
     assert picture.tree.find(f"{SVG}title").text == "Nothing"
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed"),
+    [
+        ("dr", []),
+        ("nat", ["10.20.1.11:8080"]),
+        ("tun", ["203.0.113.10 > 10.20.2.13"]),
+        ("fullnat", ["10.20.1.200:lport", "10.20.2.13:8080"]),
+        ("enat", ["203.0.113.84:80", "10.20.2.13:8081", "[option 198.51.100.10:cport]"]),
+    ],
+)
+def test_what_the_director_changes_of_a_request_stands_out(environment, mode, changed):
+    env = environment()
+    service = env.service(mode)
+    hops = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1")).hops
+    rows = Picture(drawing.walk([Drawn(hop, hop.packet) for hop in hops], "A walk")).all("halo")[::2]
+    sent = next(number for number, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == "lb1")
+    assert [part.text for part in rows[sent].findall(f"{SVG}tspan")] == changed

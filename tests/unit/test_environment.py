@@ -1,6 +1,10 @@
 """What is read of Ansible's variables before the model has it."""
 
-from ansible.module_utils.lvs_controller import environment
+import subprocess
+
+import pytest
+from ansible.module_utils.lvs.violations import Violation
+from ansible.module_utils.lvs_controller import environment as reading
 
 
 def test_the_host_that_differs_is_named_wherever_it_stands():
@@ -8,17 +12,63 @@ def test_the_host_that_differs_is_named_wherever_it_stands():
     shared, own = [{"name": "web"}], [{"name": "other"}]
     for odd in ("a", "b", "c"):
         hosts = {name: {"lvs_services": own if name == odd else shared} for name in ("a", "b", "c")}
-        (found,) = environment._of_single_hosts(hosts)
+        (found,) = reading._of_single_hosts(hosts)
         assert found.message.startswith(f"host {odd} has lvs_services of its own")
         assert found.at is own
 
 
 def test_a_host_without_the_value_is_named_and_the_place_is_that_of_the_others():
     shared = [{"name": "web"}]
-    (found,) = environment._of_single_hosts({"a": {}, "b": {"lvs_services": shared}, "c": {"lvs_services": shared}})
+    (found,) = reading._of_single_hosts({"a": {}, "b": {"lvs_services": shared}, "c": {"lvs_services": shared}})
     assert found.message.startswith("host a has lvs_services of its own, or lacks it")
     assert found.at is shared
 
 
 def test_equal_values_of_different_files_are_one():
-    assert not [*environment._of_single_hosts({"a": {"lvs_services": [1]}, "b": {"lvs_services": [1]}})]
+    assert not [*reading._of_single_hosts({"a": {"lvs_services": [1]}, "b": {"lvs_services": [1]}})]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    def git(*arguments):
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "services.yml").write_text("lvs_services: []\n")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    return tmp_path, git
+
+
+def test_the_revision_is_what_git_calls_the_inventorys_commit(repository):
+    folder, git = repository
+    commit = git("rev-parse", "--short=12", "HEAD")
+    assert reading.revision(str(folder)) == commit
+    (folder / "services.yml").write_text("lvs_services: [changed]\n")
+    assert reading.revision(str(folder)) == f"{commit}-dirty"
+
+
+def test_an_inventory_without_git_has_no_revision(tmp_path):
+    assert reading.revision(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("warning", "text"), [(True, "warning: A-RULE: it is so"), (False, "A-RULE: it is so")])
+def test_a_violation_without_a_place_is_its_message(warning, text):
+    assert reading.described(Violation("A-RULE", "it is so", warning=warning)) == text
+
+
+def test_a_violation_has_its_place_before_it(monkeypatch):
+    monkeypatch.setattr(reading, "where", lambda value: f"{value}:3:10")
+    assert reading.described(Violation("A-RULE", "it is so", "services.yml")) == "services.yml:3:10: A-RULE: it is so"
+
+
+def test_where_the_mode_is_left_open_the_message_has_what_there_is_to_choose_from(environment):
+    env = environment()
+    raw = {"name": "x", "vip": "203.0.113.90", "port": 80, "mode": "auto", "real_servers": [{"host": "rs3"}]}
+    left_open = Violation("MODE-AUTO", "auto is no mode", raw["mode"])
+    advised = reading._advised(left_open, [{"mode": "dr"}, raw], env.topology)
+    assert advised.message.startswith("auto is no mode. ")
+    assert "tun" in advised.message
+    other = Violation("A-RULE", "it is so", raw["mode"])
+    assert reading._advised(other, [raw], env.topology) is other

@@ -9,6 +9,7 @@ import pytest
 from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_controller import drawing, explanation
 from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
+from conftest import BASE
 
 HOSTILE = "<script>alert('x')</script>&\""
 
@@ -121,6 +122,19 @@ def test_the_facts_of_a_service_name_its_modules_its_sizes_and_how_full_its_port
     assert facts["smallest MTU on the way"] == "1500 bytes"
     assert facts["ports for connections at the same time"] == "64512, 32256 expected (50 %)"
     assert facts["local addresses"] == "10.20.1.200"
+
+
+@pytest.mark.parametrize(("protocol", "room"), [("tcp", 1340), ("udp", 1352)])
+def test_the_room_for_data_is_that_of_the_smallest_mtu(environment, protocol, room):
+    """Behind the router of app the way to rs3 has 1400 bytes, that to rs1 1500. 20 bytes go to the tunnel, the rest to headers."""
+    networks = {**BASE["networks"], "farm": {**BASE["networks"]["farm"], "mtu": 1400}}
+    service = {"name": "tun", "vip": "203.0.113.82", "port": 80, "mode": "tun", "protocol": protocol}
+    services = [{**service, "real_servers": [{"host": "rs1"}, {"host": "rs3"}]}]
+    (part,) = explained(environment({"networks": networks, "services": services})).parts
+    facts = dict(part.facts)
+    assert facts["smallest MTU on the way"] == "1400 bytes"
+    said = f"20 bytes; up to {room} bytes of data are left in each"
+    assert facts["added to each packet of a request"] == said
 
 
 def test_a_rule_for_some_modes_is_listed_for_those_in_use_only(environment):
