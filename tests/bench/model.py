@@ -17,9 +17,10 @@ HOSTS, SERVICES, SERVERS = 1000, 10_000, 10
 POOL = 4  # local addresses of a director
 
 
-def environment(
-    hosts_behind: int, services_in_all: int, servers_each: int, mode: Mode = modes.row("dr")
-) -> dict[str, Any]:
+_DR = modes.row("dr")
+
+
+def environment(hosts_behind: int, services_in_all: int, servers_each: int, mode: Mode = _DR) -> dict[str, Any]:
     """Directors, real servers, clients and services of a mode, as `parse` takes them.
 
     There is one director, or as many as the mode's kernel modules need for so many VIPs.

@@ -206,7 +206,7 @@ def test_a_client_that_could_not_ask_is_a_failure(verified):
 def test_requests_that_were_not_sent_are_named(verified):
     verified.keep("answered-0/client1", {**verified.read("answered-0/client1"), "unasked": ["tun"]})
     assert (
-        "Not all requests were sent to tun: the time for them was over."
+        "Not all requests were sent to tun: the time limit was reached."
         in comparison.compared(verified, peers=True).failures()
     )
 
