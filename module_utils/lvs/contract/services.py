@@ -34,7 +34,7 @@ class Needs(Keyed):
         """What a mode does not meet, as half sentences."""
         found = []
         if self.client_address and mode.seen is not modes.Address.CLIENT:
-            found.append("its applications would not know their clients' addresses")
+            found.append("its applications would not know the addresses of their clients")
         if self.direct_replies and mode.reply_through_director:
             found.append("its replies would pass the director")
         if not self.kernel_modules and mode.needs_modules:
@@ -110,8 +110,8 @@ class Service(Keyed):
     )
     connections: int | None = key(
         Number("VALUE-RANGE", 1, 10**9),
-        "connections expected at the same time; fullnat: conntrack is sized by it, and too few local addresses for it are "
-        "warned of",
+        "connections expected at the same time; fullnat: lvskit sizes conntrack by it, and warns if the local addresses are too "
+        "few",
         None,
         absent="not said",
     )
@@ -124,9 +124,9 @@ class Service(Keyed):
     )
     health_check: Mapping[str, str] = key(
         Kind(),
-        "what the service speaks. Nothing checks health yet; verify, trace and site ask the service by its `type`: `http` and `https` "
+        "what the service speaks. Nothing checks health yet; verify, trace and site probe the service by its `type`: `http` and `https` "
         "send a GET request for its `path`, `tcp` and `smtp` open a connection and send nothing, `dns` sends a query and `udp` a "
-        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are asked by HTTP, UDP port 53 by DNS, other TCP ports get a "
+        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are probed by HTTP, UDP port 53 by DNS, other TCP ports get a "
         "connection and other UDP ports a datagram",
         {},
         absent="by the port",
@@ -137,8 +137,8 @@ class Service(Keyed):
         Key(
             "client_address",
             Choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES),
-            "`toa`: applications get the client's address from `accept()` and `getpeername()`; `restore`: it is back in the "
-            "packets before the real server's stack sees them. Both need kernel modules, which "
+            "`toa`: applications get the client's address from `accept()` and `getpeername()`; `restore`: it is restored in "
+            "the packets before the real server's stack receives them. Both need kernel modules, which "
             "[roles/toa](../roles/toa/README.md) builds",
             modes.SETTINGS["client_address"],
             modes=lambda mode: mode.client_address != modes.SETTINGS["client_address"],
@@ -146,8 +146,8 @@ class Service(Keyed):
         Key(
             "cip_src",
             FLAG,
-            "`true` leaves the client as the source of requests and carries the VIP in the option. Only where the network "
-            "lets foreign sources pass (uRPF, source guard): see [datapath.md](datapath.md)",
+            "`true` keeps the client as the source of requests and carries the VIP in the option. Only if the network "
+            "forwards foreign sources (uRPF, source guard): see [datapath.md](datapath.md)",
             modes.SETTINGS["cip_src"],
             modes=lambda mode: mode.cip_src,
         ),
