@@ -278,7 +278,7 @@ def test_what_the_kernel_lacks_is_named(network):
     ("kind", "command", "before", "subject", "found", "consequence"),
     [
         ("addresses and routes", "ip address replace 10.20.1.80/32 dev lo scope host", [], "address 10.20.1.80 on lo",
-         "missing", "does not take packets"),
+         "missing", "does not accept packets"),
         ("IPVS table", "ipvsadm -e -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 1",
          ["-A -t 10.20.1.80:80 -s wlc", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0"],
          "IPVS service -t 10.20.1.80:80, real server 10.20.1.11:80", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0",
