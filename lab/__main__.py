@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     stop.add_argument("--all", action="store_true", help="and the labs of scenarios, too")
     commands.add_parser("status", parents=[common], help="machines, addresses, and whether they answer")
     ports = commands.add_parser("serve", parents=[common], help="have the demo application serve the services' ports")
-    ports.add_argument("--keep", action="store_true", help="and those that it serves already")
+    ports.add_argument("--keep", action="store_true", help="also keep the ports that it serves already")
     again = commands.add_parser("reboot", parents=[common], help="shut machines down and boot them from their disks")
     again.add_argument("hosts", nargs="+", metavar="HOST")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what the command line says. Raises LabError for a person to read."""
+    """Run the command of the command line. Raises LabError for a person to read."""
     state = paths.State(paths.this_lab())
     progress = Progress()
     if options.command == "down":

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The demo application of the lab's real servers: it says who it is and whom it talks to.
+"""The demo application of the lab's real servers: it reports its host and its peer.
 
     GET /                JSON: host, peer, local
     GET /bytes/N         N octets, no two neighbouring segments of which are alike (`octets`)

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class LabError(Exception):
-    """Something the lab cannot do; the message says what, where, and what to do about it."""
+    """An error of the lab; the message contains the fault, its place and the remedy."""

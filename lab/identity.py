@@ -104,11 +104,11 @@ def _addressing(host: Host, interface: Interface) -> str:
 
 
 def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
-    """The shell script that makes a clone this host. `now` is in seconds since the epoch; `seed` is what makes its random
-    numbers its own.
+    """The shell script that turns a clone into this host. `now` is in seconds since the epoch; `seed` seeds its random
+    numbers.
     """
     lines = ["set -e", "ip -batch - <<END"]
-    # The clones woke up with one MAC address between them: nothing may be sent before each has its own.
+    # All clones start with the same MAC address: no packet may be sent before each has its own.
     lines += [f"link set {port} address {host.mac(port)}" for port in ("eth0", *PORTS)]
     lines += [
         "END",
@@ -145,7 +145,7 @@ def _write(texts: Mapping[str, str]) -> list[str]:
 
 
 def _read(changed: Set[str], wanted: Mapping[str, str]) -> list[str]:
-    """Have what reads these files read them."""
+    """Make the programs that use these files read them again."""
     lines = []
     if SYSCTL in changed & set(wanted):
         lines.append(f"sysctl --quiet --load={SYSCTL}")
@@ -162,7 +162,7 @@ def changes_network(changed: Iterable[str]) -> bool:
 
 
 def _application(serves: bool) -> str:
-    """Have the demo application read its ports, or end it; systemctl would cost more than all of the rest."""
+    """Make the demo application read its ports, or end it; systemctl would take longer than all other steps."""
     find = f"read -r pid <{APP_PROCESSES}"
     if serves:
         return f"{{ {find} && kill -HUP $pid; }} 2>/dev/null || systemctl --no-block restart lvskit-lab-app.service"

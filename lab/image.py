@@ -52,7 +52,7 @@ PACKAGES = [
     "netcat-openbsd",
     "less",
     "sudo",
-    "keepalived",  # what others load a table with, for comparison
+    "keepalived",  # loads an IPVS table, for comparison
     # For kernel modules.
     "linux-headers-cloud-amd64",
     "gcc",
@@ -235,7 +235,7 @@ def _pack(archive: Path, files: dict[str, Path]) -> None:
 
 
 def main_archive() -> str | None:
-    """Debian's main archive as this machine's apt has it configured; None when that cannot be told."""
+    """Debian's main archive as this machine's apt has it configured; None if it is not known."""
     if shutil.which("apt-get") is None:
         return None
     targets = programs.run(

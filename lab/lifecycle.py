@@ -26,7 +26,7 @@ SHUTDOWN_SECONDS = 180
 def up(state: State, lab: Lab, fresh: bool, progress: Progress) -> None:
     """Bring the lab up; keep what already runs as the inventory wants it, unless `fresh`.
 
-    Raises LabError when a machine does not come up. No machine that was started now runs then; those that ran before go on.
+    Raises LabError when a machine does not come up. Then stops all machines that it started; those that ran before continue.
     """
     programs.require(programs.TO_RUN)
     kinds = {
@@ -102,7 +102,7 @@ def _bring_up(
 
     def greets(host: Host) -> None:
         until = time.monotonic() + SSH_SECONDS
-        # Patiently: sshd starts a process for every attempt, and too many of them at once are what keeps a machine from answering.
+        # With a long interval: sshd starts a process for every attempt, and too many of them at once are what keeps a machine from answering.
         while not banner(ports[host.name], SSH_SECONDS / 4):
             if time.monotonic() > until:
                 raise LabError(f"ssh does not answer on port {ports[host.name]}")

@@ -1,4 +1,4 @@
-"""The machines of a lab: their processes, what runs in one of them, and one action on many."""
+"""The machines of a lab: their processes, what runs in one of them, and an action on all of them."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _value(path: Path) -> str:
 
 
 def agent_socket(sockets: Path, handle: str) -> Path:
-    """Where the guest agent of the machine with that handle is spoken to."""
+    """The socket of the guest agent of the machine with that handle."""
     return sockets / f"{handle}.ga"
 
 
@@ -142,7 +142,7 @@ def start(machine: Machine) -> None:
 def running(pid_file: Path, mark: str) -> int | None:
     """The pid in the file, if that process still is the one whose command line contains `mark`.
 
-    A pid is used again sooner or later; the mark (a path of this lab alone) tells our process from a stranger's.
+    A pid is used again sooner or later; the mark (a path of this lab alone) distinguishes our process from others.
     """
     try:
         pid = int(pid_file.read_text())

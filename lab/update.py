@@ -1,4 +1,4 @@
-"""The files of machines that run already: what the inventory has had changed in them, and the demo application's ports.
+"""Updates of running machines: files that follow from the inventory, and the demo application's ports.
 
 What was provisioned on a machine stays, and so do its open connections.
 """

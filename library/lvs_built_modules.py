@@ -36,7 +36,7 @@ options:
     type: dict
     default: {}
   method:
-    description: "C(builder): another host builds the files; C(dkms): this host builds them, and again whenever a kernel is installed."
+    description: With C(builder) another host builds the files. With C(dkms) this host builds them, and again whenever a kernel is installed.
     type: str
     choices: [builder, dkms]
     default: builder

@@ -16,7 +16,7 @@ description:
   - Runs on the controller, once for all hosts, and connects to none.
 options:
   drained:
-    description: Hosts that are out of service in this run, in addition to those with I(lvs_drained=true).
+    description: Hosts that are out of service in this run, in addition to those with C(lvs_drained=true).
     type: list
     elements: str
     default: []

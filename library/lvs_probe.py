@@ -19,8 +19,8 @@ options:
       - The services to probe, each with C(service), C(address), C(port), C(protocol) and C(count).
       - C(speaks) is the kind of request. C(connect) opens a TCP connection and closes it; C(http) and C(https) send a GET request, the
         server's certificate is not checked; C(dns) sends a UDP query for the name servers of the root; C(datagram) sends a short string by UDP.
-        Default: C(http) on TCP and C(datagram) on UDP.
-      - C(path) is the path of the GET request; default: the option I(path).
+        The default is C(http) on TCP and C(datagram) on UDP.
+      - C(path) is the path of the GET request; the default is the option I(path).
     type: list
     elements: dict
     required: true

@@ -27,8 +27,8 @@ EXAMPLES = PROJECT / "tests/unit"  # base.yml and broken/: an environment in ord
 INVENTORY = """\
 # The inventory
 
-Generated from the code. One folder in `inventory/` for each environment. The keys below are all there are; any other one that
-begins with `lvs_`, or stands inside them, is an error that names the nearest known key. A number may be a quoted string of
+Generated from the code. One folder in `inventory/` for each environment. The tables below list all keys. Any other key that
+begins with `lvs_`, or inside these keys, is an error; the message contains the nearest known key. A number may be a quoted string of
 digits, as templates produce them; a boolean is not a number.
 
 `lvs_networks` and `lvs_services` are environment-wide: define them in group_vars/all. A host or group that overrides them is
@@ -49,20 +49,20 @@ A list of virtual services.
 {hosts}
 ## Groups
 
-`directors`, `real_servers` (with any children), and `clients`: hosts that may send probes. `playbooks/verify.yml` asks from
-the first client that has an interface. `hypervisors`, where there are any: hosts in front of real servers that restore
+`directors`, `real_servers` (with any children), and `clients`: hosts that may send requests. `playbooks/verify.yml` uses
+the first client that has an interface. `hypervisors`, optional: hosts in front of real servers that restore
 clients' addresses for them.
 
 ## Variables of the playbooks
 
 Give them with `-e`, or define them in the inventory. Names are separated by commas, or a list (`-e '{"lvs_drain": ["rs1",
-"rs2"]}'`). A relative file name is taken from where the command is run. For `toa_*` see [roles/toa](../roles/toa/README.md).
+"rs2"]}'`). A relative file name is relative to the current folder. For `toa_*` see [roles/toa](../roles/toa/README.md).
 
 {playbooks}
 ## In an editor
 
 [inventory.schema.json](inventory.schema.json) is the JSON Schema of files in group_vars and host_vars: an editor that reads
-it completes keys, shows their meaning, and marks misspelt ones and values out of range. For the YAML extension of VS Code say
+it completes keys, shows their meaning, and marks misspelt ones and values out of range. For the YAML extension of VS Code, set
 in `.vscode/settings.json`:
 
 ```json
@@ -90,14 +90,14 @@ Syntax and range errors, independent of the packet path.
 """
 
 FINDINGS = """\
-# What preflight and trace look at
+# What preflight and trace check
 
-Generated from the code. `playbooks/preflight.yml` looks at all hosts, before a first run (state that lvskit would create is not
-reported as missing) and after it; `playbooks/trace.yml` at those that a request passes. Both only look: ARP probes that enter no neighbour
-table, ICMP echo requests, and what the kernel says of itself. A finding names the host, what was found, what is needed, and
-what becomes of the packets. It is a fault, or a risk where packets still take their way.
+Generated from the code. `playbooks/preflight.yml` checks all hosts, before the first run (state that lvskit would create is not reported
+as missing) and after it. `playbooks/trace.yml` checks the hosts that a request passes. Both change nothing: they send ARP probes, which
+enter no neighbour table, and ICMP echo requests, and read the kernel's state. A finding contains the host, the found state, the needed
+state, and the effect on packets. A fault stops packets now; a risk does not yet.
 
-| id | looks whether |
+| id | checks that |
 |---|---|
 """
 

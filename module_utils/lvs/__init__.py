@@ -1,1 +1,1 @@
-"""The model of Linux Virtual Server that everything else in lvskit reads: plain Python, no I/O, no Ansible."""
+"""The model of an LVS environment, which all other parts of lvskit use: plain Python, no I/O, no Ansible."""

@@ -1,7 +1,7 @@
-"""Which modes would carry a service, which of them is best, and why each other one would not.
+"""The modes that would carry a service, the best one first, and the reasons against the others.
 
-Nothing is decided here that the rules decide: the service is read once more in every row of the table of modes, with the
-settings which that row needs, and held against all rules beside the other services.
+The rules decide, not this module: it parses the service for every row of the table of modes, with the
+settings that the row needs, and checks it with all rules together with the other services.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .topology import Service, Topology
 from .violations import Violation, listed
 
 _KEYS = keys_of(Service)
-# Keys of a service that belong to one mode or another: what they say is tried, not taken over.
+# Keys of a service that depend on the mode: advice tries values and ignores the given ones.
 _OF_ONE_MODE = ("mode", *(key.name for key in _KEYS.values() if key.modes))
 
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the table, tried for a service. `settings` are the service's keys that it takes besides the mode.
+    """One row of the table, tried for a service. `settings` are the keys that it needs besides the mode.
 
-    `obstacles` say why it cannot be had; it can where there are none.
+    `obstacles` are the reasons against it; without any it is possible.
     """
 
     mode: Mode
@@ -42,7 +42,7 @@ class Option:
 
     @property
     def title(self) -> str:
-        """The mode as the inventory says it."""
+        """The mode as in the inventory."""
         said = ", ".join(f"{key}: {_yaml(value)}" for key, value in self.settings.items())
         return f"{self.mode.name} ({said})" if said else self.mode.name
 
@@ -67,8 +67,8 @@ def _yaml(value: Any) -> str:
 def options(raw: Mapping[str, Any], topology: Topology) -> tuple[Option, ...]:
     """Every row of the table for the service `raw` (as in lvs_services; its mode does not matter), the best one first.
 
-    `topology`: the environment; a service of the same name in it is taken out for this. What is impossible comes last. Of the
-    possible, those come first whose replies do not pass the director, then those that need no kernel modules, then those
+    `topology`: the environment; a service of the same name in it is ignored. Impossible rows come last. Of the
+    possible rows, those come first whose replies do not pass the director, then those that need no kernel modules, then those
     whose applications see the client, then those that add the fewest bytes.
     """
     others = topology.without(raw.get("name", ""))
@@ -77,13 +77,13 @@ def options(raw: Mapping[str, Any], topology: Topology) -> tuple[Option, ...]:
 
 
 def needing(raw: Any, needs: Mapping[str, Any]) -> Any:
-    """The service with `needs` beside its own; as it is where it cannot be read."""
+    """The service with `needs` added to its own; unchanged if it cannot be read."""
     own = raw.get("needs", {}) if isinstance(raw, Mapping) else None
     return {**raw, "needs": {**own, **needs}} if isinstance(own, Mapping) else raw
 
 
 def faults(raw: Any, topology: Topology) -> list[Violation]:
-    """What is wrong with the service `raw`, in whichever mode it is tried."""
+    """The faults of the service `raw` in every mode."""
     if not isinstance(raw, Mapping):
         return inventory.service(raw, topology)[1]
     candidate = {key: value for key, value in raw.items() if key not in _OF_ONE_MODE}
@@ -97,7 +97,7 @@ def _rank(option: Option) -> tuple[Any, ...]:
 
 
 def _tried(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Option:
-    """Of the settings that make it this row, the first that has the fewest obstacles."""
+    """The first of the settings for this row that has the fewest obstacles."""
     found = [_option(raw, mode, settings, others) for settings in _settings(raw, mode, others)]
     return min(found, key=lambda option: len(option.obstacles))
 
@@ -160,7 +160,7 @@ def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
 
 
 def _first_of_each_rule(messages: Sequence[str]) -> Iterator[str]:
-    """One message for each rule: what refuses one of a thousand real servers mostly refuses the others as well."""
+    """One message for each rule: a rule that refuses one of a thousand real servers usually refuses the others too."""
     by_rule: dict[str, list[str]] = {}
     for message in messages:
         by_rule.setdefault(message.split(":")[0], []).append(message)

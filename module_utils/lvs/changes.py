@@ -1,4 +1,4 @@
-"""What an operator wants for once, on top of what the inventory says."""
+"""The changes of one run to the inventory: drained real servers, removed hosts and services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SERVICE = "all"  # no service has this name
 
 @dataclass(frozen=True)
 class Changes:
-    """Real servers that are out of service, and hosts and services that leave, by name."""
+    """Names of drained real servers, and of hosts and services to remove."""
 
     drained: Sequence[str] = ()
     without_hosts: Sequence[str] = ()
@@ -24,7 +24,7 @@ class Changes:
         return bool(self.drained or self.without_hosts or self.without_services)
 
     def check(self, services: Any, hosts: Collection[str], servers: Collection[str]) -> list[str]:
-        """What is wrong with them: names that the inventory does not have. `servers`: the hosts of the group real_servers."""
+        """The violations: names that the inventory does not have. `servers`: the hosts of the group real_servers."""
         known = [*(str(service.get("name")) for service in _mappings(services)), EVERY_SERVICE]
         return [
             *(f"there is no real server {name}: {nearest(name, servers)}" for name in self.drained if name not in servers),
@@ -33,7 +33,7 @@ class Changes:
         ]  # fmt: skip
 
     def services(self, services: Any) -> Any:
-        """lvs_services without those that leave, nor the hosts that leave as real servers."""
+        """lvs_services without the services to remove, and without the hosts to remove as real servers."""
         if not self.without_hosts and not self.without_services:
             return services
         leaving = self.without_services
@@ -46,14 +46,14 @@ class Changes:
         return [e for e in value if not (isinstance(e, Mapping) and e.get("host") in self.without_hosts)]
 
     def groups(self, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """The inventory's groups without the hosts that leave. They stay in `all`: they get a plan, with nothing in it."""
+        """The inventory's groups without the hosts to remove. These stay in `all`: they get an empty plan."""
         return {
             group: [name for name in members if group == "all" or name not in self.without_hosts]
             for group, members in groups.items()
         }
 
     def hosts(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The hosts' variables, with the drained ones said to be so."""
+        """The hosts' variables, with `lvs_drained` set for the drained ones."""
         return {
             name: {**variables, "lvs_drained": True} if name in self.drained else dict(variables)
             for name, variables in hosts.items()
@@ -61,5 +61,5 @@ class Changes:
 
 
 def _mappings(services: Any) -> list[Mapping[str, Any]]:
-    """The services that can be read at all; what is wrong with others, parsing says."""
+    """The services that can be read; the parser reports the others."""
     return [service for service in services if isinstance(service, Mapping)] if isinstance(services, list) else []

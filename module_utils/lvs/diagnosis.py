@@ -1,4 +1,4 @@
-"""Says where one request went wrong, and what on the hosts explains it."""
+"""Determines where one request failed, and which findings on the hosts explain it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ETHERNET = 14  # bytes of a frame's header
 
 @dataclass(frozen=True)
 class Counts:
-    """What a host has counted: dropping firewall rules (None where a rule does not count) and kernel counters."""
+    """The counters of a host: dropping firewall rules (None where a rule does not count) and kernel counters."""
 
     drops: Mapping[str, int | None]
     kernel: Mapping[str, int]
@@ -25,7 +25,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that explains what was seen, on one host. `counted`: packets were counted while the request was on its way."""
+    """A finding on one host that explains the failure. `counted`: counters rose during the request."""
 
     host: str
     text: str
@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`verdict` says how far the request got. `causes`: the most likely first; `besides`: wrong, but not what stopped it."""
+    """`verdict` says how far the request got. `causes`: the most likely first; `besides`: other findings, which did not stop the request."""
 
     fine: bool
     verdict: str
@@ -55,13 +55,13 @@ def diagnose(
     before: Mapping[str, Counts],
     after: Mapping[str, Counts],
 ) -> Diagnosis:
-    """`error` is what the client says of its request, empty where it was answered. `before` and `after` the request, by host."""
+    """`error` is the client's error, empty if the request was answered. `before` and `after` the request, by host."""
     broken = next((hop for hop in connection.hops if hop.difference), None)
     if broken is None and not connection.differences and not error:
         return Diagnosis(True, _success(connection), besides=tuple(findings))
     verdict, suspects = _where(service, director, connection, broken, error)
     dropped = [cause for name in suspects for cause in _dropped(name, before.get(name), after.get(name))]
-    guards = [cause for cause in dropped if _GUARD in cause.text]  # they drop what comes of another fault
+    guards = [cause for cause in dropped if _GUARD in cause.text]  # they drop packets because of another fault
     causes = [cause for cause in dropped if cause not in guards]
     grave = [finding for finding in findings if not finding.risk]
     here = [finding for name in suspects for finding in grave if finding.host == name]
@@ -80,13 +80,13 @@ def _words(finding: Finding) -> str:
 
 
 def _success(connection: Connection) -> str:
-    return f"the request was answered by {connection.real_server}, and every packet took the way that was predicted"
+    return f"the request was answered by {connection.real_server}, and every packet took the predicted path"
 
 
 def _where(
     service: Service, director: str, connection: Connection, broken: Observed | None, error: str
 ) -> tuple[str, list[str]]:
-    """How far the request got, and the hosts to look at, the likeliest first."""
+    """How far the request got, and the hosts to check, the most likely first."""
     server = connection.real_server
     if server is None:
         return _never_forwarded(service, director, connection)
@@ -104,7 +104,7 @@ def _where(
         return verdict, list(dict.fromkeys([frame.host, director, server]))
     unseen = hop.leg == "request" and hop.receiver.host == director and broken.missing == director
     if unseen and any(frame.host == server for frame in connection.frames):
-        verdict = f"the request came to {server} without passing {director}"
+        verdict = f"the request reached {server} without passing {director}"
         return verdict, [server, director, *service_hosts(service)]
     if not broken.missing:
         return broken.difference, _hosts(hop.sender.host, hop.receiver.host, server)
@@ -126,17 +126,17 @@ def _never_forwarded(service: Service, director: str, connection: Connection) ->
     client = next((hop.hop.sender.host for hop in connection.hops), None)
     went = astray(director, connection.ends.client, frames)
     if went:
-        verdict = f"the request left {director} for {went.destination_mac}, and none of its real servers is known to have got it"
+        verdict = f"the request left {director} for {went.destination_mac}, and no capture shows it at one of the service's real servers"
         return verdict, _hosts(director, *service_hosts(service))
     if any(frame.host == director and not frame.leaving for frame in frames):
         verdict = f"the request reached {director}, which sent it to no real server"
         return verdict, _hosts(director, *service_hosts(service))
     if frames and not any(director in hop.watched for hop in connection.hops):
-        verdict = f"the request left {client} and came to no real server; nobody captured at {director}"
+        verdict = f"the request left {client} and reached no real server; there is no capture from {director}"
         return verdict, _hosts(director, *service_hosts(service), client)
     if frames:
         return f"the request left {client} and did not arrive at {director}", _hosts(director, client)
-    return f"the request did not even leave {client}", _hosts(client)
+    return f"the request did not leave {client}", _hosts(client)
 
 
 def service_hosts(service: Service) -> list[str]:
@@ -148,18 +148,18 @@ def _after_all_hops(connection: Connection, server: str, director: str, error: s
     if not error:
         return "; ".join(connection.differences), [server, director]
     for place, left in enumerate(connection.hops):
-        # Behind a router that nobody watches the next hop shows what arrived.
+        # Behind a router without a capture, the next hop shows the packets that arrived.
         for came in connection.hops[place : place + 2]:
-            # A sender's own capture has segments that are cut only later (TSO).
+            # A sender's own capture contains segments that are split only later (TSO).
             largest = min(max((frame.length for frame in left.sent), default=0), left.hop.network.mtu + _ETHERNET)
             arrived = max((frame.length for frame in came.arrived), default=0)
             if arrived and largest > arrived and (came.packet, came.hop.leg) == (left.packet, left.hop.leg):
                 verdict = (
-                    f"the connection opened, then the client got no whole answer ({error}): of the {left.hop.leg}, frames up "
+                    f"the connection opened, then the client got no complete answer ({error}): of the {left.hop.leg}, frames up "
                     f"to {largest} bytes left {left.hop.sender}, and none above {arrived} arrived at {came.hop.receiver}"
                 )
                 return verdict, _hosts(left.hop.sender.host, came.hop.receiver.host, server, director)
-    verdict = f"every packet took the way that was predicted, and yet the client got no whole answer ({error})"
+    verdict = f"every packet took the predicted path, but the client got no complete answer ({error})"
     return verdict, [server, director]
 
 
@@ -173,7 +173,7 @@ def _dropped(name: str, before: Counts | None, after: Counts | None) -> Iterator
     for rule, count in after.drops.items():
         rise = (count or 0) - (before.drops.get(rule) or 0)
         if rise > 0:
-            yield Cause(name, f"the firewall has dropped {rise} packets meanwhile: {rule}", counted=True)
+            yield Cause(name, f"the firewall has dropped {rise} packets during the request: {rule}", counted=True)
 
 
 def _risen(name: str, before: Counts | None, after: Counts | None) -> Iterator[Cause]:
@@ -182,19 +182,19 @@ def _risen(name: str, before: Counts | None, after: Counts | None) -> Iterator[C
     for counter, text in COUNTERS.items():
         rise = after.kernel.get(counter, 0) - before.kernel.get(counter, 0)
         if rise > 0:
-            yield Cause(name, f"{text} ({rise} meanwhile, {counter})", counted=True)
+            yield Cause(name, f"{text} ({rise} during the request, {counter})", counted=True)
 
 
 def _silent_rules(name: str, after: Counts | None) -> Iterator[Cause]:
     for rule, count in after.drops.items() if after else ():
         if count is None:
-            yield Cause(name, f"perhaps the firewall drops them: {rule} (it does not count what it drops)")
+            yield Cause(name, f"the firewall may have dropped the packets: {rule} (this rule has no counter)")
 
 
 def waits(hops: Sequence[Observed]) -> list[float | None]:
-    """For each hop the milliseconds that its sender took: from the packet's arrival there, by the sender's own clock.
+    """For each hop the milliseconds between the packet's arrival at the sender and its departure, by the sender's clock.
 
-    Clocks of two hosts are not compared: they need not agree. None where it is not known.
+    Clocks of two hosts are not compared: they may differ. None if it is not known.
     """
     found: list[float | None] = []
     arrivals: dict[str, float] = {}

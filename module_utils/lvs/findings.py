@@ -1,7 +1,7 @@
-"""What is wrong with what the hosts have, held against what the inventory says and the model expects.
+"""Compares the state of the hosts with the state that the model expects.
 
-A finding names the host, what was found, what is needed, and what becomes of the packets. Nothing here asks a host: the
-answers are those of the module lvs_inspect, one for each host that could be asked.
+A finding contains the host, the found state, the needed state, and the effect on packets. No code here contacts a host: the
+answers are the results of the module lvs_inspect, one for each host that could be reached.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong on a host. `risk`: packets take their way today, and may not tomorrow."""
+    """A fault on a host. `risk`: it does not stop packets now, but may later."""
 
     host: str
     check: str
@@ -41,25 +41,25 @@ class Finding:
         return asdict(self)
 
 
-# Each check's id, and what it looks at; in the order of a report.
+# Each check's id, and the state that it requires; in the order of a report.
 CHECKS = {
     "HOST": "the host answers",
-    "INTERFACE": "each interface of the inventory is there, up, and has its address",
-    "VLAN": "an interface with an 802.1Q tag has that of its network",
-    "MTU": "an interface carries packets as large as its network does",
-    "SEGMENT": "somebody of the interface's network answers ARP on it",
-    "ADDRESS-OWNER": "the gateway's and other hosts' addresses are answered for by one MAC, and it is theirs",
-    "VIP-ARP": "exactly one MAC answers ARP for each VIP and each local address: the director's",
-    "ROUTE": "packets leave by the interface and gateway that the described networks give",
-    "PATH-MTU": "full-size packets get from director to real server, and to the client, and back",
-    "LRO": "interfaces that forward do not merge received packets",
+    "INTERFACE": "each interface of the inventory exists, is up, and has its address",
+    "VLAN": "an interface with an 802.1Q tag has the VLAN id of its network",
+    "MTU": "the MTU of an interface is not smaller than that of its network",
+    "SEGMENT": "at least one host of the interface's network answers ARP on it",
+    "ADDRESS-OWNER": "only the owner's MAC answers ARP for the addresses of the gateway and of other hosts",
+    "VIP-ARP": "only the director's MAC answers ARP for each VIP and each local address",
+    "ROUTE": "the host's routes use the interface and gateway that follow from the inventory",
+    "PATH-MTU": "full-size packets reach the real server and the client, and come back",
+    "LRO": "interfaces that forward do not merge received packets (LRO)",
     "KERNEL": "the kernel has the modules and features that the plan needs",
-    "SETTING": "the effective kernel settings are the plan's",
-    "SETTING-ALL": "conf/all leaves the settings of single interfaces their effect",
-    "SETTING-BOOT": "no file sets another value at boot",
-    "FORWARD": "the firewall lets pass what the director forwards",
-    "COMPANION": "no other software works on the same things",
-    "DEPARTURE": "the host still has what lvskit brought it to",
+    "SETTING": "the effective sysctls have the values of the plan",
+    "SETTING-ALL": "conf/all does not override the sysctls of single interfaces",
+    "SETTING-BOOT": "no file sets a different value at boot",
+    "FORWARD": "the firewall accepts packets that the director forwards",
+    "COMPANION": "no other software manages the same kernel state",
+    "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
@@ -67,7 +67,7 @@ _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 def findings(
     topology: Topology, plans: Mapping[str, HostPlan], asked: Mapping[str, Questions], answers: Mapping[str, Answer]
 ) -> list[Finding]:
-    """Everything that is wrong, by host and in the order of CHECKS. A host that could not be asked is a finding.
+    """All findings, by host and in the order of CHECKS. A host that could not be reached is a finding.
 
     `answers` are the results of lvs_inspect, also those of hosts that could not be reached.
     """
@@ -82,7 +82,7 @@ def findings(
     for name, questions in asked.items():
         answer = answers.get(name)
         if answer is None:
-            consequence = "Nothing is known of it, and the next run would end here."
+            consequence = "Its state is not known, and the next run would fail here."
             found.append(Finding(name, "HOST", "connection", silent[name], "an answer", consequence))
             continue
         plan, host = plans[name], topology.hosts[name]
@@ -102,10 +102,10 @@ def findings(
 def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
     network, link = interface.network, answer["interfaces"].get(interface.name)
     wanted = f"{interface} in {network.name}"
-    lost = f"No packet of {network.name} gets in or out by it."
+    lost = f"No packet of {network.name} can pass this interface."
     if link is None:
         names = ", ".join(sorted(answer["interfaces"]))
-        yield Finding(host.name, "INTERFACE", interface.name, f"no such interface (there are {names})", wanted, lost)
+        yield Finding(host.name, "INTERFACE", interface.name, f"no such interface (present: {names})", wanted, lost)
         return
     if not link["up"]:
         yield Finding(host.name, "INTERFACE", interface.name, "down", "up", lost)
@@ -113,15 +113,13 @@ def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer)
         present = ", ".join(link["addresses"]) or "no address"
         yield Finding(host.name, "INTERFACE", interface.name, present, wanted, lost)
     if link["vlan"] is not None and link["vlan"] != network.vlan:
-        text = (
-            f"Its frames are in another VLAN than those of the other hosts of {network.name}, and reach none of them."
-        )
+        text = f"Its frames are in a different VLAN and do not reach the other hosts of {network.name}."
         yield Finding(host.name, "VLAN", interface.name, f"802.1Q id {link['vlan']}", str(network.vlan), text)
     if link["mtu"] < network.mtu:
-        text = f"Others send it up to {network.mtu} bytes; what it forwards or sends itself is cut or refused above {link['mtu']}."
+        text = f"Other hosts send it packets of up to {network.mtu} bytes; it fragments or drops packets above {link['mtu']} that it sends or forwards."
         yield Finding(host.name, "MTU", interface.name, f"{link['mtu']} bytes", f"{network.mtu} bytes", text)
     if link["lro"] and plan.services:
-        text = "It hands merged packets to IPVS, which are larger than the next link carries, and are dropped."
+        text = "IPVS gets merged packets, which are larger than the MTU of the next link and are dropped."
         yield Finding(host.name, "LRO", interface.name, "large receive offload on", "off", text)
 
 
@@ -140,34 +138,36 @@ def _neighbours(
     for ask, replied in zip(questions.neighbours, answer["neighbours"]):
         network = networks[ask.interface]
         if not answer["interfaces"].get(ask.interface, {}).get("up"):
-            continue  # that says it all
+            continue  # INTERFACE reports it
         own = macs.get((ask.owner or "", network.name))
         said = " and ".join(f"{mac} ({names[mac]})" if mac in names else mac for mac in replied)
         if not ask.vip:
             (heard.add(ask.interface) if replied else silent.setdefault(ask.interface, []).append(str(ask.address)))
             if len(replied) > 1 or (own and replied and replied != [own]):
-                text = "Packets for that address reach whoever answered last."
+                text = "Packets for that address reach the host that answered last."
                 needed = f"{own or 'one MAC'} alone"
                 yield Finding(host.name, "ADDRESS-OWNER", f"{ask.address} on {ask.interface}", said, needed, text)
             continue
         wrong = [mac for mac in replied if mac != own]
         provisioned = _recorded(answers.get(ask.owner or "", {}), f"address replace {ask.address}/")
         if wrong and not (own is None and len(replied) == 1):
-            text = "Packets for that address pass the director by, or the router keeps changing its mind."
-            needed = f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"nobody before {ask.owner} has it"
+            text = "Packets for that address bypass the director, or the router's ARP entry flaps."
+            needed = (
+                f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"no answer before {ask.owner} has it"
+            )
             yield Finding(host.name, "VIP-ARP", f"{ask.address} on {ask.interface}", said, needed, text)
         if not replied and provisioned and ask.owner != host.name:
-            text = "Nobody on the segment can send to it."
+            text = "No host of the segment can send to it."
             yield Finding(host.name, "VIP-ARP", f"{ask.address} on {ask.interface}", "no answer", str(ask.owner), text)
     for interface, addresses in silent.items():
         if interface not in heard:
-            text = "It is probably plugged into another VLAN, or the switch port does not carry this one."
+            text = "The interface is probably in a different VLAN, or the switch port does not carry this VLAN."
             needed = f"an answer from {' or '.join(addresses)}"
-            yield Finding(host.name, "SEGMENT", interface, "no ARP answer from anybody", needed, text)
+            yield Finding(host.name, "SEGMENT", interface, "no ARP answer", needed, text)
 
 
 def _recorded(answer: Answer, words: str) -> bool:
-    """Whether lvskit has brought the host to something, by the words of its files of record."""
+    """Whether the host's files of record contain a string."""
     return any(words in line for line in answer.get("recorded", ()))
 
 
@@ -176,10 +176,10 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
         gateway = str(way.gateway) if way.gateway else ""
         if (found.get("interface"), found.get("gateway")) == (way.interface, gateway):
             continue
-        subject = f"way to {way.to}" + (f" from {way.source}" if way.source else "")
+        subject = f"route to {way.to}" + (f" from {way.source}" if way.source else "")
         there = f"via {found['gateway']} " if found.get("gateway") else ""
         words = found.get("error") or f"{there}dev {found.get('interface')}"
-        # What the next run makes so is nothing to report.
+        # State that the next run would create is not reported.
         if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, "from all lookup"):
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
 
@@ -188,17 +188,19 @@ def _paths(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding
     for path, size in zip(questions.paths, answer["paths"]):
         if 0 < size < path.size:
             subject = f"path to {path.to} ({path.address})"
-            text = f"Connections open, and stall once a packet is larger than {size} bytes; nobody tells the sender."
+            text = (
+                f"Connections open, and stall when a packet is larger than {size} bytes: the sender gets no ICMP error."
+            )
             yield Finding(host.name, "PATH-MTU", subject, f"{size} bytes", f"{path.size} bytes", text)
 
 
 def _kernel(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
     for name, words in answer["modules"].items():
-        text = "The run would end here, with the host as it is."
+        text = "The run would fail here, without a change on the host."
         yield Finding(host.name, "KERNEL", f"module {name}", words, "a kernel that has it", text)
     for feature in answer["config"]:
         if evidence.FEATURES[feature] in plan.modules:
-            text = "The services that need it cannot be carried."
+            text = "The services that need it would not work."
             yield Finding(host.name, "KERNEL", f"CONFIG_{feature}", "not built", "y or m", text)
 
 
@@ -218,7 +220,7 @@ def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
             yield Finding(host.name, "SETTING", setting.key, value, str(setting.value), why)
         boot = found["boot"]
         if _recorded(answer, f"{setting.key} = ") and boot and not found["boot_serves"]:
-            text = f"After a reboot: {setting.why}, and it is not so."
+            text = f"After a reboot the setting is lost. Its purpose: {setting.why}."
             words = f"{boot['value']} at boot, by {boot['place']}"
             yield Finding(host.name, "SETTING-BOOT", setting.key, words, str(setting.value), text, risk=True)
 
@@ -232,4 +234,6 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
     for name in answer["companions"] if not plan.empty else ():
         text = departures.sentence(_COMPANIONS[name])
-        yield Finding(host.name, "COMPANION", name, "running", "nothing of it in lvskit's way", text, risk=True)
+        yield Finding(
+            host.name, "COMPANION", name, "running", "not running, or without effect on lvskit's state", text, risk=True
+        )

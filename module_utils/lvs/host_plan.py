@@ -1,4 +1,4 @@
-"""What one host has to carry, as data: plain values, so that Ansible can hand a host its own slice, for templates to lay out."""
+"""The plan of one host, as plain values, which templates render."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sysctl:
-    """A kernel setting; `key` has slashes, as interface names hold dots (sysctl.d(5))."""
+    """A sysctl; `key` has slashes, because interface names contain dots (sysctl.d(5))."""
 
     key: str
     value: int
@@ -25,7 +25,7 @@ class VirtualAddress:
 
 @dataclass(frozen=True)
 class DefaultRoute:
-    """A default route by a director, in a table of lvskit's own: the host's own default route stays as it is."""
+    """A default route through a director, in a routing table of lvskit's: the host's own default route is not changed."""
 
     gateway: str
     device: str
@@ -55,8 +55,8 @@ class MssClamp:
 
 @dataclass(frozen=True)
 class AddressRange:
-    """Consecutive local addresses, as `--to-source` has them, and the probability that a connection which no earlier
-    range took takes this one (None: certain).
+    """Consecutive local addresses, in the format of `--to-source`, and the probability that a connection which did not match an earlier
+    range gets this one (None: certain).
 
     The kernel keeps a probability as a 31-bit fraction; it is rounded in the same way here, so that iptables-save gives
     the same text.
@@ -68,7 +68,7 @@ class AddressRange:
 
 @dataclass(frozen=True)
 class SourceNat:
-    """The connections of a virtual service leave from these local addresses."""
+    """The source NAT of a virtual service to its local addresses."""
 
     protocol: str
     vip: str
@@ -78,7 +78,7 @@ class SourceNat:
 
 @dataclass(frozen=True)
 class Untracked:
-    """Requests that conntrack must leave alone: it sees no reply to them, and would take what follows for something new."""
+    """Requests that bypass conntrack: it sees no reply to them, and would take later packets for new connections."""
 
     protocol: str
     vip: str
@@ -89,9 +89,9 @@ class Untracked:
 class BuiltModule:
     """A kernel module that is built for the host, and its parameters.
 
-    Those of lvskit's own modules are the addresses that they act on, sorted and separated by commas: lips are the local
+    Parameters of lvskit's modules are the addresses that they process, sorted and separated by commas: lips are the local
     addresses of fullnat, vips the virtual ones of enat, cip_src_vips those of enat with cip_src, rips the real servers that
-    it restores for; and the kind of the TCP option. `source` and `make_arguments` are another maker's, empty for lvskit's own.
+    it restores for; and the kind of the TCP option. `source` and `make_arguments` are those of a third-party module, empty for lvskit's.
     """
 
     name: str
@@ -102,7 +102,7 @@ class BuiltModule:
 
 @dataclass(frozen=True)
 class Guard:
-    """A real server's address and port that must answer nobody by itself, save the hosts at `directors`."""
+    """A real server's address and port whose own replies are dropped, except to the directors."""
 
     address: str
     port: int
@@ -111,7 +111,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain of iptables rules that lvskit keeps: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
+    """A chain of iptables rules of lvskit's: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
 
     table: str
     hook: str
@@ -127,7 +127,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class VirtualService:
-    """One virtual service as ipvsadm(8) has it. `options` are those beside the scheduler."""
+    """One virtual service in ipvsadm(8)'s terms. `options` are those other than the scheduler."""
 
     name: str
     protocol: str
@@ -140,7 +140,7 @@ class VirtualService:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """Everything lvskit keeps on one host. `interfaces` are those that must exist with their addresses beforehand."""
+    """All state of lvskit's on one host. `interfaces` must exist with their addresses before a run."""
 
     host: str
     interfaces: dict[str, str] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class HostPlan:
 
     @property
     def empty(self) -> bool:
-        """Whether lvskit keeps nothing on the host."""
+        """Whether the plan is empty."""
         return not any(getattr(self, item.name) for item in fields(self) if item.name not in ("host", "interfaces"))
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Reads the inventory contract into a Topology.
 
-Every fault of form is reported with the value that it concerns; what has a fault is left out of the topology, so that
+Every fault of form is reported with its value. The topology does not contain objects with a fault, so that
 one mistake gives one message.
 """
 
@@ -148,7 +148,7 @@ def _list_of_services(raw: Any, report: Report) -> Sequence[Any]:
 
 
 def service(raw: Any, topology: Topology) -> tuple[Service | None, list[Violation]]:
-    """One entry of lvs_services on its own, and the faults of form in it. Of `topology` the services do not matter."""
+    """One entry of lvs_services on its own, and the faults of form in it. The services of `topology` do not matter."""
     faults: list[Violation] = []
     return _service(raw, 0, topology, faults.append), faults
 
@@ -171,7 +171,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
 
 
 def _without_unread(service: Service, topology: Topology) -> Service | None:
-    """The service without the real servers that could not be read; None where nobody is left to carry it."""
+    """The service without the real servers that could not be read; None if no director or real server is left."""
     if not topology.unread:
         return service
     kept = tuple(server for server in service.real_servers if server.host.name not in topology.unread)
@@ -180,7 +180,7 @@ def _without_unread(service: Service, topology: Topology) -> Service | None:
 
 
 def _mode(reader: Reader) -> modes.Mode | None:
-    """The row of the table of modes that the service's mode and its settings are."""
+    """The row of the table of modes for the service's mode and settings."""
     name = reader.get("mode")
     settings = {setting: reader.get(setting) for setting in modes.SETTINGS}
     if name is None:
@@ -197,7 +197,7 @@ def _mode(reader: Reader) -> modes.Mode | None:
 
 
 def _health_check(reader: Reader) -> dict[str, str]:
-    """What the check says of the service, as texts."""
+    """The keys of the health check, as strings."""
     check = reader.raw.get("health_check")
     if check is None:
         return {}

@@ -1,6 +1,6 @@
-"""The table of forwarding modes: what each one does to a packet, and what it asks of the network.
+"""The table of forwarding modes: how each one changes a packet, and what it needs of the network.
 
-Validation, plan, walk and the documentation read this table; a fact about a mode stands here and nowhere else.
+Validation, plan, walk and the documentation read this table; no other file states a fact about a mode.
 
 Sources: ipvsadm(8); Documentation/networking/ipvs-sysctl.rst; W. Zhang, "Linux Virtual Server for Scalable Network
 Services" (2000), for nat, tun and dr; the triangle mode (enat) and fullnat as the load balancers of large clouds run them.
@@ -12,9 +12,9 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-# The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most makers have it.
+# The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most implementations use it.
 OPTION_KIND = 254
-# What the inventory says besides a mode's name, and where it says nothing.
+# The keys of a service that select a row besides the mode's name, with their defaults.
 SETTINGS: dict[str, Any] = {"client_address": "none", "cip_src": False}
 
 
@@ -41,13 +41,13 @@ class Leg:
 class Mode:
     """One row of the table.
 
-    `request` is what leaves the director, `reply` what leaves the real server, `seen` the source which the real
+    `request` is the packet that the director sends, `reply` the one that the real server sends, `seen` the source which the real
     server's application sees. Sizes are in bytes.
     """
 
     name: str
     title: str
-    ipvs_method: str  # what the kernel is told: gate, masq or ipip
+    ipvs_method: str  # IPVS's name of the method: gate, masq or ipip
     request: Leg
     reply: Leg
     seen: Address
@@ -61,12 +61,12 @@ class Mode:
     director_modules: tuple[str, ...]  # kernel modules beyond ip_vs and its scheduler
     real_server_modules: tuple[str, ...]
     promise: str  # the mode in one sentence, for messages and the documentation
-    client_address: str = "none"  # how the application learns CIP where the packet's source is not it
+    client_address: str = "none"  # how the application gets CIP if it is not the packet's source
     client_in_packets: bool = True  # the real server's network stack sees CIP as the source of packets
     local_real_server: bool = False  # the director may be one of its own real servers
-    sender: str | None = None  # lvskit's own kernel module on the director: sends the option, takes out forged ones
+    sender: str | None = None  # lvskit's kernel module on the director: adds the option, removes forged ones
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
-    carrier: str = ""  # what the option is called in messages
+    carrier: str = ""  # name of the option in messages
     every_packet: bool = False  # each packet has the option, not only those that open a connection
 
     @property
@@ -91,36 +91,36 @@ class Mode:
 
     @property
     def needs_modules(self) -> bool:
-        """Whether hosts need kernel modules that are not the kernel's own."""
+        """Whether hosts need kernel modules that are not part of the kernel."""
         return bool(self.sender or self.receiver)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the inventory says besides the mode's name to get this row of the table."""
+        """The keys besides the mode's name that select this row of the table."""
         return {key: getattr(self, key) for key, usual in SETTINGS.items() if getattr(self, key) != usual}
 
     @property
     def label(self) -> str:
-        """The mode's name and what tells this row from others of that name, for tables: `fullnat toa`."""
+        """The mode's name and the keys that distinguish its rows, for tables: `fullnat toa`."""
         return " ".join([self.name, *(key if value is True else str(value) for key, value in self.settings.items())])
 
     @property
     def effects(self) -> tuple[str, ...]:
-        """What it means to run the mode, as half sentences."""
-        found = ["replies pass the director" if self.reply_through_director else "replies go straight to the client"]
+        """The effects of the mode, as clauses."""
+        found = ["replies pass the director" if self.reply_through_director else "replies go directly to the client"]
         if self.seen is not Address.CLIENT:
             found.append("applications see the director as their client")
         if self.overhead:
             found.append(f"{self.overhead} bytes are added to each packet of a request")
         if self.needs_modules:
-            found.append("directors and real servers need kernel modules of lvskit's own")
+            found.append("directors and real servers need lvskit's kernel modules")
         if self.cip_src:
-            found.append("the network has to let foreign source addresses pass")
+            found.append("the network must forward packets with foreign source addresses")
         return tuple(found)
 
     @property
     def receiver_exchangeable(self) -> bool:
-        """Whether other makers' receivers do, too: they only tell applications, and leave the packets as they are."""
+        """Whether a third-party receiver can replace lvskit's: it only informs applications, and does not change packets."""
         return self.receiver is not None and not self.client_in_packets
 
 

@@ -1,4 +1,4 @@
-"""Compares captured frames with a predicted walk, and names the hop where they part."""
+"""Compares captured frames with a predicted walk, and reports the hop where they differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Hop, Node, Packet, Walk
 class Frame:
     """One frame as one interface of one host saw it. `length` in bytes on the wire, `time` in seconds.
 
-    `mark` is what address translation leaves alone: a SYN's sequence number, or a datagram's payload. Only packets that
+    `mark` is a value that address translation does not change: a SYN's sequence number, or a datagram's payload. Only packets that
     open a connection have one.
     """
 
@@ -31,7 +31,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Vantage:
-    """A host that captured: the MACs of its interfaces, and what its neighbour tables say of others."""
+    """A host that captured: the MACs of its interfaces, and its neighbour tables."""
 
     macs: Mapping[str, str]
     neighbours: Mapping[IPv4Address, str]
@@ -41,8 +41,8 @@ class Vantage:
 class Observed:
     """One hop of a walk as it was captured. `packet` has the real ports, `sent` and `arrived` are the frames that fit it.
 
-    `missing` is the host where it was looked for and not seen, `difference` says what differs; both are empty where it was
-    seen as predicted, or where nobody captured (`watched` is then empty, too).
+    `missing` is the host whose capture does not contain it, `difference` describes what differs; both are empty if it was
+    captured as predicted, or if there is no capture (`watched` is then empty, too).
     """
 
     hop: Hop
@@ -56,10 +56,10 @@ class Observed:
 
 @dataclass
 class Connection:
-    """One connection of a probe: what was predicted and seen. `differences` is empty when both agree.
+    """One connection of a probe: predicted and captured packets. `differences` is empty when both agree.
 
-    `hops` are those of the walk by the real server that it went to; without one, those of the first walk. `strangers` are
-    frames that no hop explains, one of a kind.
+    `hops` are those of the walk through the real server that got it; without one, those of the first walk. `strangers` are
+    frames that belong to no hop, one of each kind.
     """
 
     ends: Ends
@@ -77,7 +77,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Ends:
-    """The two ends of a connection that are known only once it is there. `local` is None where no source NAT was seen."""
+    """The two ends of a connection that are known only after it is open. `local` is None if no source NAT was captured."""
 
     client: Endpoint
     local: Endpoint | None = None
@@ -123,7 +123,7 @@ def compare(
     frames: Sequence[Frame],
     vantages: Mapping[str, Vantage],
 ) -> Connection:
-    """Holds the frames of one connection against the walk by the real server that it went to.
+    """Compares the frames of one connection with the walk through the real server that got it.
 
     `walks` has one walk for each real server's name; `frames` are those of this connection alone.
     """
@@ -147,13 +147,13 @@ def compare(
 def _hop(
     hop: Hop, packet: Packet, frames: Sequence[Frame], vantages: Mapping[str, Vantage], every_packet: bool
 ) -> Observed:
-    """What was seen of one hop, where somebody captured."""
+    """The captured frames of one hop."""
     seen = Observed(hop, packet)
     where = f"{hop.leg}, {hop.sender} > {hop.receiver} on {hop.network.name}"
     for node, leaving in ((hop.sender, True), (hop.receiver, False)):
         vantage = vantages.get(node.host or "")
         if vantage is None or node.host is None:
-            continue  # nobody captured there
+            continue  # no capture there
         seen = replace(seen, watched=(*seen.watched, node.host))
         here = [f for f in frames if f.host == node.host and f.interface == node.interface and f.leaving == leaving]
         same = tuple(frame for frame in here if replace(frame.packet, option=packet.option) == packet)
@@ -177,14 +177,14 @@ def _hop(
 
 
 def _option_fits(frame: Frame, packet: Packet, every_packet: bool) -> bool:
-    """The packets that open a connection have to carry the option, with `every_packet` all of them; none may carry another."""
+    """The packets that open a connection must carry the option, with `every_packet` all packets; no packet may carry a different one."""
     if every_packet or frame.mark is not None or packet.option is None:
         return frame.packet.option == packet.option
     return frame.packet.option in (None, packet.option)
 
 
 def _mac(node: Node, vantage: Vantage, vantages: Mapping[str, Vantage]) -> str | None:
-    """The MAC of one end of a hop: its own where it captured, else what the capturing host's neighbour table says."""
+    """The MAC of one end of a hop: from its own capture, else from the neighbour table of the capturing host."""
     own = vantages.get(node.host or "")
     if own and node.interface and node.interface in own.macs:
         return own.macs[node.interface]
@@ -198,9 +198,9 @@ def _chosen_by_director(
     frames: Sequence[Frame],
     vantages: Mapping[str, Vantage],
 ) -> str | None:
-    """The real server to which the director sent the request, when that host itself saw nothing.
+    """The real server to which the director sent the request, when that host's capture is empty.
 
-    Where the packet is the same for several, the frame's destination tells.
+    If the packet is the same for several real servers, the frame's destination MAC decides.
     """
     sent = [frame for frame in frames if frame.host == director and frame.leaving]
     onward = {
@@ -225,11 +225,11 @@ def _never_forwarded(service: Service, director: str, ends: Ends, frames: Sequen
         return f"request: reached {director}, which forwarded it to no real server of {service.name}"
     if frames:
         return f"request: left the client, but never arrived at director {director}"
-    return "request: nothing was captured, not even leaving the client"
+    return "request: not captured, not even at the client"
 
 
 def astray(director: str, client: Endpoint, frames: Sequence[Frame]) -> Frame | None:
-    """The frame by which a director sent a request on, of a connection that no real server is known to have got."""
+    """The frame by which a director forwarded a request of a connection that no real server's capture contains."""
     return next((f for f in frames if f.host == director and f.leaving and f.packet.destination != client), None)
 
 

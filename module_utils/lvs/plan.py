@@ -1,4 +1,4 @@
-"""Compiles what each host has to carry from the topology."""
+"""Compiles the plan of each host from the topology."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .modes import Address
 from .topology import Host, Interface, RealServer, Service, Topology
 
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
-GATEWAY_TABLE = 7690  # for all packets that have no route of their own, after the rules of single services
+GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
-# ipvsadm(8)'s options by the keys of a service that they come from, beside the scheduler.
+# ipvsadm(8)'s options by the key of the service, other than the scheduler.
 _OPTIONS = {"persistence_timeout": "-p {}"}
-_CONNTRACK_DEFAULT = 262144  # entries that the kernel has room for by itself on a host with some memory
+_CONNTRACK_DEFAULT = 262144  # the kernel's default on a host with enough memory
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 _TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
@@ -41,7 +41,7 @@ _PARAMETERS = {Address.LOCAL: "lips", Address.VIRTUAL: "vips", Address.CLIENT: "
 
 @dataclass
 class _Builder:
-    """Collects a host's needs service by service; what is needed twice is kept once, in the order it came."""
+    """Collects a host's needs service by service; duplicates are kept once, in the order of the services."""
 
     topology: Topology
     host: Host
@@ -68,7 +68,7 @@ class _Builder:
             self.sysctls[key] = Sysctl(key, value, why)
 
     def arrives_by(self, interface: Interface | None) -> None:
-        """Requests arrive on `interface`; where the way to their senders is another, strict filtering would drop them."""
+        """Requests arrive on `interface`; if the route to their senders uses another one, strict reverse path filtering would drop them."""
         if interface and interface != self.host.default_interface:
             why = "clients are reached by another interface"
             self.sysctl(f"net/ipv4/conf/{interface.name}/rp_filter", 2, why)
@@ -111,7 +111,7 @@ class _Builder:
         )
 
     def translate_sources(self, service: Service) -> None:
-        """Requests leave from local addresses, to which the replies come."""
+        """The source of requests is a local address, so that replies come to it."""
         self.programs["iptables"] = None
         self.sysctl(
             "net/ipv4/vs/conntrack",
@@ -133,14 +133,14 @@ class _Builder:
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
 
     def act_on(self, module: str | None, service: Service) -> None:
-        """The host needs one of lvskit's own modules, for the addresses by which it knows the service's packets."""
+        """The host needs one of lvskit's modules, with the addresses that identify the service's packets."""
         if module:
             addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
             parameter = _PARAMETERS[service.mode.request.source]
             self.built_modules.setdefault(module, {}).setdefault(parameter, set()).update(addresses)
 
     def receive(self, service: Service, server: RealServer) -> None:
-        """The host is where the client's address, which the director has sent, is made known for `server`."""
+        """The host receives the client's address from the director, for `server`."""
         mode = service.mode
         other = self.host.toa_receiver
         if mode.receiver_exchangeable and other:
@@ -194,7 +194,7 @@ class _Builder:
                 self.gateways.append((service, server, str(gateway), real.name))
 
     def keep_silent(self) -> None:
-        """The host holds a VIP that is not its own to answer for. Once for all of them: a host may have thousands."""
+        """The host has a VIP for which it must not answer ARP. Once for all VIPs: a host may have thousands."""
         if self.silent:
             return
         self.silent = True
@@ -214,7 +214,7 @@ class _Builder:
                 self.guards[Guard(str(real.address), server.port, tuple(str(a) for a in directors))] = None
 
     def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
-        """The default routes by directors, and the rules that send single services' replies there."""
+        """The default routes through directors, and the rules that route the replies of single services there."""
         policies = sorted(
             {(IPv4Address(gw), device) for s, _, gw, device in self.gateways if s.return_path == "policy"}
         )
@@ -224,7 +224,7 @@ class _Builder:
         for service, server, gateway, device in self.gateways:
             if service.return_path == "gateway":
                 routes[DefaultRoute(gateway, device, GATEWAY_TABLE)] = None
-                # Two default routes in one table will not do: the kernel takes whichever gateway it has heard of last.
+                # Not two default routes in one table: the kernel would choose either of the gateways.
                 rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, suppress_default=True)] = None
                 rules[PolicyRule("from all", str(GATEWAY_TABLE), GATEWAY_TABLE)] = None
             else:
@@ -279,7 +279,7 @@ class _Builder:
 
 
 def settings(service: Service) -> dict[str, str]:
-    """ipvsadm's options for what a service sets beside its scheduler, by the inventory's keys."""
+    """ipvsadm's options of a service, other than the scheduler, by the inventory's keys."""
     return {key: form.format(_words(service, key)) for key, form in _OPTIONS.items() if getattr(service, key)}
 
 
@@ -288,7 +288,7 @@ def _words(service: Service, key: str) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-@lru_cache(maxsize=1024)  # a service's real servers all hold the same one
+@lru_cache(maxsize=1024)  # all real servers of a service have the same one
 def _virtual_address(vip: IPv4Address, device: str) -> VirtualAddress:
     return VirtualAddress(str(vip), device)
 

@@ -1,6 +1,6 @@
-"""What to ask the hosts about themselves and the network around them, and the answer that the model expects.
+"""The checks of each host and its networks, and the results that the model expects.
 
-The questions of a host are what the module lvs_inspect takes; the expectations stay on the controller.
+The questions of a host are the options of the module lvs_inspect; the expectations stay on the controller.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from .host_plan import HostPlan
 from .topology import Host, Interface, Network, RealServer, Service, Topology
 
-OUTSIDE = IPv4Address("192.0.2.1")  # stands for any client where the inventory has none (TEST-NET-1, RFC 5737)
-PEERS = 3  # hosts of a network that are asked for, to see whether an interface is really plugged in there
+OUTSIDE = IPv4Address("192.0.2.1")  # represents any client if the inventory has none (TEST-NET-1, RFC 5737)
+PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
 
 
 @dataclass(frozen=True)
 class Way:
-    """By which way a packet has to leave the host. `source` None: whichever address the host takes."""
+    """The route that the host must use for a packet. `source` None: the address that the host chooses."""
 
     to: IPv4Address
     source: IPv4Address | None
@@ -27,7 +27,7 @@ class Way:
     port: int | None
     interface: str
     gateway: IPv4Address | None
-    consequence: str = field(compare=False)  # it names the service, and all services that go this way ask once
+    consequence: str = field(compare=False)  # it names a service; services with the same route share one question
 
     def as_argument(self) -> dict[str, Any]:
         found: dict[str, Any] = {"to": str(self.to)}
@@ -44,7 +44,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Who answers ARP for an address on an interface. `vip`: only the host `owner` may; else it is a peer of the network."""
+    """An ARP probe for an address on an interface. `vip`: only the host `owner` may answer; otherwise the address is a peer's."""
 
     interface: str
     address: IPv4Address
@@ -57,7 +57,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Path:
-    """Packets of `size` bytes have to get to `address`, which is the host `to`, and back."""
+    """Packets of `size` bytes must reach `address` of the host `to`, and come back."""
 
     address: IPv4Address
     size: int
@@ -69,7 +69,7 @@ class Path:
 
 @dataclass
 class Questions:
-    """What one host is asked; what is asked for twice is asked once."""
+    """The checks of one host, without duplicates."""
 
     settings: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def questions(
     hosts: Collection[str],
     services: Collection[Service] | None = None,
 ) -> dict[str, Questions]:
-    """What to ask each of `hosts`, for `services` only where they are given."""
+    """The checks of each of `hosts`; for `services` only, if given."""
     asked = {name: _of_plan(plans[name]) for name in hosts}
     client = next((host for host in topology.clients if host.interfaces), None)
     for service in topology.services if services is None else services:
@@ -131,7 +131,7 @@ def _ways(
     outside = client.interfaces[0].address if client else OUTSIDE
     if real is None:
         return
-    consequence = f"requests of {service.name} do not get to {server.host.name} as planned"
+    consequence = f"requests of {service.name} do not reach {server.host.name} as planned"
     yield from _routed(topology, director, real.address, None, consequence)
     if mode.director_is_gateway:
         gateway = topology.gateway(service, director, server.host)
@@ -142,17 +142,17 @@ def _ways(
         yield server.host, Way(outside, real.address, service.protocol, server.port, real.name, gateway, consequence)
     elif not mode.reply_through_director:
         source = service.vip if mode.vip_device else real.address
-        consequence = f"replies of {service.name} take another way to the client than planned"
+        consequence = f"replies of {service.name} take a different route to the client than planned"
         yield from _routed(topology, server.host, outside, source, consequence)
-    elif not mode.restored_in_packet:  # it turns replies back after their route was chosen
+    elif not mode.restored_in_packet:  # the module redirects replies after the routing decision
         for local in service.local_addresses:
-            consequence = f"replies of {service.name} do not come back to {director.name}"
+            consequence = f"replies of {service.name} do not reach {director.name}"
             yield from _routed(topology, server.host, local, real.address, consequence)
     if mode.reply_through_director:
-        consequence = f"replies of {service.name} do not get to the client"
+        consequence = f"replies of {service.name} do not reach the client"
         yield from _routed(topology, director, outside, None, consequence)
     if client:
-        consequence = f"requests of {service.name} do not get to {director.name}"
+        consequence = f"requests of {service.name} do not reach {director.name}"
         yield from _routed(topology, client, service.vip, None, consequence)
 
 
@@ -180,7 +180,7 @@ def _paths(
 def _addresses(
     topology: Topology, service: Service, director: Host, hosts: Collection[str]
 ) -> Iterator[tuple[str, Neighbour]]:
-    """Who is asked for the addresses that a director holds: itself, which hears all others, and one that hears it."""
+    """The hosts that probe a director's addresses: the director itself, which receives the answers of others, and one that receives the director's."""
     entry = topology.vip_interface(service, director)
     held: list[tuple[IPv4Address, Interface | None]] = [(service.vip, entry)]
     held += [(local, topology.local_interface(director, local)) for local in service.local_addresses]
@@ -197,7 +197,7 @@ def _addresses(
 def _another(
     topology: Topology, network: Network, director: Host, hosts: Collection[str]
 ) -> tuple[Host, Interface] | None:
-    """A host in the network that is asked besides the director; one that is no director, if there is such."""
+    """Another host of the network; one that is not a director, if possible."""
     directors = topology.members("directors")
     others = [host for host in topology.in_network(network) if host.name in hosts and host is not director]
     host = next((host for host in others if host.name not in directors), next(iter(others), None))
@@ -206,7 +206,7 @@ def _another(
 
 
 def _peers(topology: Topology, host: Host, interface: Interface) -> Iterator[tuple[IPv4Address, str | None]]:
-    """Addresses that should answer on the interface's network, and whose they are."""
+    """Addresses that should answer on the interface's network, and their hosts."""
     network = interface.network
     if network.gateway and network.gateway != interface.address:
         owner = topology.owners.get(network.gateway)

@@ -46,7 +46,7 @@ class Reader:
     def get(self, name: str, then: Callable[[Any], Any] | None = None) -> Any:
         """The converted value of a key, which `then` converts further: into the host that has the name, for example.
 
-        The default where the key is absent or faulty; None where there is no default. A fault is reported once.
+        Returns the default if the key is absent or faulty; None without a default. A fault is reported once.
         """
         if name not in self._read:
             self._read[name] = self._value(self.keys[name], then)
@@ -73,7 +73,7 @@ class Reader:
         value = self.raw[key.name]
         try:
             if value is None:
-                raise Fault("VALUE-EMPTY", "has no value. Say one, or leave the key out")
+                raise Fault("VALUE-EMPTY", "has no value. Set one, or remove the key")
             if then is None and isinstance(key.kind, Nested):
                 return self._nested(key, key.kind, value)
             read = key.kind.read(value)
@@ -93,7 +93,7 @@ class Reader:
         return kind.of(**values) if inner.finish() else key.fallback
 
     def _at(self, name: str) -> Any:
-        """What knows its place in the inventory: the value; or the key, where the value is empty, true or false."""
+        """The object with the place in the inventory: the value, or the key if the value is empty, true or false."""
         value = self.raw[name]
         return next(own for own in self.raw if own == name) if value is None or isinstance(value, bool) else value
 

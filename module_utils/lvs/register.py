@@ -1,4 +1,4 @@
-"""The services of an environment, found by what they share: a VIP, a real server, a local address.
+"""Indexes of the services of an environment by shared objects: a VIP, a real server, a local address.
 
 A loop over all services for each service takes time by the square of their number; a look-up here does not.
 """

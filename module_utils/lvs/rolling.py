@@ -1,4 +1,4 @@
-"""Which directors may change at the same time."""
+"""Batches of directors that may change at the same time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .topology import Topology
 
 
 def batches(topology: Topology) -> list[tuple[str, ...]]:
-    """The directors in batches: two that carry one service together are never in the same one. In the inventory's order."""
+    """The directors in batches: two directors of one service are never in the same batch. In the inventory's order."""
     partners: dict[str, set[str]] = {name: set() for name in topology.groups.get("directors", ())}
     for group in _groups(topology):
         for name in group:
@@ -24,5 +24,5 @@ def batches(topology: Topology) -> list[tuple[str, ...]]:
 
 
 def _groups(topology: Topology) -> Iterator[tuple[str, ...]]:
-    """The names of the directors that carry a service together, each combination once."""
+    """The names of the directors of each service, each combination once."""
     return iter(dict.fromkeys(tuple(host.name for host in service.directors) for service in topology.services))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Scheduler:
     """`takes_turns`: each real server of some weight gets its turn, however many connections it has.
 
-    Of the requests of one client, one after the other and without other traffic: `spreads`: they meet several real servers.
-    `by_source`: they meet always the same one, those of another client may meet another one. Neither: all clients meet the same
+    Of the requests of one client, one after the other and without other traffic: `spreads`: they reach several real servers.
+    `by_source`: they always reach the same one, those of another client possibly another one. Neither: all clients reach the same
     real server, by the VIP, or as long as it has no open connection (ip_vs_*.c in the kernel).
     """
 

@@ -1,4 +1,4 @@
-"""An environment: its networks, hosts and virtual services, and how a packet gets from one to the other.
+"""An environment: its networks, hosts and virtual services, and the routes between them.
 
 Only IPv4. Networks that have a gateway are routed to each other; a network without one is isolated.
 """
@@ -19,9 +19,9 @@ from .register import Index, Register
 
 __all__ = ["Host", "Interface", "Needs", "Network", "RealServer", "Receiver", "Route", "Service", "Topology"]
 
-# Ports that source NAT takes, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
+# Ports that source NAT uses, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
 SOURCE_PORTS = 64512
-# The services whose director is the gateway of a real server for everything, by the real server's name.
+# The services whose director is the default gateway of a real server, by the real server's name.
 BEHIND_DIRECTOR = Index(
     lambda service: (
         ((server.host.name, None) for server in service.real_servers)
@@ -34,7 +34,7 @@ _OF_NETWORKS_AND_HOSTS = ("clients", "owners", "_members", "_in_network", "_by_p
 
 @dataclass(frozen=True)
 class Topology:
-    """Everything the inventory says. Services and networks are those that could be read without a fault."""
+    """The content of the inventory. Services and networks are those that could be read without a fault."""
 
     networks: Mapping[str, Network]
     hosts: Mapping[str, Host]
@@ -83,7 +83,7 @@ class Topology:
 
     @cached_property
     def owners(self) -> Mapping[IPv4Address, Host]:
-        """Which host has an address on one of its interfaces."""
+        """The host of each interface address."""
         return {address: host for host in self.hosts.values() for address in host.addresses}
 
     def in_network(self, network: Network) -> tuple[Host, ...]:
@@ -117,7 +117,7 @@ class Topology:
         return found
 
     def route(self, host: Host, destination: IPv4Address) -> Route | None:
-        """By which way a host that has its plan sends to an address: by a director, where that is its gateway for everything."""
+        """The route of a provisioned host to an address: through a director, if that is its default gateway."""
         found = host.route_to(destination)
         if found and found.gateway is None:
             return found
@@ -130,7 +130,7 @@ class Topology:
         return directed is not None and directed[0] is service
 
     def _directed_by(self, host: Host) -> tuple[Service, Route] | None:
-        """The way by its director of a host that has one as its gateway, and the first service that makes it so."""
+        """The route through the director that is a host's gateway, and the first service that makes it so."""
         if host.name not in self._directed:
             services = self.register.all(BEHIND_DIRECTOR, host.name)
             ways = (
@@ -150,8 +150,8 @@ class Topology:
     def reaches(self, host: Host, destination: IPv4Address, receiver: Host) -> bool:
         """Whether the described networks are known to carry a packet from `host` to `destination`, which `receiver` has.
 
-        Where the receiver is itself the gateway of that address's network, nothing says how others hand packets to it, save
-        those for whom it is the next hop anyway.
+        If the receiver is itself the gateway of that address's network, the inventory does not describe how others reach it, except
+        hosts for which it is the next hop anyway.
         """
         route = self.route(host, destination)
         if route is None:
@@ -167,7 +167,7 @@ class Topology:
         return director.interface_in(network) if network else None
 
     def shared(self, service: Service, director: Host, real_server: Host) -> tuple[Network, ...]:
-        """The networks in which both have an interface (only the service's own, where it names one)."""
+        """The networks in which both have an interface (only `network:` of the service, if set)."""
         return self._between(service, director, real_server)[0]
 
     def real_interface(self, service: Service, director: Host, real_server: Host) -> Interface | None:
@@ -177,7 +177,7 @@ class Topology:
     def _between(
         self, service: Service, director: Host, real_server: Host
     ) -> tuple[tuple[Network, ...], Interface | None]:
-        """What `shared` and `real_interface` say, found once for all services that name the same network."""
+        """The results of `shared` and `real_interface`, computed once for all services with the same `network:`."""
         key = (service.network.name if service.network else None, director.name, real_server.name)
         if key not in self._found_between:
             shared = tuple(
@@ -215,12 +215,12 @@ class Topology:
         return next((i for i in director.interfaces if local in i.network.cidr), None)
 
     def capacity(self, service: Service) -> int:
-        """How many connections at the same time the service's local addresses have ports for."""
+        """The number of simultaneous connections for which the service's local addresses have ports."""
         ends = {(server.host.name, server.port) for server in service.real_servers}
         return len(set(service.local_addresses)) * SOURCE_PORTS * len(ends)
 
     def summary(self, service: Service) -> str:
-        """The service in one line, with what it has room for."""
+        """The service in one line, with its capacity."""
         servers = len(service.real_servers)
         line = f"{service}: {servers} real server{'s' if servers != 1 else ''}"
         if service.mode.source_nat:

@@ -1,4 +1,4 @@
-"""What is wrong with an inventory, said so that a person can mend it."""
+"""Violations: faults of an inventory, with messages that say how to fix them."""
 
 from __future__ import annotations
 

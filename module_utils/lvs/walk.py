@@ -78,13 +78,13 @@ class Walk:
 
 
 class NoRoute(Exception):
-    """The described networks do not carry the packet; `check` would have refused the service."""
+    """The described networks do not carry the packet; the rules would have refused the service."""
 
 
 def walk(topology: Topology, service: Service, director: Host, server: RealServer, client: Host) -> Walk:
-    """The hops of a request from `client` that `director` gives to `server`, and of its reply.
+    """The hops of a request from `client` that `director` forwards to `server`, and of its reply.
 
-    Raises NoRoute where the described networks cannot carry one of them.
+    Raises NoRoute if the described networks cannot carry one of them.
     """
     mode = service.mode
     entry = topology.vip_interface(service, director) or director.default_interface
@@ -182,7 +182,7 @@ def _carry(
 
 
 def _holder(topology: Topology, network: Network, gateway: IPv4Address) -> Node:
-    """Who has a gateway's address in a network."""
+    """The host with a gateway's address in a network."""
     owner = topology.owners.get(gateway)
     interface = owner.interface_in(network) if owner else None
     return Node(owner.name if owner else None, interface.name if interface else None, gateway)

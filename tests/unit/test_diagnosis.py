@@ -69,7 +69,7 @@ def test_the_destination_of_a_frame_tells_to_which_of_two_real_servers_it_was_se
     scene.frames[-1] = replace(scene.frames[-1], destination_mac="52:54:00:00:00:99")
     found = said(environment, scene)
     assert found.verdict == (
-        "the request left lb1 for 52:54:00:00:00:99, and none of its real servers is known to have got it"
+        "the request left lb1 for 52:54:00:00:00:99, and no capture shows it at one of the service's real servers"
     )
 
 
@@ -77,7 +77,7 @@ def test_where_nobody_captured_at_the_director_nothing_is_said_of_it(environment
     scene = until(Scene(environment, "nat"), "client1", arriving=False)
     scene.vantages.pop("lb1")
     found = said(environment, scene)
-    assert found.verdict == "the request left client1 and came to no real server; nobody captured at lb1"
+    assert found.verdict == "the request left client1 and reached no real server; there is no capture from lb1"
 
 
 def test_a_tunnelled_request_that_does_not_arrive_is_told_from_one_that_was_not_sent(environment):
@@ -109,7 +109,7 @@ def test_a_request_that_passes_the_director_by_is_told(environment):
         if frame.host != "lb1"
     ]
     found = said(environment, scene, findings=[finding("rs2")])
-    assert found.verdict == "the request came to rs1 without passing lb1"
+    assert found.verdict == "the request reached rs1 without passing lb1"
     assert found.causes[0].host == "rs2"  # any real server may have answered for the VIP
 
 
@@ -138,14 +138,14 @@ def test_what_a_firewall_has_dropped_meanwhile_comes_first_and_what_the_kernel_h
     after = {"rs3": Counts({"drop ipip": 6, "other": 1}, {"TcpExt.IPReversePathFilter": 3})}
     found = said(environment, scene, findings=[finding("rs3")], before=before, after=after)
     assert [cause.counted for cause in found.causes] == [True, False, True]
-    assert "dropped 2 packets meanwhile: drop ipip" in found.causes[0].text
+    assert "dropped 2 packets during the request: drop ipip" in found.causes[0].text
     assert "reverse path" in found.causes[2].text
 
 
 def test_a_rule_that_counts_nothing_is_named_only_where_nothing_else_is_known(environment):
     scene = until(Scene(environment, "tun"), "rs3", arriving=True)
     counts = {"rs3": Counts({"silent": None}, {})}
-    assert "perhaps" in said(environment, scene, before=counts, after=counts).causes[0].text
+    assert "may have dropped" in said(environment, scene, before=counts, after=counts).causes[0].text
     found = said(environment, scene, findings=[finding("rs3")], before=counts, after=counts)
     assert not any("silent" in cause.text for cause in found.causes)
 

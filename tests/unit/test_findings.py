@@ -170,7 +170,7 @@ def test_a_vip_for_which_nobody_answers_matters_once_its_director_is_provisioned
 def test_a_vip_that_somebody_has_already_is_named_before_the_first_run(network):
     network.answers["lb1"]["recorded"] = []
     network.answers["rs1"]["neighbours"][network.neighbour("rs1", address="10.20.1.80")] = ["52:54:00:00:00:99"]
-    assert only(network).needed == "nobody before lb1 has it"
+    assert only(network).needed == "no answer before lb1 has it"
 
 
 def test_an_interface_on_which_nobody_answers_is_named(network):
@@ -205,7 +205,7 @@ def test_who_answers_for_a_director_that_cannot_be_asked_is_not_judged(network):
     assert {f.check for f in network.wrong()} == {"HOST"}
     place = network.neighbour("rs1", address="10.20.1.80")
     network.answers["rs1"]["neighbours"][place] = ["52:54:00:00:00:98", "52:54:00:00:00:99"]
-    assert [(f.check, f.needed) for f in network.wrong()][1:] == [("VIP-ARP", "nobody before lb1 has it")]
+    assert [(f.check, f.needed) for f in network.wrong()][1:] == [("VIP-ARP", "no answer before lb1 has it")]
 
 
 def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
@@ -278,15 +278,15 @@ def test_what_the_kernel_lacks_is_named(network):
     ("kind", "command", "before", "subject", "found", "consequence"),
     [
         ("addresses and routes", "ip address replace 10.20.1.80/32 dev lo scope host", [], "address 10.20.1.80 on lo",
-         "it is not there", "does not take packets"),
+         "missing", "does not accept packets"),
         ("IPVS table", "ipvsadm -e -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 1",
          ["-A -t 10.20.1.80:80 -s wlc", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0"],
          "IPVS service -t 10.20.1.80:80, real server 10.20.1.11:80", "-a -t 10.20.1.80:80 -r 10.20.1.11:80 -g -w 0",
          "none with weight 0"),
         ("kernel modules", "modprobe lvskit_toa_peer lips=10.20.1.200", [], "kernel module lvskit_toa_peer",
-         "it is not there", "Applications see the director's local address"),
+         "missing", "Applications see the director's local address"),
         ("iptables rules", "iptables -t nat -A LVSKIT-POSTROUTING -j SNAT --to-source 10.20.1.200", [], "iptables rules",
-         "it is not there", "leave from the client's address"),
+         "missing", "leave from the client's address"),
     ],
 )  # fmt: skip
 def test_what_a_host_has_left_is_told_by_its_consequence(network, kind, command, before, subject, found, consequence):
@@ -308,7 +308,7 @@ def test_of_a_chain_that_is_written_anew_only_the_rule_that_is_missing_is_told(n
 def test_what_systemd_has_still_to_be_told_stops_no_packet(network):
     departed = {"kind": "systemd", "commands": ["systemctl daemon-reload"], "before": [], "obstacle": ""}
     network.answers["rs1"]["departures"] = [departed]
-    assert (only(network).risk, only(network).found) == (True, "that is still to be done")
+    assert (only(network).risk, only(network).found) == (True, "not done")
 
 
 def test_a_setting_of_the_plan_is_told_once(network):

@@ -246,7 +246,9 @@ def test_a_run_in_which_nobody_asks_says_why(topology):
     assert "the group clients has no host" in net.nobody_asks(topology({}, clients=[]))
 
 
-@pytest.mark.parametrize(("rolled_back", "end"), [(True, "rolled back"), (False, "lvs_site_rollback: false")])
+@pytest.mark.parametrize(
+    ("rolled_back", "end"), [(True, "hosts were rolled back"), (False, "lvs_site_rollback: false")]
+)
 def test_the_report_says_what_was_lost_and_whether_the_hosts_went_back(topology, rolled_back, end):
     found = verdict(topology({}), {"client1": GOOD}, {"client1": BAD})
     (line,) = net.report(found, rolled_back=rolled_back)

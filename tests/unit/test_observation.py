@@ -90,7 +90,7 @@ def test_a_request_that_is_lost_before_the_director_is_named(scene):
 
 def test_no_frame_at_all_is_no_agreement(scene):
     scene.frames = []
-    assert scene.differences() == ["request: nothing was captured, not even leaving the client"]
+    assert scene.differences() == ["request: not captured, not even at the client"]
 
 
 def test_a_real_server_that_does_not_receive_what_was_sent_is_named(environment):

@@ -132,7 +132,7 @@ def test_a_key_that_stands_twice_is_refused(broken):
         ("teardown", ["-e", "lvs_teardown_services="], "No service or host to remove is named"),
         ("teardown", ["-e", '{"lvs_teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
         ("teardown", ["-e", "lvs_teardown_hosts=rs1,rs2"], "name it in lvs_teardown_services"),
-        ("advise", ["-e", "lvs_advise_needs=client_address"], "lvs_advise_needs is a text, it must be a mapping"),
+        ("advise", ["-e", "lvs_advise_needs=client_address"], "lvs_advise_needs is a string, it must be a mapping"),
         ("advise", ["-e", '{"lvs_advise_needs": {"client_adress": true}}'], "did you mean client_address?"),
     ],
 )

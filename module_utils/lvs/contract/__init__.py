@@ -1,4 +1,4 @@
-"""What a person can say in an inventory and to the playbooks, declared once.
+"""The keys of an inventory and the variables of playbooks and roles, each declared once.
 
     values      kinds of values: how one is converted, what is refused, its JSON Schema
     key         a key: its kind, default, meaning, and the modes it is for

@@ -19,7 +19,7 @@ KINDS_IN_USE = {
     19: "MD5 signatures", 28: "the user timeout", 29: "authentication", 30: "multipath TCP", 34: "fast open",
 }  # fmt: skip
 _KIND_TAKEN = tuple(
-    (kind, f"is TCP's own option for {use}. Use {OPTION_KIND}, or another one that nobody has")
+    (kind, f"is TCP's own option for {use}. Use {OPTION_KIND}, or another unused one")
     for kind, use in KINDS_IN_USE.items()
 )
 
@@ -29,7 +29,7 @@ _MODULE = Text(pattern=r"\w+", otherwise="is not the name of a kernel module (le
 
 @dataclass(frozen=True)
 class Route:
-    """The next step towards an address: the interface to leave by, and the gateway, or None when it is on the link."""
+    """The next hop towards an address: the interface, and the gateway, or None if it is on the link."""
 
     interface: Interface
     gateway: IPv4Address | None
@@ -37,11 +37,11 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver(Keyed):
-    """Another maker's kernel module, which gives applications the client's address in place of lvskit's own."""
+    """A third-party kernel module that gives applications the client's address, in place of lvskit's."""
 
     module: str = key(_MODULE, "the kernel module's name")
-    source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (`#tag` behind it)")
-    make_arguments: tuple[str, ...] = key(Listing(TEXT), "what make is given besides the kernel's tree", ())
+    source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (with `#tag`)")
+    make_arguments: tuple[str, ...] = key(Listing(TEXT), "arguments of make, in addition to the kernel's tree", ())
     parameters: Mapping[str, str] = key(Texts("the module's parameters to values"), "the module's parameters", {})
 
 
@@ -73,7 +73,7 @@ class Host(Keyed):
     )
     drained: bool = key(
         FLAG,
-        "`true`: this real server is out of every director's table, and keeps everything else. `playbooks/drain.yml` does "
+        "`true`: removes this real server from every director's table; its own state stays. `playbooks/drain.yml` does "
         "the same for one run",
         False,
         name="lvs_drained",
@@ -88,7 +88,7 @@ class Host(Keyed):
     )
     toa_receiver: Receiver | None = key(
         Nested(Receiver),
-        "another maker's kernel module that reads the client's address out of the TCP option for this real server's "
+        "third-party kernel module that reads the client's address out of the TCP option for this real server's "
         "applications",
         None,
         name="lvs_toa_receiver",
@@ -107,7 +107,7 @@ class Host(Keyed):
 
     @cached_property
     def default_interface(self) -> Interface | None:
-        """The interface that the default route leaves by: the one that says so, else the first with a gateway."""
+        """The interface of the default route: the one with `default_route: true`, else the first with a gateway."""
         usable = [i for i in self.interfaces if i.network.gateway and i.network.gateway not in self.addresses]
         return next((i for i in usable if i.default_route), usable[0] if usable else None)
 
@@ -119,7 +119,7 @@ class Host(Keyed):
         return {interface.network.name: interface for interface in reversed(self.interfaces)}
 
     def route_to(self, destination: IPv4Address) -> Route | None:
-        """The host's own next step towards `destination`, or None when it has no route."""
+        """The host's next hop towards `destination`, or None when it has no route."""
         for interface in self.interfaces:
             if destination in interface.network.cidr:
                 return Route(interface, None)

@@ -1,4 +1,4 @@
-"""A key of the contract, and the classes that have some."""
+"""Keys of the contract, and the classes whose fields are keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks, and where hosts are plugged into them."""
+"""Networks, and the hosts' interfaces in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Network(Keyed):
 
     name: str
     cidr: IPv4Network = key(Cidr(), "the network's addresses")
-    vlan: int = key(Number("VLAN-ID", 1, 4094), "its 802.1Q id, used once")
+    vlan: int = key(Number("VLAN-ID", 1, 4094), "802.1Q id of the network, unique")
     gateway: IPv4Address | None = key(
         ADDRESS,
         "the router's address in it. Networks with a gateway are routed to each other; one without is isolated",
@@ -29,14 +29,14 @@ class Network(Keyed):
 
 @dataclass(frozen=True, kw_only=True)
 class Interface(Keyed):
-    """Where a host is plugged into a network."""
+    """An interface of a host in a network."""
 
     name: str
     network: Network = key(Name("network"), "the network, by its name in `lvs_networks`")
     address: IPv4Address = key(ADDRESS, "the host's address in it, without a prefix")
     default_route: bool = key(
         FLAG,
-        "`true`: the host's default route leaves by this interface",
+        "`true`: the host's default route uses this interface",
         False,
         absent="the first interface whose network has a gateway",
     )

@@ -13,7 +13,7 @@ from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
 from .values import ADDRESS, FLAG, PORT, Choice, Kind, Listing, Name, Number, Text
 
-_AUTO = ("auto", "MODE-AUTO", "is no mode: which one to run is decided by people, and then the packets are known")
+_AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
 
 _NAME = Text(
@@ -24,21 +24,21 @@ _NAME = Text(
 
 @dataclass(frozen=True, kw_only=True)
 class Needs(Keyed):
-    """What a service needs of its mode, whatever that is."""
+    """What a service needs of its mode."""
 
-    client_address: bool = key(FLAG, "`true`: applications have to know their clients", False)
+    client_address: bool = key(FLAG, "`true`: applications must know their clients", False)
     direct_replies: bool = key(FLAG, "`true`: replies must not pass the director", False)
-    kernel_modules: bool = key(FLAG, "`false`: no kernel modules of lvskit's own may be loaded", True)
+    kernel_modules: bool = key(FLAG, "`false`: lvskit's kernel modules must not be loaded", True)
 
     def unmet(self, mode: modes.Mode) -> tuple[str, ...]:
         """What a mode does not meet, as half sentences."""
         found = []
         if self.client_address and mode.seen is not modes.Address.CLIENT:
-            found.append("its applications would not learn who their clients are")
+            found.append("its applications would not know the addresses of their clients")
         if self.direct_replies and mode.reply_through_director:
             found.append("its replies would pass the director")
         if not self.kernel_modules and mode.needs_modules:
-            found.append("it needs kernel modules of lvskit's own")
+            found.append("it needs lvskit's kernel modules")
         return tuple(found)
 
 
@@ -49,7 +49,9 @@ class RealServer(Keyed):
     host: Host = key(Name("host"), "a host", None, absent="either this or `group`")
     port: int = key(PORT, "the port it listens on", None, absent="the service's")
     weight: int = key(
-        Number("WEIGHT-RANGE", 0, 65535), "its share of the connections beside the others'; 0: no new connections", 1
+        Number("WEIGHT-RANGE", 0, 65535),
+        "its share of the connections relative to the others'; 0: no new connections",
+        1,
     )
     at: Any = field(default=None, compare=False, repr=False)
 
@@ -63,34 +65,34 @@ class Service(Keyed):
 
     name: str = key(_NAME, "unique; messages and reports name the service by it")
     vip: IPv4Address = key(ADDRESS, "in a network of its directors, unless `vip_routed`")
-    port: int = key(PORT, "the port that clients ask")
+    port: int = key(PORT, "the port that clients connect to")
     mode: modes.Mode = key(
         Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO,)),
-        "how requests are forwarded; only `playbooks/advise.yml` does without it",
+        "how requests are forwarded; only `playbooks/advise.yml` works without it",
     )
     real_servers: tuple[RealServer, ...] = key(
         Entries(RealServer, ("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")),
-        "who answers the requests",
+        "the hosts that answer the requests",
     )
-    protocol: str = key(Choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "what the port is of", "tcp")
+    protocol: str = key(Choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "the transport protocol", "tcp")
     scheduler: str = key(
         Choice("SCHEDULER-UNKNOWN", schedulers.NAMES),
-        "how a real server is chosen for a connection (ipvsadm(8))",
+        "how IPVS chooses a real server for a connection (ipvsadm(8))",
         "wlc",
     )
     persistence_timeout: int = key(
         Number("TIMEOUT-RANGE", 0, 31 * 86400, unit="seconds"),
-        "how long a client that comes again gets the same real server; 0: each connection is given out by itself",
+        "how long the connections of a client go to the same real server; 0: each connection is scheduled separately",
         0,
     )
     directors: tuple[Host, ...] = key(
         Name("group"),
-        "the group of hosts that hold the VIP; of one host, as nothing elects among several yet",
+        "the group of hosts that hold the VIP; a group of one host, because lvskit does not elect among several yet",
         "directors",
     )
     network: Network | None = key(
         Name("network"),
-        "the network that directors and real servers share, where several would do",
+        "the network that directors and real servers share, if they share several",
         None,
         absent="worked out",
     )
@@ -108,8 +110,8 @@ class Service(Keyed):
     )
     connections: int | None = key(
         Number("VALUE-RANGE", 1, 10**9),
-        "connections expected at the same time; fullnat: conntrack is sized by it, and too few local addresses for it are "
-        "warned of",
+        "connections expected at the same time; fullnat: lvskit sizes conntrack by it, and warns if the local addresses are too "
+        "few",
         None,
         absent="not said",
     )
@@ -122,9 +124,9 @@ class Service(Keyed):
     )
     health_check: Mapping[str, str] = key(
         Kind(),
-        "what the service speaks. Nothing checks health yet; verify, trace and site ask the service by its `type`: `http` and `https` "
+        "what the service speaks. Nothing checks health yet; verify, trace and site probe the service by its `type`: `http` and `https` "
         "send a GET request for its `path`, `tcp` and `smtp` open a connection and send nothing, `dns` sends a query and `udp` a "
-        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are asked by HTTP, UDP port 53 by DNS, other TCP ports get a "
+        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are probed by HTTP, UDP port 53 by DNS, other TCP ports get a "
         "connection and other UDP ports a datagram",
         {},
         absent="by the port",
@@ -135,8 +137,8 @@ class Service(Keyed):
         Key(
             "client_address",
             Choice("VALUE-CHOICE", modes.CLIENT_ADDRESSES),
-            "`toa`: applications get the client's address from `accept()` and `getpeername()`; `restore`: it is back in the "
-            "packets before the real server's stack sees them. Both need kernel modules, which "
+            "`toa`: applications get the client's address from `accept()` and `getpeername()`; `restore`: it is restored in "
+            "the packets before the real server's stack receives them. Both need kernel modules, which "
             "[roles/toa](../roles/toa/README.md) builds",
             modes.SETTINGS["client_address"],
             modes=lambda mode: mode.client_address != modes.SETTINGS["client_address"],
@@ -144,8 +146,8 @@ class Service(Keyed):
         Key(
             "cip_src",
             FLAG,
-            "`true` leaves the client as the source of requests and carries the VIP in the option. Only where the network "
-            "lets foreign sources pass (uRPF, source guard): see [datapath.md](datapath.md)",
+            "`true` keeps the client as the source of requests and carries the VIP in the option. Only if the network "
+            "forwards foreign sources (uRPF, source guard): see [datapath.md](datapath.md)",
             modes.SETTINGS["cip_src"],
             modes=lambda mode: mode.cip_src,
         ),

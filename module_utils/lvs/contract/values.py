@@ -1,4 +1,4 @@
-"""Kinds of values: each converts what an inventory has, or says what is wrong with it."""
+"""Kinds of values: each converts a value of an inventory, or refuses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..violations import listed
 
-# A text that Ansible has yet to fill in: what it becomes is not known in an editor.
+# A template: an editor does not know its value.
 TEMPLATE = {"type": "string", "pattern": r"\{\{|\{%"}
 
 
@@ -24,7 +24,7 @@ class Fault(ValueError):
 
 
 class Passed(Fault):
-    """A value that cannot be used for a fault that is reported elsewhere."""
+    """A value that cannot be used because of a fault that is reported elsewhere."""
 
     def __init__(self) -> None:
         super().__init__("", "")
@@ -42,7 +42,7 @@ def described(value: Any) -> str:
     if value is None:
         return "empty"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, Sequence):
@@ -83,9 +83,9 @@ class Kind:
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """A text that is not empty; an `empty` one may be given where a role's default is that.
+    """A string that is not empty; `empty` allows an empty one, for roles with an empty default.
 
-    Where there is a `pattern`, a text that it does not match as a whole is refused with the message `otherwise`.
+    With a `pattern`, a string that does not match it completely is refused with the message `otherwise`.
     """
 
     pattern: str = ""
@@ -95,11 +95,11 @@ class Text(Kind):
 
     @property
     def words(self) -> str:
-        return "path" if self.path else "text"
+        return "path" if self.path else "string"
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not (value or self.empty):
-            raise Fault("VALUE-TYPE", "is not a text")
+            raise Fault("VALUE-TYPE", "is not a string")
         if self.pattern and not re.fullmatch(self.pattern, value):
             raise Fault("VALUE-TYPE", self.otherwise)
         return str(value)
@@ -135,9 +135,9 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A whole number from `lowest` to `highest`; a text of digits counts, as templates give one.
+    """A whole number from `lowest` to `highest`; a string of digits is accepted, because templates produce these.
 
-    `rule` refuses those outside, and what `taken` says of single numbers refuses these.
+    `rule` refuses numbers outside; `taken` maps refused single numbers to their messages.
     """
 
     rule: str
@@ -297,7 +297,7 @@ class Listing(Kind):
 
 @dataclass(frozen=True)
 class Names(Kind):
-    """Names that an operator gives, as a text with commas between them or as a list."""
+    """Names that an operator gives, as a string with commas or as a list."""
 
     of: str = "names"
 
@@ -315,7 +315,7 @@ class Names(Kind):
 
 @dataclass(frozen=True)
 class Texts(Kind):
-    """A mapping of names to texts; `what` says whose, for messages."""
+    """A mapping of names to strings; `what` describes it in messages."""
 
     what: str
 

@@ -1,4 +1,4 @@
-"""Variables: of the environment, of hosts, of playbooks and of roles; and what they were called in version 0.1.0."""
+"""Variables: of the environment, of hosts, of playbooks and of roles; and their names in version 0.1.0."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Variable(Key):
 
 @dataclass(frozen=True)
 class Role:
-    """A role: its first sentence, what else there is to say, and its variables."""
+    """A role: its short description, its description, and its variables."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="nothing is written",
         playbooks=("validate",),
-        meaning="a file: every fault and warning is written there as JSON, with its file, line and column",
+        meaning="a file for every fault and warning as JSON, with its file, line and column",
     ),
     Variable(
         name="lvs_verify_services",
@@ -61,7 +61,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="all",
         playbooks=("verify",),
-        meaning="the services that are asked",
+        meaning="the services to probe",
     ),
     Variable(
         name="lvs_verify_path",
@@ -77,7 +77,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         kind=FLAG,
         default=False,
         playbooks=("verify",),
-        meaning="`true`: an application that does not tell its client's address is a failure. It tells it in the header `Peer` of its "
+        meaning="`true`: an application that does not report its client's address is a failure. It reports it in the header `Peer` of its "
         "answer, or in the key `peer` of a JSON document",
     ),
     Variable(
@@ -85,9 +85,9 @@ PLAYBOOKS: tuple[Variable, ...] = (
         old="explain_to",
         kind=Text(path=True),
         default=None,
-        absent="`lvskit-ENVIRONMENT.html` in the present folder",
+        absent="`lvskit-ENVIRONMENT.html` in the current folder",
         playbooks=("explain",),
-        meaning="the file that the page is written to",
+        meaning="the file of the page",
     ),
     Variable(
         name="lvs_explain_services",
@@ -112,7 +112,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         old="service",
         kind=TEXT,
         playbooks=("trace",),
-        meaning="the service that is asked",
+        meaning="the service to probe",
     ),
     Variable(
         name="lvs_trace_to",
@@ -121,7 +121,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="nothing is written",
         playbooks=("trace",),
-        meaning="a file name without its ending: the trace is written there as .json and as .svg",
+        meaning="a file name without extension: the trace is written to it as .json and as .svg",
     ),
     Variable(
         name="lvs_batches",
@@ -129,7 +129,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         kind=Names("numbers or percentages of hosts"),
         default=(1, "100%"),
         playbooks=_APPLYING,
-        meaning="how many real servers are prepared at a time: one goes first, so that what fails, fails on that one alone",
+        meaning="how many real servers are prepared at a time: one goes first, so that an error affects only one",
     ),
     Variable(
         name="lvs_director_batches",
@@ -159,7 +159,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="none",
         playbooks=("drain",),
-        meaning="the real servers that are to be out of every director's table; all others are in",
+        meaning="the real servers to remove from every director's table; all others are in it",
     ),
     Variable(
         name="lvs_teardown_services",
@@ -186,7 +186,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="all",
         playbooks=("advise",),
-        meaning="the services that modes are sought for",
+        meaning="the services to find modes for",
     ),
     Variable(
         name="lvs_advise_needs",
@@ -195,14 +195,14 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="nothing",
         playbooks=("advise",),
-        meaning="what the services have to meet beside their own `needs`",
+        meaning="needs of all services, in addition to their own `needs`",
     ),
     Variable(
         name="lvs_rollback_to",
         old="to",
         kind=TEXT,
         default=None,
-        absent="the last run but one",
+        absent="the run before the last one",
         playbooks=("rollback",),
         meaning="the time of the run to go back to",
     ),
@@ -212,13 +212,13 @@ ROLES: tuple[Role, ...] = (
     Role(
         "lvs_host",
         "Bring one host to its plan",
-        "What directors and real servers have in common. The roles director and real_server call it.",
+        "Brings a director or real server to its plan. The roles director and real_server call it.",
         (
             Variable(
                 name="lvs_host_remove",
                 kind=FLAG,
                 default=True,
-                meaning="whether what the plan no longer has is removed",
+                meaning="whether state is removed that the plan no longer contains",
                 given=True,
             ),
             Variable(
@@ -227,7 +227,7 @@ ROLES: tuple[Role, ...] = (
                 kind=FLAG,
                 default=False,
                 playbooks=_APPLYING,
-                meaning="whether virtual services that are not lvskit's are removed from a director's IPVS table",
+                meaning="whether virtual services that lvskit did not create are removed from a director's IPVS table",
             ),
             Variable(
                 name="lvs_host_drain_timeout",
@@ -235,7 +235,7 @@ ROLES: tuple[Role, ...] = (
                 kind=Number(_RANGE, 0, 86400, unit="seconds"),
                 default=60,
                 playbooks=(*_APPLYING, "rollback"),
-                meaning="how long to wait until a real server that leaves a director's table has no open connection any more; "
+                meaning="how long a director waits for the open connections of a real server before it removes the real server; "
                 "connections that are open then are cut",
             ),
             Variable(
@@ -244,7 +244,7 @@ ROLES: tuple[Role, ...] = (
                 kind=Texts("programs to packages"),
                 default={},
                 playbooks=_APPLYING,
-                meaning="the package that has a program (`ipvsadm`, `iptables`), where it is not Debian's name for it",
+                meaning="the package of a program (`ipvsadm`, `iptables`), if its name differs from Debian's",
             ),
             Variable(
                 name="lvs_host_systemd_sysctl",
@@ -252,7 +252,7 @@ ROLES: tuple[Role, ...] = (
                 kind=Text(path=True),
                 default="/lib/systemd/systemd-sysctl",
                 playbooks=_APPLYING,
-                meaning="the program that applies one file of kernel settings",
+                meaning="the program that applies one file of sysctls",
             ),
         ),
     ),
@@ -270,13 +270,13 @@ ROLES: tuple[Role, ...] = (
     ),
     Role(
         "toa",
-        "Build and install kernel modules that hand on the client's address",
+        "Build and install kernel modules that carry the client's address",
         "The role lvs_host calls it for hosts whose plan has such modules, before it loads them.",
         (
             Variable(
                 name="toa_modules",
                 kind=Listing(TEXT),
-                meaning="the names of the modules that the host is to have",
+                meaning="the names of the modules to install",
                 given=True,
             ),
             Variable(
@@ -305,7 +305,7 @@ ROLES: tuple[Role, ...] = (
                 name="toa_source_arguments",
                 kind=Listing(TEXT),
                 default=(),
-                meaning="what make is given for these sources",
+                meaning="arguments of make for these sources",
                 given=True,
             ),
             Variable(
@@ -313,7 +313,7 @@ ROLES: tuple[Role, ...] = (
                 kind=Listing(TEXT),
                 default=(),
                 playbooks=_APPLYING,
-                meaning="what make is given for all sources besides the kernel's tree",
+                meaning="arguments of make for all sources, in addition to the kernel's tree",
             ),
             Variable(
                 name="toa_signing_key",
@@ -334,7 +334,7 @@ ROLES: tuple[Role, ...] = (
 )
 
 _OF_ROLES = {variable.name: variable for role in ROLES for variable in role.variables}
-# What a file of an inventory may have of lvskit, by its name.
+# lvskit's variables that a file of an inventory may contain, by name.
 IN_INVENTORIES: Mapping[str, Key] = {
     one.name: one
     for one in (*ENVIRONMENT, *keys_of(Host).values(), *PLAYBOOKS, *(v for v in _OF_ROLES.values() if not v.given))
@@ -357,7 +357,7 @@ def old_names(variables_by_host: Mapping[str, Mapping[str, Any]]) -> list[Violat
 
 
 def refused_extra_vars(extra_vars: Mapping[str, Any]) -> list[str]:
-    """A message for each variable of the command line that is none of lvskit's: by its old name, or misspelt."""
+    """A message for each refused variable of the command line: an old name, or a misspelt one."""
     return [*_refused(extra_vars)]
 
 

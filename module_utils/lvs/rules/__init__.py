@@ -1,4 +1,4 @@
-"""The constraints of each mode: what a network must be like for its packets to arrive, and what is refused otherwise."""
+"""The rules of each mode: the conditions that a network must meet for its packets to arrive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CATALOGUE", "Rule", "added", "check"]
 
 
 def check(topology: Topology) -> list[Violation]:
-    """Everything that the described network cannot carry, all rules, in the catalogue's order."""
+    """The violations of all rules, in the catalogue's order."""
     return [violation for rule in CATALOGUE for violation in rule.violations(topology)]
 
 

@@ -1,4 +1,4 @@
-"""Rules about networks, addresses and hosts, whatever the services are."""
+"""Rules about networks, addresses and hosts, independent of the services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def vlan_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
 @topology_rule(
     "NETWORK-OVERLAP",
     "networks whose CIDRs overlap",
-    "A host in both would send a packet for the common addresses by one of them only.",
+    "A host in both would send packets for the common addresses through one of them only.",
 )
 def networks_overlap(topology: Topology) -> Iterator[TopologyFinding]:
     for first, second in combinations(topology.networks.values(), 2):
@@ -45,7 +45,7 @@ def networks_overlap(topology: Topology) -> Iterator[TopologyFinding]:
 @topology_rule(
     "ADDRESS-NETWORK",
     "an address outside its network's CIDR, or one that is the network's own or its broadcast address",
-    "Nobody on the segment would send to it directly.",
+    "No host on the segment would send to it directly.",
 )
 def address_is_no_host(topology: Topology) -> Iterator[TopologyFinding]:
     for network in topology.networks.values():
@@ -70,7 +70,7 @@ def address_is_no_host(topology: Topology) -> Iterator[TopologyFinding]:
 @topology_rule(
     "ADDRESS-UNIQUE",
     "one address on two interfaces",
-    "Two hosts would answer ARP for it, and packets reach whichever answered last.",
+    "Two hosts would answer ARP for it, and packets reach the host that answered last.",
 )
 def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     seen: dict[object, str] = {}

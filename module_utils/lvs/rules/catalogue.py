@@ -10,7 +10,7 @@ from ..modes import Mode
 from ..topology import Host, Service, Topology
 from ..violations import Violation
 
-# The message, the offending value of the inventory, and the host that it concerns where it is not the service.
+# The message, the offending value of the inventory, and the host that it concerns if it is not the service.
 Finding = Union[tuple[str, Any], tuple[str, Any, Host]]
 TopologyFinding = tuple[str, Any, Union[Host, None]]
 TopologyCheck = Callable[[Topology], Iterator[TopologyFinding]]
@@ -21,8 +21,8 @@ Services = Callable[[Topology, Service], Iterable[Service]]
 @dataclass(frozen=True)
 class Rule:
     """A constraint. `id` may hold {mode}, the name of the service's mode, or {carrier}, that of what carries an
-    address in an option. `reason` speaks of packets. `when` says which modes it is about, None where it is about the
-    networks and hosts, whatever the services are.
+    address in an option. `reason` is the effect on packets. `when` selects the modes; None for rules about
+    networks and hosts, independent of the services.
     """
 
     id: str
@@ -105,7 +105,7 @@ CATALOGUE: list[Rule] = []
 def topology_rule(
     id: str, refuses: str, reason: str, *, warning: bool = False
 ) -> Callable[[TopologyCheck], TopologyCheck]:
-    """Registers a check of networks and hosts, whatever the services are."""
+    """Registers a check of networks and hosts, independent of the services."""
 
     def register(check: TopologyCheck) -> TopologyCheck:
         CATALOGUE.append(TopologyRule(id, refuses, reason, warning, check=check))

@@ -1,4 +1,4 @@
-"""Rules about the way of a request: from the director to the real server."""
+"""Rules about the path of a request: from the director to the real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .sharing import (
 
 
 def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
-    """The modes that would do instead, as a half sentence."""
+    """The possible other modes, as a clause."""
     names = modes.alternatives(port_mapping=port_mapping, shared_segment=shared_segment, protocol=service.protocol)
     return listed([name for name in names if name != service.mode.name])
 
@@ -43,7 +43,7 @@ def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
 @service_rule(
     "KEY-MODE",
     "a key that means nothing in the service's mode",
-    "It would be ignored, and whoever wrote it expects something of it.",
+    "It would be ignored, although its author expects an effect.",
 )
 def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Finding]:
     for key in keys_of(Service).values():
@@ -55,8 +55,8 @@ def key_of_another_mode(topology: Topology, service: Service) -> Iterator[Findin
 
 @service_rule(
     "NEEDS-MODE",
-    "a mode that does not meet what the service says it needs",
-    "A mode decides which way replies take, whose address the application sees, and what hosts must load.",
+    "a mode that does not meet the service's `needs`",
+    "The mode determines the path of replies, the address that the application sees, and the kernel modules of hosts.",
 )
 def needs_are_unmet(topology: Topology, service: Service) -> Iterator[Finding]:
     fitting = dict.fromkeys(mode.name for mode in modes.TABLE if not service.needs.unmet(mode))
@@ -72,7 +72,7 @@ def needs_are_unmet(topology: Topology, service: Service) -> Iterator[Finding]:
 @service_rule(
     "GROUP-MEMBER",
     "a service's director outside the group directors, or real server outside the group real_servers",
-    "The playbooks provision the hosts of these two groups: the service would be half there.",
+    "The playbooks provision only the hosts of these two groups: the service would be incomplete.",
 )
 def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding]:
     wanted = [("directors", director, service.at("directors")) for director in service.directors]
@@ -85,7 +85,7 @@ def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding
 @service_rule(
     "RS-DUPLICATE",
     "the same real server and port twice in a service",
-    "The director's table holds a real server's address and port once.",
+    "The director's table contains a real server's address and port only once.",
 )
 def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]:
     seen = set()
@@ -99,7 +99,7 @@ def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]
 @service_rule(
     "SELF-DIRECTOR",
     "a director among its own real servers",
-    "The VIP would be both answered for and hidden by one host.",
+    "The host would have to answer ARP for the VIP and to hide it.",
     when=lambda mode: not mode.local_real_server,
 )
 def director_is_real_server(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def director_is_real_server(topology: Topology, service: Service) -> Iterator[Fi
 @service_rule(
     "{mode}-SAME-VLAN",
     "a real server with no interface in a VLAN and subnet that the director is in",
-    "dr rewrites only the destination MAC, and a nat reply must be handed to the director as next hop: both need one "
+    "dr rewrites only the destination MAC, and a nat reply must be sent to the director as next hop: both need one "
     "layer-2 segment.",
     when=lambda mode: mode.shared_segment,
 )
@@ -140,7 +140,7 @@ def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]
 @service_rule(
     "NETWORK-AMBIGUOUS",
     "director and real server sharing several networks, with none chosen",
-    "Each has another RIP in it, and only one of them can be the destination.",
+    "The real server has a different RIP in each, and only one of them can be the destination.",
     when=lambda mode: mode.shared_segment,
 )
 def several_shared_segments(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def several_shared_segments(topology: Topology, service: Service) -> Iterator[Fi
 @service_rule(
     "{mode}-PORT",
     "a real server port other than the service's",
-    "The packet reaches the real server with the VIP's port untouched; nothing listens there.",
+    "The packet reaches the real server with the VIP's port; no application listens there.",
     when=lambda mode: not mode.port_mapping,
 )
 def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -199,7 +199,7 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
 @service_rule(
     "FULLNAT-LOCAL-ADDRESS",
     "no local address, or one that is a VIP, another host's address, or in no network of the director",
-    "Replies go to the local address; they must come to this director and nobody else.",
+    "Replies go to the local address, so only this director may have it.",
     when=lambda mode: mode.source_nat,
     affects=of_other_directors,
 )
@@ -230,8 +230,8 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "FULLNAT-LOCAL-ADDRESS-SHARED",
-    "a local address that services with and without a client address use, or with different ways of handing it on",
-    "The kernel modules tell by the local address what to do with a connection.",
+    "a local address that services with and without a client address use, or with different values of client_address",
+    "The kernel modules decide by the local address how to process a connection.",
     when=lambda mode: mode.source_nat,
     affects=of_other_modes,
 )
@@ -249,7 +249,7 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
 @service_rule(
     "ENAT-VIP",
     "a VIP that an enat service shares with a nat or fullnat service, or with an enat service of another cip_src",
-    "The director's kernel module tells by the VIP which translated packets are enat's, and which end is their source.",
+    "The director's kernel module decides by the VIP which translated packets belong to enat, and which address is their source.",
     when=lambda mode: mode.every_packet,
     affects=translated_otherwise,
 )
@@ -272,7 +272,7 @@ def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Fin
 @service_rule(
     "ENAT-REAL-SERVER",
     "a port of a real server that is in an enat service and in a nat or fullnat service",
-    "What leaves that port without the VIP as its source is stopped, and those modes need it.",
+    "Packets from that port with another source than the VIP are dropped, and nat and fullnat need them.",
     when=lambda mode: mode.every_packet,
     affects=replied_to_at_one_port,
 )
@@ -291,7 +291,7 @@ def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iter
 
 @service_rule(
     "ENAT-FOREIGN-SOURCE",
-    "requests with the client as their source that routers see between director and real server",
+    "requests that routers between director and real server receive with the client as source",
     "Routers that check sources (uRPF, source guard) know the client to be elsewhere, and drop what comes from the director's "
     "network in its name.",
     when=lambda mode: mode.cip_src,
@@ -333,7 +333,7 @@ def too_few_ports(topology: Topology, service: Service) -> Iterator[Finding]:
 @service_rule(
     "RS-DRAINED",
     "a service all of whose real servers are drained",
-    "The director has nowhere to send a request to, and refuses it.",
+    "The director has no destination for a request, and rejects it.",
     warning=True,
 )
 def nobody_left(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -347,7 +347,7 @@ def nobody_left(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "{mode}-MTU",
-    "packets that grow on the way to the real server, with no room and no MSS clamp",
+    "packets that grow on the way to the real server beyond the MTU, without an MSS clamp",
     "A full-size datagram plus the new header exceeds the MTU and is fragmented or dropped.",
     when=lambda mode: mode.overhead > 0,
     warning=True,

@@ -1,4 +1,4 @@
-"""Rules about the TCP option that carries an address: who sends it, who reads it, and whom that one believes."""
+"""Rules about the TCP option that carries an address: which host sends it, which host reads it, and from which sources it accepts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .catalogue import Finding, service_rule
 from .forwarding import others
 from .sharing import BELIEVING_HOST, FORGEABLE_HOST, MODULE_ADDRESS, believing_on_one_host, module_key, sharing
 
-MODULE_ADDRESSES = 255  # of 15 letters and a comma each in a page of 4096 bytes
+MODULE_ADDRESSES = 255  # of 15 characters and a comma each in a page of 4096 bytes
 
 
 @service_rule(
@@ -37,7 +37,7 @@ def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterat
 @service_rule(
     "FULLNAT-RESTORE-PLACE",
     "a place to restore the client's address that the packets do not pass, or that no playbook provisions",
-    "The address must be back in the packet before the real server's stack sees it, and the reply must come by the same place.",
+    "The address must be back in the packet before the real server's stack sees it, and the reply must come through the same host.",
     when=lambda mode: mode.restored_in_packet,
 )
 def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -68,8 +68,8 @@ def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> 
 
 @service_rule(
     "TOA-RECEIVER-TRUST",
-    "another maker's receiver, which does not ask who has sent the client's address",
-    "Whoever reaches the real server past the director can send the option, and the application believes it.",
+    "a third-party receiver, which does not check the sender of the client's address",
+    "A host that reaches the real server directly can send the option, and the application accepts it.",
     when=lambda mode: mode.receiver_exchangeable,
     warning=True,
 )
@@ -87,7 +87,7 @@ def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "{carrier}-OPTION-KIND",
-    "a director and a real server that know the option with the client's address by different kinds",
+    "a director and a real server with different kinds of the option that carries the client's address",
     "The real server's kernel module looks for another option than the director has sent: to the application the client is the director.",
     when=lambda mode: mode.sender is not None,
 )
@@ -108,7 +108,7 @@ def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Findin
 @service_rule(
     "{carrier}-MODULE-ADDRESSES",
     f"more than {MODULE_ADDRESSES} addresses for one kernel module on a director",
-    "The kernel takes a module's parameter as one page of text (4096 bytes), and the addresses beyond it would not be acted on.",
+    "The kernel accepts one page (4096 bytes) for a module's parameter, and the module would not process the addresses beyond it.",
     when=lambda mode: mode.sender is not None,
 )
 def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Rules about the way of a reply: from the real server to the client."""
+"""Rules about the path of a reply: from the real server to the client."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .sharing import GATEWAY, HELD_VIP, gateway_key, with_excluded_role, with_ne
 
 @service_rule(
     "{mode}-RETURN",
-    "a real server whose way to clients is the director, or that has none",
-    "The reply leaves with the VIP as source; the director holds that address itself and drops the packet as a martian.",
+    "a real server whose route to clients is the director, or that has no route to them",
+    "The reply has the VIP as source; the director has that address itself and drops the packet as a martian.",
     when=lambda mode: not mode.reply_through_director,
     affects=with_new_gateway,
     by_server=True,
@@ -51,7 +51,7 @@ def reply_meets_director(topology: Topology, service: Service) -> Iterator[Findi
 
 
 def _asks_by(service: Service, client: Host) -> Interface | None:
-    """The interface from which a client asks a service: its address is the CIP."""
+    """The interface from which a client sends requests to a service: its address is the CIP."""
     route = client.route_to(service.vip)
     return route.interface if route else None
 
@@ -59,7 +59,7 @@ def _asks_by(service: Service, client: Host) -> Interface | None:
 @service_rule(
     "CLIENT-ROUTE",
     "a client whose requests would not arrive at the director",
-    "Nothing is wrong with the service then, but neither verify nor the questions that site asks could tell.",
+    "The service itself may be fine, but verify.yml and site.yml could not test it from this client.",
 )
 def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]:
     remedy = "or take it out of the group clients"
@@ -88,7 +88,7 @@ def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]
     "{mode}-GATEWAY",
     "a real server whose default route must be kept while its replies need the director as gateway, or one that would "
     "need two directors as gateway at once",
-    "A reply that leaves by another gateway keeps the RIP as source, and the client answers it with a reset.",
+    "A reply through another gateway keeps the RIP as source, and the client answers it with a reset.",
     when=lambda mode: mode.director_is_gateway,
 )
 def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
 
 @service_rule(
     "RS-CONFLICT",
-    "one host asked for things that exclude each other",
+    "services with contradictory requirements on one host",
     "A default route at the director and replies that must not pass it cannot both be had; nor a VIP that is local for one "
     "service and must not be for another.",
     when=lambda mode: not mode.reply_through_director,

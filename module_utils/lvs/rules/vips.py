@@ -1,4 +1,4 @@
-"""Rules about the virtual addresses: who has them, and that nobody else does."""
+"""Rules about the virtual addresses and their owners."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def vip_used_twice(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "VIP-COLLISION",
-    "a VIP that is some host's, gateway's, network's or broadcast address",
-    "Two owners of one address take each other's packets.",
+    "a VIP that is the address of a host, gateway or network, or a broadcast address",
+    "Two owners of one address receive each other's packets.",
 )
 def vip_is_taken(topology: Topology, service: Service) -> Iterator[Finding]:
     owner = topology.owners.get(service.vip)
@@ -48,13 +48,13 @@ def vip_is_taken(topology: Topology, service: Service) -> Iterator[Finding]:
     elif network and service.vip == network.cidr.broadcast_address:
         taken = f"the broadcast address of {network.name} ({network.cidr})"
     if taken:
-        yield f"the VIP {service.vip} is {taken}. Choose an address that nobody has.", service.at("vip")
+        yield f"the VIP {service.vip} is {taken}. Choose an unused address.", service.at("vip")
 
 
 @service_rule(
     "VIP-NETWORK",
-    "a VIP in no network of its directors and not said to be routed to them",
-    "Nobody asks the director for it by ARP, so no request arrives.",
+    "a VIP that is in no network of its directors and has no `vip_routed: true`",
+    "No host resolves it by ARP on the director's networks, so no request arrives.",
 )
 def vip_is_nowhere(topology: Topology, service: Service) -> Iterator[Finding]:
     if service.vip_routed:
@@ -71,8 +71,8 @@ def vip_is_nowhere(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "VIP-OWNER",
-    "several directors for one VIP with nothing that elects or balances among them",
-    "Each would answer ARP for the VIP; connections follow whichever answered last and break when that changes.",
+    "several directors for one VIP without election or balancing",
+    "Each would answer ARP for the VIP; connections go to the director that answered last, and break when that changes.",
 )
 def vip_has_several_owners(topology: Topology, service: Service) -> Iterator[Finding]:
     first_of = topology.register.firsts(VIP_BY_DIRECTOR, service.vip)
