@@ -166,6 +166,7 @@ def test_a_walk_without_hops_is_an_empty_picture():
     picture = Picture(drawing.walk([], "Nothing"))
     assert picture.columns == {}
     assert picture.tree.find(f"{SVG}title").text == "Nothing"
+    assert picture.tree.get("aria-labelledby") == "walk-title walk-text"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What is read of Ansible's variables before the model has it."""
 
+import json
 import subprocess
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.violations import Violation
 from ansible.module_utils.lvs_controller import environment as reading
 
@@ -72,3 +74,16 @@ def test_where_the_mode_is_left_open_the_message_has_what_there_is_to_choose_fro
     assert "tun" in advised.message
     other = Violation("A-RULE", "it is so", raw["mode"])
     assert reading._advised(other, [raw], env.topology) is other
+
+
+def test_violations_are_written_as_json_with_what_is_known_of_their_places(tmp_path):
+    file = tmp_path / "violations.json"
+    reading.write([Violation("A-RULE", "größer als 1", warning=True)], str(file))
+    (found,) = json.loads(file.read_text(encoding="utf-8"))
+    assert (found["rule"], found["message"], found["warning"]) == ("A-RULE", "größer als 1", True)
+    assert [found[key] for key in ("file", "line", "column")] == [None, None, None]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(AnsibleActionFail, match=r"nowhere/violations\.json cannot be written: No such file"):
+        reading.write([], str(tmp_path / "nowhere/violations.json"))
