@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from mutants import __main__ as run
 from mutants.lane import Lane, Outcome
 from mutants.operators import sites
@@ -190,6 +191,13 @@ def test_equivalent_mutants_are_not_in_the_score_and_are_listed_with_their_reaso
     assert "both are read alike" in said
     assert "2 by a test, 1 by time" in said
     assert "lvs/a.py:4 k (1 tests run it)" in said
+
+
+def test_each_equivalent_mutant_that_is_listed_exists_and_has_a_reason():
+    for entry in yaml.safe_load((run.PROJECT / "tests/mutants/equivalent.yml").read_text()):
+        found = {(mutant.site.function, *mutant.site.told()) for mutant in run.mutants([entry["file"]])}
+        assert (entry["function"], entry["before"], entry["after"]) in found, entry
+        assert len(entry["why"].split()) > 4
 
 
 @pytest.fixture
