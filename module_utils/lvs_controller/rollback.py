@@ -45,6 +45,12 @@ def choose(kept: Mapping[str, Mapping[str, Any]], to: str | None, undone: str | 
     if target not in revisions:
         asked = f"no host has a stored plan of the run {to}" if to else "there is no earlier run to go back to"
         raise AnsibleActionFail(f"{asked}. {_known(revisions)} {NOTHING}")
+    damaged = {name: host["unreadable"][target] for name, host in kept.items() if target in host["unreadable"]}
+    if damaged:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in damaged.items())
+        raise AnsibleActionFail(
+            f"the stored plan of the run {target} cannot be read. {reasons}. Go back to another run. {NOTHING}"
+        )
     late = {
         name: host["since"] or "no run" for name, host in kept.items() if not host["since"] or host["since"] > target
     }
