@@ -102,7 +102,8 @@ def _to_clean(folder: RunFolder, fixed: Stages) -> list[str]:
     applied = {name: folder.read(f"applied/{name}") for name in folder.names("applied")}
     if any(name not in applied for batch in fixed.directors for name in batch):
         return []
-    return [name for name in fixed.cleaned if name not in applied or applied[name].stale]
+    left = {name for name in fixed.drained if name not in applied}  # could not be reached, and nobody sends to them
+    return [name for name in fixed.cleaned if name not in left and (name not in applied or applied[name].stale)]
 
 
 def _to_roll_back(folder: RunFolder, fixed: Stages | None) -> list[str] | None:

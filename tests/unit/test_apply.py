@@ -90,6 +90,7 @@ def test_a_drained_real_server_that_is_dead_stops_nobody(run):
     run.write()
     run.run()
     assert {host for host, _ in run.calls} == {"rs2", "rs3", "lb1", "lb2"}
+    assert run.code == 0, run.output
 
 
 TABLE = "-A -t 10.20.1.80:80 -s rr\n-a -t 10.20.1.80:80 -r 10.20.1.13:80 {} -w 1\n"
