@@ -86,7 +86,7 @@ class Site:
 
     @property
     def rolled_back(self):
-        """The hosts that were brought back to the earlier run, in the order of their groups, each once."""
+        """The hosts that were rolled back to the earlier run, in the order of their groups, each once."""
         names = list(dict.fromkeys(call[1] for call in self.log if call[0] == "state" and call[2] == EARLIER))
         return [*sorted(names[:2]), *names[2:]]
 
@@ -103,14 +103,14 @@ NONE = {"web": "none"}
 BACK = ["rs1", "rs2", "lb1"]  # no director sends to a real server that is not ready
 
 
-def test_services_that_are_lost_are_brought_back(site):
+def test_services_that_are_lost_are_rolled_back(site):
     """By its scheduler sh one client meets one real server of orders: its director asks all of them, and reaches all."""
     site.leave_out("client2")
     site.run(client1_after={"web": "none", "orders": "none"})
     assert site.code != 0
     assert site.rolled_back == BACK
     assert "web and orders answered before this run, and not afterwards: timed out" in site.output
-    assert "The hosts were brought back" in site.output
+    assert "The hosts were rolled back" in site.output
     assert site.asked("before") == {"client1": {"web": 3, "orders": 3}}
     assert site.asked("after") == {"client1": {"web": 4, "orders": 4}}
     assert site.asked("real_servers") == {"lb1": {"rs1:3306 of orders": 2, "rs2:3306 of orders": 2}}
