@@ -110,7 +110,7 @@ def test_services_that_are_lost_are_brought_back(site):
     assert site.code != 0
     assert site.rolled_back == BACK
     assert "web and orders answered before this run, and not afterwards: timed out" in site.output
-    assert "The hosts were brought back" in site.output
+    assert "The hosts were rolled back" in site.output
     assert site.asked("before") == {"client1": {"web": 3, "orders": 3}}
     assert site.asked("after") == {"client1": {"web": 4, "orders": 4}}
     assert site.asked("real_servers") == {"lb1": {"rs1:3306 of orders": 2, "rs2:3306 of orders": 2}}
