@@ -1,4 +1,4 @@
-"""What an operator wants for once: drained real servers, and hosts and services that leave."""
+"""The changes of one run to the inventory: drained real servers, removed hosts and services."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What hosts answer, held against what the model expects: nothing where all is well, and each fault by its name."""
+"""The hosts' answers, compared with the model: no finding for a correct host, and each fault by its id."""
 
 import copy
 

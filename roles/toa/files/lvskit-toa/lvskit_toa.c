@@ -4,7 +4,7 @@
  * local address (LIP) hides it from the real server.
  *
  * It looks at packets as they leave, after conntrack has translated them. The option goes into the SYN, and into everything
- * from the client until the real server has answered with more than its SYN-ACK: other makers' receivers read the ACK that
+ * from the client until the real server has answered with more than its SYN-ACK: third-party receivers read the ACK that
  * completes the handshake, and with deferred accepts or SYN cookies the first data completes it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt

@@ -77,7 +77,7 @@ static inline bool option_endpoint(const struct tcphdr *tcp, u8 kind, struct end
 	return true;
 }
 
-/* Overwrites part of a TCP header and mends the checksum, word by word: an option may begin at an odd place. */
+/* Overwrites part of a TCP header and updates the checksum, word by word: an option may begin at an odd offset. */
 static inline void tcp_overwrite(struct sk_buff *skb, struct tcphdr *tcp, unsigned int offset, const u8 *with,
 				 unsigned int length)
 {
