@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import ansible.module_utils
@@ -13,6 +14,18 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "
 from ansible.module_utils.lvs import advice, reader
 from ansible.module_utils.lvs_controller import environment
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
+
+INTERVAL = 5  # seconds between two lines that tell how far it is
+
+
+def with_progress(services, show, now=time.monotonic):
+    """Each of the services; calls `show` with a line that says how many are done, at most every INTERVAL seconds."""
+    shown = now()
+    for done, service in enumerate(services):
+        if now() - shown >= INTERVAL:
+            shown = now()
+            show(f"advise: {done} of {len(services)} services")
+        yield service
 
 
 class ActionModule(EnvironmentAction):
@@ -37,10 +50,10 @@ class ActionModule(EnvironmentAction):
                 raise AnsibleActionFail(f"there is no service {name}: {reader.nearest(name, names)}")
         lines = [] if services else ["lvs_services is an empty list: add a service to advise on."]
         options = {}
-        for raw in services:
-            if not given["only"] or raw.get("name") in given["only"]:
-                found = advice.options(raw, topology)
-                lines += [*advice.report(raw, found), ""]
-                options[str(raw.get("name"))] = [option.as_dict() for option in found]
+        chosen = [raw for raw in services if not given["only"] or raw.get("name") in given["only"]]
+        for raw in with_progress(chosen, self._display.display):
+            found = advice.options(raw, topology)
+            lines += [*advice.report(raw, found), ""]
+            options[str(raw.get("name"))] = [option.as_dict() for option in found]
         self.say(lines)
         return {"options": options}

@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.lvs import inventory, modes, plan, rules
@@ -80,21 +81,31 @@ def described(seconds: dict[str, float]) -> str:
     return f"{steps}; together {sum(seconds.values()):.2f} s"
 
 
-def measure(mode: Mode) -> None:
+def measure(mode: Mode) -> str:
     plans, seconds = compiled(environment(HOSTS, SERVICES, SERVERS, mode))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    said = " ".join([mode.name, *(f"{key}={value}" for key, value in mode.settings.items())])
-    print(f"{said:<30}{len(plans)} hosts: {described(seconds)}; {memory:.0f} MiB", flush=True)
+    return f"{len(plans)} hosts: {described(seconds)}"
 
 
-def main() -> None:
-    print(f"{SERVICES} services, {SERVICES * SERVERS} real servers; seconds of processor time, memory at its highest")
+def in_each_mode(measured: Callable[[Mode], str]) -> None:
+    """Prints a line for each row of the table of modes: what a process for it alone says and what memory it took."""
     for mode in modes.TABLE:
-        process = multiprocessing.get_context("spawn").Process(target=measure, args=(mode,))  # for its memory
+        said = " ".join([mode.name, *(f"{key}={value}" for key, value in mode.settings.items())])
+        print(f"{said:<31}", end="", flush=True)
+        process = multiprocessing.get_context("spawn").Process(target=_say, args=(measured, mode))
         process.start()
         process.join()
         if process.exitcode:
             sys.exit(process.exitcode)
+
+
+def _say(measured: Callable[[Mode], str], mode: Mode) -> None:
+    text = measured(mode)
+    print(f"{text}; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", flush=True)
+
+
+def main() -> None:
+    print(f"{SERVICES} services, {SERVICES * SERVERS} real servers; seconds of processor time, memory at its highest")
+    in_each_mode(measure)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Advice agrees with the rules: what is possible is what they would let pass."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 from ansible.module_utils.lvs import advice, modes
 
+PLUGIN = Path(__file__).parents[2] / "action_plugins/lvs_advise.py"
 BASE = {"name": "new", "vip": "203.0.113.90", "port": 80}
 NEAR = {**BASE, "real_servers": [{"host": "rs1"}]}
 
@@ -102,3 +106,14 @@ def test_in_short_when_nothing_is_possible(environment):
     raw["real_servers"] = [{"host": "rs3", "port": 8080}]
     text = advice.in_short(advice.options(raw, environment().topology))
     assert text.startswith("No mode would do. not ")
+
+
+def test_a_long_run_tells_how_far_it_is_every_five_seconds():
+    spec = importlib.util.spec_from_file_location("lvs_advise_action", PLUGIN)
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    clock = {"seconds": 0.0}
+    shown = []
+    for _ in plugin.with_progress(["a", "b", "c", "d", "e"], shown.append, lambda: clock["seconds"]):
+        clock["seconds"] += 2.5
+    assert shown == ["advise: 2 of 5 services", "advise: 4 of 5 services"]
