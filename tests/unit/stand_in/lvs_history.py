@@ -10,7 +10,7 @@ EARLIER = "2026-01-01T00:00:00Z"
 
 def main():
     runs = {EARLIER: "", (Path(os.environ["STAND_IN"]) / "run").read_text(): ""}
-    AnsibleModule({}, supports_check_mode=True).exit_json(changed=False, runs=runs, since=EARLIER)
+    AnsibleModule({}, supports_check_mode=True).exit_json(changed=False, runs=runs, since=EARLIER, unreadable={})
 
 
 main()
