@@ -63,11 +63,14 @@ class Register:
         """Of the services with a key, the first of each kind. The kinds are in no order."""
         found = {}
         for kind, services in self._tables.found(index, key).items():
-            first = next((service for service in services if id(service) not in self._gone), None)
+            first: Service | None = services[0]
+            if id(first) in self._gone:
+                first = next((service for service in services if id(service) not in self._gone), None)
             if first:
                 found[kind] = first
-        for kind, services in self._added.found(index, key).items():
-            found.setdefault(kind, services[0])
+        if self._added.services:
+            for kind, services in self._added.found(index, key).items():
+                found.setdefault(kind, services[0])
         return found
 
     def kinds(self, index: Index, key: Hashable) -> int:
