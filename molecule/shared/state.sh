@@ -1,7 +1,8 @@
 #!/bin/bash
 # Prints what a host has of the kinds of state that lvskit writes, so that two outputs can be compared:
-#   state.sh PART...
-# No counters are printed. A program that is missing makes it fail.
+#   bash -s PART... < state.sh
+# No counters are printed. A program that is missing makes it fail. (Not by Ansible's `script`: ssh then has a terminal, and
+# Ansible sometimes leaves an empty line of sudo's in the output.)
 set -euo pipefail
 shopt -s nullglob
 
