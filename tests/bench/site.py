@@ -63,8 +63,9 @@ def write(folder: Path, hosts: int, services: int) -> None:
     """An inventory of so many real servers behind one director."""
     raw = environment(hosts, services, SERVERS)
     groups = {
-        name: {"hosts": {host: raw["hosts"][host] for host in raw["groups"][name]}}
-        for name in ("directors", "real_servers")
+        name: {"hosts": {host: raw["hosts"][host] for host in members}}
+        for name, members in raw["groups"].items()
+        if name not in ("all", "clients")  # nobody is to send requests
     }
     everywhere = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     common = folder / "group_vars/all"
