@@ -83,8 +83,8 @@ class ServiceRule(Rule):
 
     def _of(self, topology: Topology, service: Service) -> Iterator[Violation]:
         if self.when(service.mode):
-            name = self.name(service.mode)
             for message, at, *hosts in self.check(topology, service):
+                name = self.name(service.mode)
                 if hosts:
                     yield Violation(name, message, at, self.warning, host=hosts[0].name)
                 else:
