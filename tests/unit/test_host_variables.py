@@ -115,3 +115,12 @@ def test_without_raw_variables_of_ansible_each_value_is_rendered_by_it():
     own = HostVariables({"lb1": {"value": "rendered"}}, "lb1")
     assert own.get("value") == "rendered"
     assert own.raw == {"value": "rendered"}
+
+
+def test_where_the_view_cannot_render_single_values_it_renders_the_whole():
+    class Hostvars(dict):
+        def raw_get(self, name):
+            return {"value": [{"name": "{{ site }}"}]}
+
+    own = HostVariables(Hostvars(lb1={"value": [{"name": "paris"}]}), "lb1")
+    assert own.get("value") == [{"name": "paris"}]
