@@ -62,7 +62,7 @@ options:
     elements: str
     default: []
   interfaces:
-    description: Interfaces that must exist, each with its address and prefix length.
+    description: Interfaces that must exist, each with a list of its addresses with prefix lengths.
     type: dict
     default: {}
   remove:
@@ -116,7 +116,7 @@ EXAMPLES = r"""
     network: |
       address replace 203.0.113.80/32 dev eth1
     interfaces:
-      eth1: 203.0.113.10/24
+      eth1: [203.0.113.10/24]
 """
 
 RETURN = r"""

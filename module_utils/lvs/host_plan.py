@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -17,10 +17,12 @@ class Sysctl:
 
 @dataclass(frozen=True)
 class VirtualAddress:
-    """A VIP on a device, always /32."""
+    """A VIP on a device, with the whole length of its family as prefix. `options` are further words of ip-address(8)."""
 
     address: str
     device: str
+    length: int = 32
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,21 +120,37 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Netfilter:
+    """The rules of one family, in iptables' or ip6tables' tables."""
+
+    chains: tuple[Chain, ...] = ()
+    mss_clamps: tuple[MssClamp, ...] = ()
+    source_nats: tuple[SourceNat, ...] = ()
+    returning_vips: tuple[str, ...] = ()
+    untracked: tuple[Untracked, ...] = ()
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True)
 class Destination:
+    """One real server of a virtual service; `endpoint` is its address and port as ipvsadm has them, `address` the former alone."""
+
     address: str
-    port: int
+    endpoint: str
     method: str
     weight: int
 
 
 @dataclass(frozen=True)
 class VirtualService:
-    """One virtual service in ipvsadm(8)'s terms. `options` are those other than the scheduler."""
+    """One virtual service in ipvsadm(8)'s terms: `protocol` is the option that names it, `endpoint` that option's value.
 
-    name: str
+    `service` is the inventory's name of it, `options` are those other than the scheduler.
+    """
+
+    service: str
     protocol: str
-    address: str
-    port: int
+    endpoint: str
     scheduler: str
     options: tuple[str, ...]
     destinations: tuple[Destination, ...]
@@ -140,10 +158,10 @@ class VirtualService:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """All state of lvskit's on one host. `interfaces` must exist with their addresses before a run."""
+    """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run."""
 
     host: str
-    interfaces: dict[str, str] = field(default_factory=dict)
+    interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
@@ -151,19 +169,15 @@ class HostPlan:
     addresses: tuple[VirtualAddress, ...] = ()
     routes: tuple[DefaultRoute, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
-    chains: tuple[Chain, ...] = ()
-    mss_clamps: tuple[MssClamp, ...] = ()
-    source_nats: tuple[SourceNat, ...] = ()
-    returning_vips: tuple[str, ...] = ()
-    untracked: tuple[Untracked, ...] = ()
+    netfilter: Netfilter = Netfilter()
     built_modules: tuple[BuiltModule, ...] = ()
-    guards: tuple[Guard, ...] = ()
     services: tuple[VirtualService, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the plan is empty."""
-        return not any(getattr(self, item.name) for item in fields(self) if item.name not in ("host", "interfaces"))
+        nothing = HostPlan(self.host, self.interfaces)
+        return self == nothing
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as mappings and lists, and whether it is empty; equal plans give equal texts."""

@@ -16,6 +16,7 @@ from .host_plan import (
     Guard,
     HostPlan,
     MssClamp,
+    Netfilter,
     PolicyRule,
     SourceNat,
     Sysctl,
@@ -100,10 +101,9 @@ class _Builder:
         self.act_on(mode.sender, service)
         self.services.append(
             VirtualService(
-                name=service.name,
+                service=service.name,
                 protocol=_PROTOCOL_FLAGS[service.protocol],
-                address=str(service.vip),
-                port=service.port,
+                endpoint=f"{service.vip}:{service.port}",
                 scheduler=service.scheduler,
                 options=tuple(settings(service).values()),
                 destinations=tuple(self._destinations(service)),
@@ -162,7 +162,7 @@ class _Builder:
         for server in service.real_servers:
             real = self.topology.real_interface(service, self.host, server.host)
             if real and not server.host.drained:
-                yield Destination(real.text, server.port, method, server.weight)
+                yield Destination(real.text, f"{real.text}:{server.port}", method, server.weight)
 
     def serve(self, service: Service, server: RealServer) -> None:
         """The host is a real server of `service`."""
@@ -249,7 +249,7 @@ class _Builder:
             self.chains[Chain("raw", "PREROUTING")] = None
         return HostPlan(
             host=self.host.name,
-            interfaces={i.name: str(i) for i in self.host.interfaces},
+            interfaces={i.name: (str(i),) for i in self.host.interfaces},
             programs=tuple(self.programs),
             modules=(*self.modules, *self.built_modules, *self.foreign_modules),
             sysctls=tuple(self.sysctls.values()),
@@ -257,11 +257,14 @@ class _Builder:
             addresses=tuple(self.addresses),
             routes=routes,
             rules=rules,
-            chains=tuple(self.chains),
-            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
-            source_nats=tuple(self.source_nats),
-            returning_vips=tuple(self.returning_vips),
-            untracked=tuple(self.one_way) if self.source_nats else (),
+            netfilter=Netfilter(
+                chains=tuple(self.chains),
+                mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+                source_nats=tuple(self.source_nats),
+                returning_vips=tuple(self.returning_vips),
+                untracked=tuple(self.one_way) if self.source_nats else (),
+                guards=tuple(self.guards),
+            ),
             built_modules=(
                 *(
                     BuiltModule(
@@ -273,7 +276,6 @@ class _Builder:
                 ),
                 *self.foreign_modules.values(),
             ),
-            guards=tuple(self.guards),
             services=tuple(self.services),
         )
 

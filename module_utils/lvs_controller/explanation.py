@@ -254,9 +254,9 @@ def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[
 
 def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str]) -> Load:
     kinds = {
-        "interfaces": tuple(f"{name}: {address}" for name, address in plan.interfaces.items()),
+        "interfaces": tuple(f"{name}: {' and '.join(addresses)}" for name, addresses in plan.interfaces.items()),
         "virtual services": tuple(
-            f"{service.name}: {service.protocol} {service.address}:{service.port} {service.scheduler}, "
+            f"{service.service}: {service.protocol} {service.endpoint} {service.scheduler}, "
             f"{len(service.destinations)} real servers"
             for service in plan.services
         ),
@@ -267,10 +267,10 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
         "routing rules": tuple(f"{rule.selector} lookup {rule.lookup}" for rule in plan.rules),
         "source NAT": tuple(
             f"{nat.protocol} {nat.vip}:{nat.port} from {', '.join(r.addresses for r in nat.ranges)}"
-            for nat in plan.source_nats
+            for nat in plan.netfilter.source_nats
         ),
-        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.mss_clamps),
-        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.guards),
+        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps),
+        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.netfilter.guards),
     }
     parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}
     return Load(host.name, _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))

@@ -37,7 +37,7 @@ def read(run: str) -> dict[str, Any]:
     try:
         content = dict(json.loads(text or ""))
         formats.known(int(content.get("format", formats.UNNUMBERED)), path)
-        return {"revision": str(content["revision"]), "wanted": dict(content["wanted"])}
+        return {"revision": str(content["revision"]), "wanted": formats.current(dict(content["wanted"]))}
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(path, "it does not contain the plan of a run", remedy) from error
 

@@ -6,7 +6,7 @@ an address is lvskit's if the file of record contains it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import kinds
 from .errors import HostError
@@ -66,7 +66,9 @@ class Network(Resource):
     title = kinds.NETWORK.title
     path = kinds.NETWORK.path
 
-    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, interfaces: dict[str, str]) -> None:
+    def __init__(
+        self, wanted: str, recorded: str, run: CommandRunner, *, interfaces: Mapping[str, Sequence[str]]
+    ) -> None:
         super().__init__(wanted, recorded, run)
         self.interfaces = interfaces
         self.live: set[str] = set()
@@ -80,15 +82,15 @@ class Network(Resource):
             link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())}
             for link in listed(links)
         }
-        for name, address in self.interfaces.items():
+        for name, addresses in self.interfaces.items():
             if name not in present:
                 raise HostError(
-                    f"the inventory says that interface {name} has {address}, but there is no {name} here (found: "
+                    f"the inventory says that interface {name} has {' and '.join(addresses)}, but there is no {name} here (found: "
                     f"{', '.join(sorted(present))}). Correct lvs_interfaces, or create the interface."
                 )
-            if address not in present[name]:
+            if any(address not in present[name] for address in addresses):
                 raise HostError(
-                    f"the inventory says that interface {name} has {address}, but it has "
+                    f"the inventory says that interface {name} has {' and '.join(addresses)}, but it has "
                     f"{', '.join(sorted(present[name])) or 'no address'}. Correct lvs_interfaces, or the host's network."
                 )
 

@@ -22,7 +22,7 @@ PLAN = {
     "network": f"address replace {VIP}/32 dev eth1\n",
     "network_unit": UNIT,
     "programs": ["ipvsadm"],
-    "interfaces": {"eth1": "10.20.1.10/24"},
+    "interfaces": {"eth1": ["10.20.1.10/24"]},
 }
 COMMANDS = [
     "modprobe ip_vs",

@@ -106,7 +106,7 @@ def test_commands_go_to_ip_in_one_batch():
 
 @pytest.mark.parametrize(
     ("interfaces", "words"),
-    [({"eth9": "10.20.1.11/24"}, "there is no eth9 here"), ({"eth1": "10.20.1.99/24"}, "but it has 10.20.1.11/24")],
+    [({"eth9": ["10.20.1.11/24"]}, "there is no eth9 here"), ({"eth1": ["10.20.1.99/24"]}, "but it has 10.20.1.11/24")],
 )
 def test_a_host_that_is_not_plugged_in_as_described_is_refused(interfaces, words):
     with pytest.raises(HostError, match=words):

@@ -32,12 +32,12 @@ def settings(host_plan):
 
 
 def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
-    untracked = {(u.protocol, u.vip, u.port) for u in of(environment, "lb1").untracked}
+    untracked = {(u.protocol, u.vip, u.port) for u in of(environment, "lb1").netfilter.untracked}
     assert untracked == {("tcp", vip, 80) for vip in ("10.20.1.80", "203.0.113.82", "203.0.113.84", "203.0.113.85")}
     without = [service for service in BASE["services"] if service["mode"] != "fullnat"]
     host = of(environment, "lb1", {"services": without})
-    assert host.untracked == ()
-    assert "raw" not in {chain.table for chain in host.chains}
+    assert host.netfilter.untracked == ()
+    assert "raw" not in {chain.table for chain in host.netfilter.chains}
 
 
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
@@ -55,7 +55,7 @@ def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(env
 
 
 def test_tun_real_server_announces_segments_that_leave_room_for_the_outer_header(environment):
-    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").mss_clamps] == [("203.0.113.82", 1440)]
+    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").netfilter.mss_clamps] == [("203.0.113.82", 1440)]
 
 
 def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
@@ -65,7 +65,7 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
         "app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"},
         "farm": {"cidr": "10.20.2.0/24", "vlan": 40, "gateway": "10.20.2.1", "mtu": 9000},
     }
-    assert of(environment, "rs3", {"networks": networks}).mss_clamps[0].mss == 1400 - 20 - 40
+    assert of(environment, "rs3", {"networks": networks}).netfilter.mss_clamps[0].mss == 1400 - 20 - 40
 
 
 @pytest.mark.parametrize("first", ["lb1", "lb2"])
@@ -80,7 +80,7 @@ def test_of_two_directors_the_one_with_the_smaller_mtu_on_its_way_decides(enviro
         "services": [{**service, "real_servers": [{"host": "rs3"}]}],
     }
     assert environment(changes).violations == []
-    assert [clamp.mss for clamp in of(environment, "rs3", changes).mss_clamps] == [1400 - 20 - 40]
+    assert [clamp.mss for clamp in of(environment, "rs3", changes).netfilter.mss_clamps] == [1400 - 20 - 40]
 
 
 def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environment):
@@ -139,14 +139,14 @@ def test_a_routed_vip_lies_on_lo(environment):
 
 
 def test_every_service_has_its_row_in_the_directors_table(environment):
-    methods = {service.name: service.destinations[0].method for service in of(environment, "lb1").services}
+    methods = {service.service: service.destinations[0].method for service in of(environment, "lb1").services}
     assert methods == {"dr": "-g", "nat": "-m", "tun": "-i", "fullnat": "-m", "enat": "-m", "enat-cip-src": "-m"}
 
 
 def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environment):
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
-    assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
+    assert [(g.address, g.port, g.directors) for g in host.netfilter.guards] == [("10.20.2.13", 8081, directors)]
     assert [(m.name, m.parameters) for m in host.built_modules] == [
         ("lvskit_ctk", {"vips": "203.0.113.84", "kind": "254"})
     ]
@@ -155,7 +155,7 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
 
 def test_an_enat_real_server_with_cip_src_is_guarded_too(environment):
     host = of(environment, "rs2")
-    assert [(g.address, g.port) for g in host.guards] == [("10.20.1.12", 8082)]
+    assert [(g.address, g.port) for g in host.netfilter.guards] == [("10.20.1.12", 8082)]
     assert [(m.name, m.parameters) for m in host.built_modules] == [
         ("lvskit_ctk", {"cip_src_vips": "203.0.113.85", "kind": "254"})
     ]
@@ -217,12 +217,12 @@ def fullnat(**changes):
 
 def test_a_fullnat_real_server_needs_nothing(environment):
     host = of(environment, "rs3", fullnat())
-    assert (host.addresses, host.sysctls, host.modules, host.chains) == ((), (), (), ())
+    assert (host.addresses, host.sysctls, host.modules, host.netfilter.chains) == ((), (), (), ())
 
 
 def test_consecutive_local_addresses_are_one_range_and_others_share_by_size(environment):
     pool = ["10.20.1.203", "10.20.1.200", "10.20.1.201", "10.20.1.202", "10.20.1.210"]
-    (nat,) = of(environment, "lb1", fullnat(local_addresses=pool)).source_nats
+    (nat,) = of(environment, "lb1", fullnat(local_addresses=pool)).netfilter.source_nats
     assert [(r.addresses, r.probability) for r in nat.ranges] == [
         ("10.20.1.200-10.20.1.203", "0.79999999981"),  # 0.8 as the kernel keeps it, in 31 bits
         ("10.20.1.210", None),

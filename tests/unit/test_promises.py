@@ -105,7 +105,7 @@ def full_size_requests_fit(host_plan, service, director, hops):
     """A segment of the size that the real server announces, in its outer header, is no larger than any network's MTU."""
     start = next(i for i, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == director.name)
     room = min(hop.network.mtu for hop in hops[start:] if hop.leg == "request")
-    announced = {clamp.vip: clamp.mss for clamp in host_plan.mss_clamps}
+    announced = {clamp.vip: clamp.mss for clamp in host_plan.netfilter.mss_clamps}
     if service.mode.tunnel_device and service.protocol == "tcp":
         assert announced[str(service.vip)] + 40 + service.mode.overhead <= room
 
