@@ -34,10 +34,15 @@ _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 # ipvsadm(8)'s options by the key of the service, other than the scheduler.
 _OPTIONS = {"persistence_timeout": "-p {}"}
-_CONNTRACK_DEFAULT = 262144  # the kernel's default on a host with enough memory
+_CONNTRACK_MOST = (
+    262144  # the kernel's own choice where memory is ample: never less, as the file is also applied at boot
+)
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
+# The source of a packet before the kernel has chosen one: a socket without an address of its own, by the family's version. (The
+# rules of IPv6 do not match it.) Other sources than this and the RIP keep their way: that of the host's management, for example.
+_UNBOUND = {4: ("0.0.0.0",)}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
@@ -91,7 +96,6 @@ class _Builder:
     built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
-    silent: bool = False
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
@@ -120,6 +124,8 @@ class _Builder:
             entrance = self.topology.vip_interface(entry, self.host)
             self.addresses[_virtual_address(entry.vip, entrance.name if entrance else "lo")] = None
             self.arrives_by(entrance)
+            if entrance is None and entry.family is IPV4:
+                self.keep_silent("routers send packets for the VIP, and nobody asks for it by ARP")
         why = "what is left of the connections of a real server that went is not swallowed"
         self.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
         for family in service.families if mode.reply_through_director else ():
@@ -174,7 +180,7 @@ class _Builder:
             "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
         )
         self.connections += service.connections or 0
-        for local in service.local_addresses:
+        for local in (local for family in families.TABLE for local in service.locals_of(family, self.host)):
             interface = self.topology.local_interface(self.host, local)
             if interface and local not in self.host.addresses:
                 self.addresses[_virtual_address(local, interface.name)] = None
@@ -182,7 +188,7 @@ class _Builder:
             rules = self.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
             vip = str(entry.vip)
             rules.returning_vips[vip] = None
-            ranges = _ranges(service.locals_of(entry.family))
+            ranges = _ranges(service.locals_of(entry.family, self.host))
             rules.source_nats.append(SourceNat(entry.protocol, vip, entry.port, ranges))
         if service.mode.sender:
             why = "the TOA sender tells a connection's first packets by their count"
@@ -238,7 +244,7 @@ class _Builder:
         """The host has the VIPs, on the loopback device or on that of the tunnel by which their packets come."""
         tunnelled = service.mode.request.encapsulated
         if IPV4 in service.families:
-            self.keep_silent()
+            self.keep_silent("the director alone answers ARP for the VIP")
         for entry in service.by_vip:
             if not tunnelled:
                 self.addresses[_virtual_address(entry.vip, "lo")] = None
@@ -274,18 +280,14 @@ class _Builder:
                         why = "the director forwards replies to the router of this network, and would tell it as the better way"
                         self.sysctl(f"net/ipv6/conf/{real.name}/accept_redirects", 0, why)
 
-    def keep_silent(self) -> None:
-        """The host has a VIP for which it must not answer ARP. Once for all VIPs: a host may have thousands.
+    def keep_silent(self, why: str) -> None:
+        """The host has a VIP for which it must not answer ARP: on no interface, also on one that the inventory does not describe, or
+        that comes later.
 
         For IPv6 there is nothing to set: the kernel answers only for addresses of the interface that the question comes by.
         """
-        if self.silent:
-            return
-        self.silent = True
-        for interface in self.host.interfaces:
-            conf = f"net/ipv4/conf/{interface.name}"
-            self.sysctl(f"{conf}/arp_ignore", 1, "the director alone answers ARP for the VIP")
-            self.sysctl(f"{conf}/arp_announce", 2, "ARP requests must not carry the VIP as sender")
+        self.sysctl("net/ipv4/conf/all/arp_ignore", 1, why)
+        self.sysctl("net/ipv4/conf/all/arp_announce", 2, "ARP requests must not carry the VIP as sender")
 
     def guard(self, service: Service, server: RealServer) -> None:
         """Without its module the host would answer clients from its own address, and they would reset the connection."""
@@ -310,7 +312,8 @@ class _Builder:
                 routes[DefaultRoute(str(way.gateway), way.real.name, GATEWAY_TABLE)] = None
                 # Not two default routes in one table: the kernel would choose either of the gateways.
                 rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, version)] = None
-                rules[PolicyRule("from all", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
+                for source in (way.real.text, *_UNBOUND.get(version, ())):
+                    rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
                 continue
             table = tables[way.gateway, way.real.name]
             for protocol in service.protocols:
@@ -322,14 +325,11 @@ class _Builder:
 
     def build(self) -> HostPlan:
         routes, rules = self.routes()
-        if self.connections * _CONNTRACK_ROOM > _CONNTRACK_DEFAULT:
+        if self.connections:
+            room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
-            self.sysctl("net/netfilter/nf_conntrack_max", self.connections * _CONNTRACK_ROOM, why)
-            self.sysctl(
-                "net/netfilter/nf_conntrack_buckets",
-                self.connections * _CONNTRACK_ROOM // 4,
-                "one for each four connections",
-            )
+            self.sysctl("net/netfilter/nf_conntrack_max", room, why)
+            self.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
         return HostPlan(
             host=self.host.name,
             interfaces={i.name: tuple(map(str, i.attachments)) for i in self.host.interfaces},

@@ -182,8 +182,12 @@ class Topology:
         return router is not None and router not in receiver.addresses
 
     def vip_interface(self, entry: Entry, director: Host) -> Attachment | None:
-        """The director's interface in the VIP's own network; None when the VIP is routed to it."""
-        network = self.network_of(entry.vip)
+        """The director's interface in the VIP's own network, which has the VIP; None when the VIP is routed to it.
+
+        A routed VIP is on no interface, also not where it lies in a network of the director: several directors may have it, and
+        none of them may answer for it there.
+        """
+        network = None if entry.service.vip_routed else self.network_of(entry.vip)
         return director.attached(network, entry.family) if network else None
 
     def entrance(self, entry: Entry, director: Host) -> Attachment | None:
@@ -260,7 +264,8 @@ class Topology:
     def _capacity(self, service: Service, family: Family) -> int:
         ports = [ports.first for ports in service.ports]
         ends = {(server.host.name, server.at_port(port)) for server in service.real_servers for port in ports}
-        return len(set(service.locals_of(family))) * SOURCE_PORTS * len(ends)
+        each = [len(set(service.locals_of(family, director))) for director in service.directors]
+        return min(each, default=0) * SOURCE_PORTS * len(ends)
 
     def summary(self, service: Service) -> str:
         """The service in one line, with its capacity."""

@@ -43,7 +43,7 @@ def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
     host = of(environment, "rs1")
     assert [(vip.address, vip.device) for vip in host.addresses] == [("10.20.1.80", "lo")]
-    assert settings(host) == {"net/ipv4/conf/eth1/arp_ignore": 1, "net/ipv4/conf/eth1/arp_announce": 2}
+    assert settings(host) == {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
 
 
 def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(environment):
@@ -95,7 +95,12 @@ def test_nat_by_gateway_makes_the_director_the_default_route(environment):
     assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", 7690)]
     assert [(rule.selector, rule.lookup, rule.suppress_default) for rule in host.rules] == [
         ("from all", "main", True),
-        ("from all", "7690", False),
+        ("from 10.20.1.11", "7690", False),
+        (
+            "from 0.0.0.0",
+            "7690",
+            False,
+        ),  # sockets without an address of their own; the host's other addresses keep their way
     ]
 
 
@@ -236,10 +241,13 @@ def test_a_directors_own_address_as_local_address_is_not_added_to_it(environment
 
 def test_conntrack_is_sized_by_the_expected_connections(environment):
     def sizes(connections):
-        settings = of(environment, "lb1", fullnat(connections=connections)).sysctls
+        settings = of(environment, "lb1", fullnat(**({"connections": connections} if connections else {}))).sysctls
         return {s.key.rpartition("/")[2]: s.value for s in settings if "nf_conntrack_" in s.key}
 
-    assert sizes(1000) == {}  # the kernel's own size does
+    assert sizes(None) == {}
+    assert (
+        sizes(1000) == sizes(100_000) == {"nf_conntrack_max": 262_144, "nf_conntrack_buckets": 65_536}
+    )  # the kernel's most
     assert sizes(200_000) == {"nf_conntrack_max": 400_000, "nf_conntrack_buckets": 100_000}
 
 
@@ -286,3 +294,28 @@ def test_a_drained_real_server_leaves_the_directors_table_and_keeps_the_rest(env
     there = {d.address for service in of(environment, "lb1", {"hosts": hosts}).services for d in service.destinations}
     assert there == {"10.20.1.12", "10.20.2.13"}
     assert of(environment, "rs1", {"hosts": hosts}) == of(environment, "rs1")
+
+
+def test_a_routed_vip_is_on_no_interface_and_nobody_answers_for_it(environment):
+    """Several directors may have it, also where it lies in a network of theirs."""
+    service = {"name": "d", "vip": "203.0.113.80", "vip_routed": True, "port": 80, "mode": "dr"}
+    host = of(environment, "lb1", {"services": [{**service, "real_servers": [{"host": "rs1"}]}]})
+    assert [(vip.address, vip.device) for vip in host.addresses] == [("203.0.113.80", "lo")]
+    assert settings(host)["net/ipv4/conf/all/arp_ignore"] == 1
+    assert settings(host)["net/ipv4/conf/all/arp_announce"] == 2
+
+
+def test_each_of_several_directors_has_its_own_local_addresses(environment):
+    hosts = {**BASE["hosts"], "lb2": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.9"}}}}
+    pool = {"lb1": ["10.20.1.200"], "lb2": ["10.20.1.201", "10.20.1.202"]}
+    service = {**fullnat(local_addresses=pool)["services"][0], "vip": "192.0.2.80", "vip_routed": True}
+    groups = {**BASE["groups"], "directors": ["lb1", "lb2"]}
+    changes = {"hosts": hosts, "groups": groups, "services": [service]}
+    assert environment(changes).messages == []
+    sources = {name: of(environment, name, changes).netfilter.source_nats[0].ranges for name in ("lb1", "lb2")}
+    assert {name: [r.addresses for r in ranges] for name, ranges in sources.items()} == {
+        "lb1": ["10.20.1.200"],
+        "lb2": ["10.20.1.201-10.20.1.202"],
+    }
+    held = {a.address for a in of(environment, "lb2", changes).addresses}
+    assert held == {"192.0.2.80", "10.20.1.201", "10.20.1.202"}

@@ -438,6 +438,29 @@ class PortMap(Kind):
 
 
 @dataclass(frozen=True)
+class ByDirector(Kind):
+    """A list of values, or a list for each director by its name."""
+
+    of: Listing
+
+    @property
+    def words(self) -> str:
+        return f"{self.of.words}, or a mapping of directors to such lists"
+
+    def read(self, value: Any) -> tuple[Any, ...] | dict[str, tuple[Any, ...]]:
+        if isinstance(value, Mapping):
+            return {str(name): self.of.read(own) for name, own in value.items()}
+        return self.of.read(value)
+
+    def schema(self) -> dict[str, Any]:
+        one = self.of.schema()
+        return {"anyOf": [*one["anyOf"], {"type": "object", "additionalProperties": one}]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "raw"}
+
+
+@dataclass(frozen=True)
 class Names(Kind):
     """Names that an operator gives, as a string with commas or as a list."""
 
