@@ -6,6 +6,7 @@ the network is asked for one of its entries: an entry has one family.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 from .contract.hosts import Host, Receiver, Route
 from .contract.networks import Attachment, Interface, Network
 from .contract.services import Entry, Needs, RealServer, Service
+from .contract.values import MarkRange
 from .families import TABLE, TUNNELS, Address, Family, Tunnel
 from .families import of as family_of
 from .register import Index, Register
@@ -246,6 +248,26 @@ class Topology:
         if not entry.mode.request.encapsulated:
             return None
         return TUNNELS[entry.family, self.inner(entry, director, real_server)]
+
+    def mark(self, entry: Entry) -> int:
+        """The firewall mark of an entry by a mark: the same for all entries of its service and VIP, and on all directors."""
+        return self._marks[entry.service.name, entry.vip]
+
+    @cached_property
+    def _marks(self) -> dict[tuple[str, Address], int]:
+        """A number made of the name and the VIP: another service changes it only if both make the same one."""
+        marked = [entry for service in self.services for entry in service.entries if entry.by_mark]
+        wanted = {(entry.service.name, entry.vip): entry.service.directors[:1] for entry in marked}
+        found: dict[tuple[str, Address], int] = {}
+        taken: set[int] = set()
+        for name, vip in sorted(wanted, key=lambda key: (key[0], str(key[1]))):
+            own = next((director.mark for director in wanted[name, vip]), MarkRange(0, 0))
+            room = own.number // 2  # the upper half is for checks
+            start = int.from_bytes(hashlib.sha256(f"{name} {vip}".encode()).digest()[:4], "big")
+            number = next(own.base | n % room for n in range(start, start + room) if own.base | n % room not in taken)
+            taken.add(number)
+            found[name, vip] = number
+        return found
 
     def restorer(self, service: Service, server: Host) -> Host | None:
         """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""

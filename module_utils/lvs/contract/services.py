@@ -27,6 +27,7 @@ from .values import (
     PortMap,
     PortRange,
     Ports,
+    PrefixLengths,
     Text,
 )
 
@@ -75,6 +76,17 @@ class RealServer(Keyed):
         "its share of the connections relative to the others'; 0: no new connections",
         1,
     )
+    upper_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "connections, open and closing ones, from which on it gets no new ones; 0: no limit",
+        0,
+    )
+    lower_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "it gets new connections again when it has fewer than these",
+        0,
+        absent="3/4 of `upper_threshold`",
+    )
     at: Any = field(default=None, compare=False, repr=False)
 
     OTHER_KEYS = (Key("group", Name("group"), "a group: all of its hosts", None, "either this or `host`"),)
@@ -117,10 +129,35 @@ class Service(Keyed):
         "how IPVS chooses a real server for a connection (ipvsadm(8))",
         "wlc",
     )
+    scheduler_flags: tuple[str, ...] = key(
+        Listing(Choice("SCHEDULER-FLAGS", schedulers.FLAGS)),
+        "what the scheduler does besides: `sh-fallback` and `mh-fallback` choose another real server where one has weight 0, `sh-port` and "
+        "`mh-port` choose by the client's port, too",
+        (),
+    )
+    one_packet: bool = key(
+        FLAG,
+        "`true`: each datagram is scheduled by itself, also those from one port of a client; UDP only",
+        False,
+    )
     persistence_timeout: int = key(
         Number("TIMEOUT-RANGE", 0, 31 * 86400, unit="seconds"),
         "how long the connections of a client go to the same real server; 0: each connection is scheduled separately",
         0,
+    )
+    persistence_netmask: Mapping[int, int] = key(
+        PrefixLengths(),
+        "clients in a network of this size count as one for persistence: `{4: 24, 6: 64}`",
+        {},
+        absent="each address by itself",
+    )
+    persistence_engine: str = key(
+        Choice("VALUE-CHOICE", ("sip",)), "`sip`: persistence by the Call-ID of SIP in place of the address", ""
+    )
+    persistence_across_ports: bool = key(
+        FLAG,
+        "`true`: a client gets the same real server on all ports and protocols of the service; IPVS then finds it by a firewall mark",
+        False,
     )
     directors: tuple[Host, ...] = key(
         Name("group"),
@@ -281,7 +318,7 @@ class Entry:
     @property
     def by_mark(self) -> bool:
         """Whether lvskit marks its packets, and IPVS finds the service by the mark."""
-        return not self.ports.single
+        return not self.ports.single or self.service.persistence_across_ports
 
     @property
     def label(self) -> str:
