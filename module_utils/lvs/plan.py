@@ -92,7 +92,7 @@ class _Builder:
             for interface in self.host.interfaces:
                 self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
         else:
-            self.one_way.append(Untracked(service.protocol, str(service.vip), service.port))
+            self.one_way.append(Untracked(service.protocol, str(service.vip), (str(service.port),)))
         if mode.source_nat:
             self.translate_sources(service)
         if service.persistence_timeout:
