@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from ipaddress import IPv4Network
+from typing import Any
 
 from . import families
+from .contract.values import Ports
 from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
@@ -16,6 +19,7 @@ from .host_plan import (
     Destination,
     Guard,
     HostPlan,
+    Mark,
     MssClamp,
     Netfilter,
     PolicyRule,
@@ -32,8 +36,14 @@ FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
-# ipvsadm(8)'s options by the key of the service, other than the scheduler.
-_OPTIONS = {"persistence_timeout": "-p {}"}
+# ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
+_OPTIONS = {
+    "persistence_timeout": "-p {}",
+    "persistence_netmask": "-M {}",
+    "persistence_engine": "--pe {}",
+    "one_packet": "-o",
+    "scheduler_flags": "-b {}",
+}
 _CONNTRACK_MOST = (
     262144  # the kernel's own choice where memory is ample: never less, as the file is also applied at boot
 )
@@ -51,6 +61,7 @@ class _Rules:
     """The netfilter rules of one family that are collected for a host."""
 
     chains: dict[Chain, None] = field(default_factory=dict)
+    marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
@@ -62,6 +73,9 @@ class _Rules:
         chains = (*self.chains, Chain("raw", "PREROUTING")) if untracked else tuple(self.chains)
         return Netfilter(
             chains=chains,
+            marks=tuple(
+                Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
+            ),
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
@@ -90,6 +104,7 @@ class _Builder:
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     devices_up: dict[str, None] = field(default_factory=dict)
+    tunnels_for_both: dict[str, None] = field(default_factory=dict)
     addresses: dict[VirtualAddress, None] = field(default_factory=dict)
     ways_back: list[_WayBack] = field(default_factory=list)
     rules: dict[Family, _Rules] = field(default_factory=lambda: {family: _Rules() for family in families.TABLE})
@@ -131,15 +146,14 @@ class _Builder:
         for family in service.families if mode.reply_through_director else ():
             self.forward(family)
         if not mode.reply_through_director:
-            for entry in service.entries:
-                self.rules[entry.family].one_way.append(Untracked(entry.protocol, str(entry.vip), entry.port))
+            self.pass_by_conntrack(service)
         if mode.source_nat:
             self.translate_sources(service)
         if service.persistence_timeout:
             why = "a client that comes again to a real server being drained gets another one"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
-        self.services += map(self._virtual_service, service.entries)
+        self.services += self._virtual_services(service)
 
     def forward(self, family: Family) -> None:
         """Replies pass the director."""
@@ -153,24 +167,50 @@ class _Builder:
         for interface in self.host.interfaces:
             self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
 
-    def _virtual_service(self, entry: Entry) -> VirtualService:
-        service = entry.service
-        return VirtualService(
-            service=service.name,
-            protocol=_PROTOCOL_FLAGS[entry.protocol],
-            endpoint=f"{bracketed(entry.vip)}:{entry.port}",
-            scheduler=service.scheduler,
-            options=tuple(settings(service).values()),
-            destinations=tuple(self._destinations(entry)),
-        )
+    def pass_by_conntrack(self, service: Service) -> None:
+        """Requests whose replies take another way: conntrack would see half of each connection."""
+        ports: dict[tuple[Family, str, str], list[str]] = {}
+        for entry in service.entries:
+            ports.setdefault((entry.family, entry.protocol, str(entry.vip)), []).append(_of_iptables(entry.ports))
+        for (family, protocol, vip), own in ports.items():
+            self.rules[family].one_way.append(Untracked(protocol, vip, tuple(own)))
+
+    def _virtual_services(self, service: Service) -> Iterator[VirtualService]:
+        """One for each entry; one for all entries of a VIP that are found by a mark."""
+        marks: set[int] = set()
+        for entry in service.entries:
+            flag, endpoint = _PROTOCOL_FLAGS[entry.protocol], f"{bracketed(entry.vip)}:{entry.port}"
+            if entry.by_mark:
+                mark = self.topology.mark(entry)
+                self.mark(entry, mark)
+                if mark in marks:
+                    continue
+                marks.add(mark)
+                flag, endpoint = "-f", f"{mark} -6" if entry.family is IPV6 else str(mark)
+            yield VirtualService(
+                service=service.name,
+                protocol=flag,
+                endpoint=endpoint,
+                scheduler=service.scheduler,
+                options=tuple(settings(service, entry.family).values()),
+                destinations=tuple(self._destinations(entry)),
+            )
+
+    def mark(self, entry: Entry, mark: int) -> None:
+        """IPVS finds an entry's packets by a firewall mark."""
+        rules = self.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+        key = entry.protocol, str(entry.vip), mark
+        rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
 
     def _destinations(self, entry: Entry) -> Iterator[Destination]:
         method = _METHOD_FLAGS[entry.mode.ipvs_method]
         for server in entry.service.real_servers:
             real = self.topology.real_interface(entry, self.host, server.host)
             if real and not server.host.drained:
-                endpoint = f"{bracketed(real.text)}:{server.at_port(entry.port)}"
-                yield Destination(real.text, endpoint, method, server.weight)
+                port = 0 if entry.by_mark else server.at_port(entry.port)  # 0: the one that the client asks for
+                endpoint = f"{bracketed(real.text)}:{port}"
+                thresholds = server.upper_threshold, server.lower_threshold
+                yield Destination(real.text, endpoint, method, server.weight, *thresholds)
 
     def translate_sources(self, service: Service) -> None:
         """The source of requests is a local address, so that replies come to it."""
@@ -189,7 +229,10 @@ class _Builder:
             vip = str(entry.vip)
             rules.returning_vips[vip] = None
             ranges = _ranges(service.locals_of(entry.family, self.host))
-            rules.source_nats.append(SourceNat(entry.protocol, vip, entry.port, ranges))
+            mark = self.topology.mark(entry) if entry.by_mark else 0
+            nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
+            if nat not in rules.source_nats[-1:]:
+                rules.source_nats.append(nat)
         if service.mode.sender:
             why = "the TOA sender tells a connection's first packets by their count"
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
@@ -262,6 +305,8 @@ class _Builder:
             why = "the client of a decapsulated packet is reached by another interface"
             self.sysctl(f"net/ipv4/conf/{tunnel.device}/rp_filter", 2, why)
         self.devices_up[tunnel.device] = None
+        if tunnel.both:
+            self.tunnels_for_both[tunnel.device] = None
         if "tcp" in entry.service.protocols:
             rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
             room = self.topology.path_mtu(entry, director, self.host)
@@ -337,6 +382,7 @@ class _Builder:
             modules=(*self.modules, *self.built_modules, *self.foreign_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
+            tunnels_for_both=tuple(self.tunnels_for_both),
             addresses=tuple(self.addresses),
             routes=routes,
             rules=rules,
@@ -354,6 +400,7 @@ class _Builder:
                 *self.foreign_modules.values(),
             ),
             services=tuple(self.services),
+            timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
         )
 
 
@@ -361,14 +408,27 @@ def _by_policy(way: _WayBack) -> bool:
     return way.entry.service.return_path == "policy"
 
 
-def settings(service: Service) -> dict[str, str]:
+def settings(service: Service, family: Family = IPV4) -> dict[str, str]:
     """ipvsadm's options of a service, other than the scheduler, by the inventory's keys."""
-    return {key: form.format(_words(service, key)) for key, form in _OPTIONS.items() if getattr(service, key)}
+    values = {key: getattr(service, key) for key in _OPTIONS}
+    values["persistence_netmask"] = _netmask(service, family)
+    return {key: form.format(_words(values[key])) for key, form in _OPTIONS.items() if values[key]}
 
 
-def _words(service: Service, key: str) -> str:
-    value = getattr(service, key)
+def _netmask(service: Service, family: Family) -> str:
+    """ipvsadm's -M: dotted in IPv4, the length of a prefix in IPv6. Single addresses are the default."""
+    length = service.persistence_netmask.get(family.version, family.bits)
+    if length == family.bits:
+        return ""
+    return str(IPv4Network((0, length)).netmask) if family is IPV4 else str(length)
+
+
+def _words(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _of_iptables(ports: Ports) -> str:
+    return str(ports.first) if ports.single else f"{ports.first}:{ports.last}"
 
 
 @lru_cache(maxsize=1024)  # all real servers of a service have the same one

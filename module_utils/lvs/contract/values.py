@@ -470,7 +470,7 @@ class PrefixLengths(Kind):
         return "mapping of 4 and 6 to lengths of prefixes"
 
     def read(self, value: Any) -> Mapping[int, int]:
-        if not isinstance(value, Mapping) or not value:
+        if not isinstance(value, Mapping):
             raise Fault("VALUE-TYPE", "is not a mapping of families to lengths (write it like {4: 24, 6: 64})")
         bits = {str(family.version): family for family in TABLE}
         found = {}
@@ -486,13 +486,14 @@ class PrefixLengths(Kind):
 
     def schema(self) -> dict[str, Any]:
         lengths = {str(family.version): Number("", 1, family.bits).schema() for family in TABLE}
-        return {"type": "object", "properties": lengths, "additionalProperties": False, "minProperties": 1}
+        return {"type": "object", "properties": lengths, "additionalProperties": False}
 
     def spec(self) -> dict[str, Any]:
         return {"type": "dict"}
 
 
-class MarkRange(NamedTuple):
+@dataclass(frozen=True)
+class MarkRange:
     """The firewall marks that are lvskit's: those whose bits of `mask` are `base`."""
 
     base: int

@@ -122,6 +122,13 @@ def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]
 def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[Finding]:
     known = {ports.first for ports in service.ports if ports.single}
     for server in service.real_servers:
+        if service.persistence_across_ports and any(server.at_port(port) != port for port in known):
+            yield (
+                f"real server {server.host.name}: ports cannot be mapped with persistence_across_ports, by which IPVS finds all of them by one "
+                "firewall mark. Listen on the same ports, or leave it out.",
+                server.at,
+            )
+            continue
         if isinstance(server.port, int) and len(service.ports) > 1:
             ports = listed([str(ports) for ports in service.ports], "and")
             yield (
