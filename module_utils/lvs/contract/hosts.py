@@ -96,6 +96,7 @@ class Host(Keyed):
         "the firewall marks that are lvskit's on a director, the same on all directors: for port ranges and `persistence_across_ports`",
         MarkRange(0x6C000000, 0xFF000000),
         name="lvs_mark",
+        absent="`0x6c000000/0xff000000`",
     )
     timeouts: Timeouts | None = key(
         Nested(Timeouts),
