@@ -151,8 +151,8 @@ class Service(Keyed):
         {},
         absent="each address by itself",
     )
-    persistence_engine: str = key(
-        Choice("VALUE-CHOICE", ("sip",)), "`sip`: persistence by the Call-ID of SIP in place of the address", ""
+    persistence_engine: str | None = key(
+        Choice("VALUE-CHOICE", ("sip",)), "`sip`: persistence by the Call-ID of SIP in place of the address", None
     )
     persistence_across_ports: bool = key(
         FLAG,
