@@ -20,11 +20,10 @@ import yaml
 from .lane import Lane, Outcome
 from .operators import Site, sites
 from .report import Result, report
-from .usage import Usage, measure
+from .usage import CODE, Usage, measure
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".lab/mutants"
-CODE = ("module_utils", "library", "action_plugins", "filter_plugins")
 TYPED = ("module_utils/lvs/", "module_utils/lvs_host/")
 LANES = 2
 PATIENCE = 60, 5  # time limit of a mutant: seconds for the start, and a multiple of the tests' usual time
