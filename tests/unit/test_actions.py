@@ -122,7 +122,6 @@ def test_actions_run_in_check_mode_too_and_those_of_the_environment_connect_to_n
         assert found.ActionModule._supports_check_mode is True
         alone = issubclass(found.ActionModule, action.EnvironmentAction)
         assert found.ActionModule._requires_connection is not alone
-        assert ('task_vars["inventory_hostname"]' not in path.read_text()) or path.stem == "lvs_built" or not alone
 
 
 def test_a_host_that_cannot_be_reached_fails_the_task_with_its_name(run):
@@ -345,7 +344,6 @@ def test_the_modules_of_one_source_are_built_together(compiled):
     (source,) = run.act("lvs_built", host="lb1")["sources"]
     planned = run.folder.plan("lb1").built_modules
     assert source["modules"] == [module.name for module in planned]
-    assert len(planned) > 1 or source["modules"]
     assert source["source"] == planned[0].source
     words = [word for module in planned for word in module.make_arguments]
     assert source["make_arguments"] == list(dict.fromkeys(words))
@@ -777,7 +775,7 @@ def test_a_page_is_written_with_its_environments_name_and_revision(compiled, tmp
     assert "abc" in text
     assert "203.0.113.82" in text
     assert run.act("lvs_explain", to=str(page), only=["tun"])["changed"] is False
-    with pytest.raises(AnsibleActionFail, match="cannot be written: Is a directory. Name another file"):
+    with pytest.raises(AnsibleActionFail, match=r"cannot be written: Is a directory\. Name another file"):
         run.act("lvs_explain", to=str(tmp_path))
     with pytest.raises(AnsibleActionFail, match="there is no service tnu"):
         run.act("lvs_explain", to=str(page), only=["tnu"])
