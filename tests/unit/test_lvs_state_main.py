@@ -85,21 +85,19 @@ def test_a_check_run_says_the_same_and_touches_nothing(machine, state):
 def test_what_leaves_goes_in_the_reverse_order(machine, state):
     machine.run(state, **PLAN)
     result = machine.run(state)
-    assert (
-        result["commands"]
-        == [
-            "systemctl disable --now --no-reload lvskit-network.service",
-            f"ip address del {VIP}/32 dev eth1",
-            f"ipvsadm -D -t {VIP}:80",
-            "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
-            "iptables -t mangle -F LVSKIT-OUTPUT",
-            "iptables -t mangle -X LVSKIT-OUTPUT",
-            f"{ARP} = 0",
-            "lvskit_toa/parameters/lips = ",
-            "systemctl daemon-reload",
-        ]
-        or result["commands"]
-    )
+    assert result["commands"] == [
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.11:80 -g -w 0",
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.12:80 -g -w 0",
+        "systemctl disable --now --no-reload lvskit-network.service",
+        f"ip address del {VIP}/32 dev eth1",
+        f"ipvsadm -D -t {VIP}:80",
+        "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "iptables -t mangle -F LVSKIT-OUTPUT",
+        "iptables -t mangle -X LVSKIT-OUTPUT",
+        f"{ARP} = 0",
+        "lvskit_toa/parameters/lips = ",
+        "systemctl daemon-reload",
+    ]
     assert (machine.services, machine.addresses["eth1"], machine.sysctl(ARP)) == ({}, ["10.20.1.10/24"], 0)
 
 
