@@ -29,7 +29,7 @@ def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
             "addresses": [
                 f"{address['local']}/{address['prefixlen']}"
                 for address in link.get("addr_info", ())
-                if address.get("family") == "inet"
+                if address.get("family") in ("inet", "inet6") and address.get("scope") != "link"
             ],
             "lro": merges(name),
         }
