@@ -99,7 +99,7 @@ def network_files(host: Host) -> dict[str, str]:
 
 
 def _addressing(host: Host, interface: Interface) -> str:
-    gateway = f"Gateway={host.gateway}\n" if host.gateway and host.gateway in interface.network.cidr else ""
+    gateway = f"Gateway={host.gateway}\n" if host.gateway and host.gateway in interface.network else ""
     return f"Address={interface}\n{gateway}"
 
 
@@ -188,7 +188,7 @@ def check_script(lab: Lab, host: Host) -> str:
     """A shell script that waits until the host has its addresses, reaches its gateways with full frames, and serves."""
     lines = []
     for gateway in lab.gateways_to_try(host):
-        mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network.cidr)
+        mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network)
         # 28 octets of IP and ICMP headers; more than one segment's worth would be fragmented, and says so with -M do.
         ping = f"ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}"
         lines.append(f"until_done 'packets of {mtu} bytes do not reach the gateway {gateway}' {ping}")

@@ -38,13 +38,14 @@ class DefaultRoute:
 class PolicyRule:
     """Which packets use which routing table, as ip-rule(8) has it.
 
-    With `suppress_default` the table's default route does not count.
+    With `suppress_default` the table's default route does not count. `version` is the family's, 4 or 6.
     """
 
     selector: str
     lookup: str
     priority: int
     suppress_default: bool = False
+    version: int = 4
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class HostPlan:
     routes: tuple[DefaultRoute, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
     netfilter: Netfilter = Netfilter()
+    netfilter6: Netfilter = Netfilter()
     built_modules: tuple[BuiltModule, ...] = ()
     services: tuple[VirtualService, ...] = ()
 

@@ -24,7 +24,7 @@ KERNEL_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 def sets(scene, host):
     """What the host captures of the scene's service."""
     env = scene.environment
-    return sets_of([Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)])[host]
+    return sets_of([Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)])[host]
 
 
 def frame(packet):

@@ -323,7 +323,7 @@ def test_a_setting_of_the_plan_is_told_once(network):
 def test_a_named_service_alone_is_asked_for(environment, network):
     service = next(s for s in network.topology.services if s.name == "tun")
     asked = questions(network.topology, network.plans, HOSTS, [service])
-    assert not [n for n in asked["lb1"].neighbours if n.vip and n.address != service.vip]
+    assert not [n for n in asked["lb1"].neighbours if n.vip and n.address != service.entries[0].vip]
     assert not asked["rs1"].paths
     assert {str(path.address) for path in asked["lb1"].paths} == {"10.20.2.13"}
 

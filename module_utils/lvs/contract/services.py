@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from functools import cached_property
 from typing import Any
 
 from .. import modes, schedulers
+from ..families import TABLE, Address, Family, bracketed, present
+from ..families import of as family_of
+from ..violations import listed
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
-from .values import ADDRESS, FLAG, PORT, Choice, Kind, Listing, Name, Number, Text
+from .values import ADDRESS, FLAG, Choice, Kind, Listing, Name, Number, OneOrMore, PortMap, PortRange, Ports, Text
 
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
@@ -47,7 +50,12 @@ class RealServer(Keyed):
     """A host behind a virtual service: its port there and its weight."""
 
     host: Host = key(Name("host"), "a host", None, absent="either this or `group`")
-    port: int = key(PORT, "the port it listens on", None, absent="the service's")
+    port: int | Mapping[int, int] | None = key(
+        PortMap(),
+        "the port it listens on; of a service with several ports `{443: 8443}`, and those that are not named stay",
+        None,
+        absent="the service's",
+    )
     weight: int = key(
         Number("WEIGHT-RANGE", 0, 65535),
         "its share of the connections relative to the others'; 0: no new connections",
@@ -58,14 +66,27 @@ class RealServer(Keyed):
     OTHER_KEYS = (Key("group", Name("group"), "a group: all of its hosts", None, "either this or `host`"),)
     EITHER = ("group", "host")
 
+    def at_port(self, port: int) -> int:
+        """The port to which requests for a port of the service go."""
+        if self.port is None:
+            return port
+        return self.port if isinstance(self.port, int) else self.port.get(port, port)
+
+    @property
+    def maps(self) -> bool:
+        """Whether its inventory entry says a port."""
+        return self.port is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Keyed):
     """A virtual service."""
 
     name: str = key(_NAME, "unique; messages and reports name the service by it")
-    vip: IPv4Address = key(ADDRESS, "in a network of its directors, unless `vip_routed`")
-    port: int = key(PORT, "the port that clients connect to")
+    vips: tuple[Address, ...] = key(
+        OneOrMore(ADDRESS), "in a network of its directors, unless `vip_routed`; of either family, or both", name="vip"
+    )
+    ports: tuple[Ports, ...] = key(OneOrMore(PortRange()), "the ports that clients connect to", name="port")
     mode: modes.Mode = key(
         Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO,)),
         "how requests are forwarded; only `playbooks/advise.yml` works without it",
@@ -74,7 +95,9 @@ class Service(Keyed):
         Entries(RealServer, ("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")),
         "the hosts that answer the requests",
     )
-    protocol: str = key(Choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "the transport protocol", "tcp")
+    protocols: tuple[str, ...] = key(
+        OneOrMore(Choice("PROTOCOL-UNKNOWN", modes.PROTOCOLS)), "the transport protocol", ("tcp",), name="protocol"
+    )
     scheduler: str = key(
         Choice("SCHEDULER-UNKNOWN", schedulers.NAMES),
         "how IPVS chooses a real server for a connection (ipvsadm(8))",
@@ -105,7 +128,7 @@ class Service(Keyed):
         "gateway",
         modes=lambda mode: mode.director_is_gateway,
     )
-    local_addresses: tuple[IPv4Address, ...] = key(
+    local_addresses: tuple[Address, ...] = key(
         Listing(ADDRESS), "the source addresses of requests", (), modes=lambda mode: mode.source_nat
     )
     connections: int | None = key(
@@ -154,8 +177,94 @@ class Service(Keyed):
     )
 
     def __str__(self) -> str:
-        return f"service {self.name} ({self.vip}:{self.port}, {self.mode.name})"
+        return f"service {self.name} ({self.ends}, {self.mode.name})"
+
+    @property
+    def ends(self) -> str:
+        """What clients connect to, in short: `203.0.113.80:80`."""
+        vips = listed([str(vip) for vip in self.vips], "and")
+        if len(self.ports) > 1:
+            return f"{vips}, ports {listed([str(ports) for ports in self.ports], 'and')}"
+        if len(self.vips) > 1:
+            return f"{vips}, port {self.ports[0]}"
+        return f"{bracketed(self.vips[0])}:{self.ports[0]}"
+
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """The families of its VIPs."""
+        return present(self.vips)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Each VIP with each protocol and each port or range."""
+        return tuple(
+            Entry(self, vip, protocol, ports)
+            for vip in self.vips
+            for protocol in self.protocols
+            for ports in self.ports
+        )
+
+    @cached_property
+    def by_vip(self) -> tuple[Entry, ...]:
+        """The first entry of each VIP: for what does not depend on ports."""
+        return tuple({entry.vip: entry for entry in reversed(self.entries)}[vip] for vip in self.vips)
+
+    @cached_property
+    def by_family(self) -> tuple[Entry, ...]:
+        """The first entry of each family: for what does not depend on the VIP either."""
+        firsts = {entry.family: entry for entry in reversed(self.by_vip)}
+        return tuple(firsts[family] for family in self.families)
+
+    def locals_of(self, family: Family) -> tuple[Address, ...]:
+        """Its local addresses of a family."""
+        return self._locals[family]
+
+    @cached_property
+    def _locals(self) -> dict[Family, tuple[Address, ...]]:
+        return {
+            family: tuple(local for local in self.local_addresses if local.version == family.version)
+            for family in TABLE
+        }
 
     def at(self, key: str) -> Any:
         """The inventory's own value of `key`, or the service's name where the key is not given."""
         return self.source.get(key, self.source.get("name"))
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One entry of a service: what IPVS forwards for it, by address, protocol and port, or by a firewall mark.
+
+    Several entries of one VIP may be one virtual service of IPVS: those by a mark.
+    """
+
+    service: Service
+    vip: Address
+    protocol: str
+    ports: Ports
+
+    @cached_property
+    def family(self) -> Family:
+        return family_of(self.vip)
+
+    @property
+    def mode(self) -> modes.Mode:
+        return self.service.mode
+
+    @property
+    def port(self) -> int:
+        """Its port, or the first one of its range."""
+        return self.ports.first
+
+    @property
+    def by_mark(self) -> bool:
+        """Whether lvskit marks its packets, and IPVS finds the service by the mark."""
+        return not self.ports.single
+
+    @property
+    def label(self) -> str:
+        """Its name in requests and reports: the service's where that has no other entry."""
+        return self.service.name if len(self.service.entries) == 1 else f"{self.service.name} {self}/{self.protocol}"
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.vip)}:{self.ports}"
