@@ -108,6 +108,11 @@ def of(address: Address) -> Family:
     return _BY_VERSION[address.version]
 
 
+def by_version(version: int) -> Family:
+    """The family 4 or 6."""
+    return _BY_VERSION[version]
+
+
 def parsed(text: str) -> Address:
     """The address of either family. Raises ValueError."""
     try:

@@ -266,8 +266,10 @@ def _real_servers(reader: Reader, topology: Topology, entries: Sequence[Any]) ->
             host = values.pop("host")
             at = item.raw.get("host", item.raw.get("group"))
             if host:
-                named.append((item.raw, RealServer(host=host, at=at, **values)))
-            found += [RealServer(host=one, at=at, **values) for one in ([host] if host else group or ())]
+                found.append(RealServer(host=host, at=at, **values))
+                named.append((item.raw, found[-1]))
+            else:
+                found += [RealServer(host=one, at=at, **values) for one in group or ()]
     return _overridden(found, named)
 
 

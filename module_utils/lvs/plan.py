@@ -292,9 +292,9 @@ class _Builder:
             if not tunnelled:
                 self.addresses[_virtual_address(entry.vip, "lo")] = None
                 continue
-            for director in service.directors:
-                tunnel = self.topology.tunnel(entry, director, self.host)
-                if tunnel:
+            tunnel = self.topology.tunnel(entry)
+            if tunnel:
+                for director in service.directors:
                     self.decapsulate(entry, tunnel, director)
 
     def decapsulate(self, entry: Entry, tunnel: Tunnel, director: Host) -> None:
@@ -310,7 +310,7 @@ class _Builder:
         if "tcp" in entry.service.protocols:
             rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
             room = self.topology.path_mtu(entry, director, self.host)
-            mss = room - self.topology.overhead(entry, director, self.host) - entry.family.tcp_ip_headers
+            mss = room - self.topology.overhead(entry) - entry.family.tcp_ip_headers
             rules.mss[str(entry.vip)] = min(mss, rules.mss.get(str(entry.vip), mss))
 
     def reply_by_director(self, service: Service, server: RealServer) -> None:

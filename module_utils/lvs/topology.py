@@ -196,20 +196,13 @@ class Topology:
         """The director's interface by which requests come to it."""
         return self.vip_interface(entry, director) or director.default_interface(entry.family)
 
-    def inner(self, entry: Entry, director: Host, real_server: Host) -> Family:
-        """The family of the packets from director to real server: the entry's, or in a tunnel the one that both have."""
-        if not entry.mode.request.encapsulated or self._between(entry.service, entry.family, director, real_server)[1]:
-            return entry.family
-        others = (family for family in TABLE if family is not entry.family)
-        return next((f for f in others if director.on(f) and real_server.on(f)), entry.family)
-
     def shared(self, entry: Entry, director: Host, real_server: Host) -> tuple[Network, ...]:
         """The networks in which both have an interface (only `network:` of the service, if set)."""
-        return self._between(entry.service, self.inner(entry, director, real_server), director, real_server)[0]
+        return self._between(entry.service, entry.outer, director, real_server)[0]
 
     def real_interface(self, entry: Entry, director: Host, real_server: Host) -> Attachment | None:
         """The interface whose address is the RIP: in the network both share, else the one of the default route."""
-        return self._between(entry.service, self.inner(entry, director, real_server), director, real_server)[1]
+        return self._between(entry.service, entry.outer, director, real_server)[1]
 
     def _between(
         self, service: Service, family: Family, director: Host, real_server: Host
@@ -243,11 +236,9 @@ class Topology:
                 return found.address
         return None
 
-    def tunnel(self, entry: Entry, director: Host, real_server: Host) -> Tunnel | None:
-        """The device by which a real server takes the entry's packets out of the director's; None in modes without a tunnel."""
-        if not entry.mode.request.encapsulated:
-            return None
-        return TUNNELS[entry.family, self.inner(entry, director, real_server)]
+    def tunnel(self, entry: Entry) -> Tunnel | None:
+        """The device by which real servers take the entry's packets out of the director's; None in modes without a tunnel."""
+        return TUNNELS[entry.family, entry.outer] if entry.mode.request.encapsulated else None
 
     def mark(self, entry: Entry) -> int:
         """The firewall mark of an entry by a mark: the same for all entries of its service and VIP, and on all directors."""
@@ -305,8 +296,6 @@ class Topology:
         route = director.route_to(real.address)
         return min(real.network.mtu, route.interface.network.mtu) if route else real.network.mtu
 
-    def overhead(self, entry: Entry, director: Host, real_server: Host) -> int:
+    def overhead(self, entry: Entry) -> int:
         """The bytes that the director adds to each request."""
-        if entry.mode.request.encapsulated:
-            return self.inner(entry, director, real_server).header
-        return entry.mode.overhead
+        return entry.outer.header if entry.mode.request.encapsulated else entry.mode.overhead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -232,10 +233,12 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
         yield "smallest MTU on the way", f"{min(sizes)} bytes"
     if mode.overhead and sizes:
         header = _HEADERS[service.protocols[0]]
-        room, added = min(
-            (topology.path_mtu(*way) - topology.overhead(*way) - way[0].family.header - header, topology.overhead(*way))
+        rooms = [
+            (topology.path_mtu(*way) - topology.overhead(way[0]) - way[0].family.header - header, way[0])
             for way in ways
-        )
+        ]
+        room, entry = min(rooms, key=itemgetter(0))
+        added = topology.overhead(entry)
         yield "added to each packet of a request", f"{added} bytes; up to {room} bytes of data are left in each"
     if mode.source_nat:
         room = topology.capacity(service)

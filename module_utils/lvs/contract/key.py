@@ -81,7 +81,7 @@ class Keyed:
 
 
 @cache
-def _pickled(cls: type[Keyed]) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _pickled(cls: type[Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The fields of a class that a pickle has, and the defaults of the others; read once for each class."""
     own = tuple(item.name for item in fields(cls) if item.compare)
     return own, {item.name: _default(item) for item in fields(cls) if not item.compare}

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from .. import modes, schedulers
-from ..families import Address, Family, bracketed, present
+from ..families import Address, Family, bracketed, by_version, present
 from ..families import of as family_of
 from ..violations import listed
 from .hosts import Host
@@ -179,6 +179,14 @@ class Service(Keyed):
         "gateway",
         modes=lambda mode: mode.director_is_gateway,
     )
+    outer_family: int | None = key(
+        Number("VALUE-RANGE", 4, 6, ((5, "is no family: 4 or 6"),)),
+        "the family of the packets around the requests, 4 or 6: IPv6 in IPv4 where the network between director and real servers has no "
+        "IPv6, or the other way round",
+        None,
+        absent="the VIP's",
+        modes=lambda mode: mode.request.encapsulated,
+    )
     local_addresses: tuple[Address, ...] = key(
         ByDirector(Listing(ADDRESS)),
         "the source addresses of requests; of several directors each has its own: `{lb3: [192.0.2.3], lb4: [192.0.2.4]}`",
@@ -314,6 +322,14 @@ class Entry:
     def port(self) -> int:
         """Its port, or the first one of its range."""
         return self.ports.first
+
+    @property
+    def outer(self) -> Family:
+        """The family of the packets from director to real server: another one only in a tunnel."""
+        wanted = self.service.outer_family
+        if wanted is None or not self.mode.request.encapsulated:
+            return self.family
+        return by_version(wanted)
 
     @property
     def by_mark(self) -> bool:

@@ -40,14 +40,12 @@ def others(service: Service, *, port_mapping: bool = False, shared_segment: bool
     return listed([name for name in names if name != service.mode.name])
 
 
-def pairs(topology: Topology, entry: Entry) -> Iterator[tuple[Host, Host, object]]:
+def pairs(entry: Entry) -> Iterator[tuple[Host, Host, object]]:
     """Each director with each real server that has an address of one family, and the inventory's word for the latter."""
     for director in entry.service.directors:
         for server in entry.service.real_servers:
-            if director is not server.host:
-                inner = topology.inner(entry, director, server.host)
-                if director.on(inner) and server.host.on(inner):
-                    yield director, server.host, server.at
+            if director is not server.host and director.on(entry.outer) and server.host.on(entry.outer):
+                yield director, server.host, server.at
 
 
 def of_families(service: Service, names: Sequence[str]) -> str:
@@ -181,7 +179,7 @@ def director_is_real_server(topology: Topology, service: Service) -> Iterator[Fi
 def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]:
     lacking: dict[tuple[str, str], tuple[Host, Host, object, list[str]]] = {}
     for entry in service.by_family:
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             if not topology.shared(entry, director, host):
                 found = lacking.setdefault((director.name, host.name), (director, host, at, []))
                 found[3].append(entry.family.name)
@@ -212,7 +210,7 @@ def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]
 )
 def several_shared_segments(topology: Topology, service: Service) -> Iterator[Finding]:
     for entry in service.by_family:
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             shared = topology.shared(entry, director, host)
             if len(shared) > 1:
                 names = listed([network.name for network in shared])
@@ -260,7 +258,7 @@ def protocol_is_not_carried(topology: Topology, service: Service) -> Iterator[Fi
 )
 def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     for entry in service.by_family:
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             locals_ = [local for local in service.locals_of(entry.family, director) if topology.network_of(local)]
             real = topology.real_interface(entry, director, host)
             if real and not topology.reaches(director, real.address, host):
@@ -400,7 +398,7 @@ def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iter
 def source_is_foreign_to_routers(topology: Topology, service: Service) -> Iterator[Finding]:
     for director in service.directors:
         entry = service.by_family[0]  # of IPv4, the only family that the modules know
-        own = [(host, at) for other, host, at in pairs(topology, entry) if other is director]
+        own = [(host, at) for other, host, at in pairs(entry) if other is director]
         routed = {host.name: at for host, at in own if not topology.shared(entry, director, host)}
         if routed:
             names = listed(list(routed), "and")
@@ -458,11 +456,11 @@ def no_room(topology: Topology, service: Service) -> Iterator[Finding]:
     if not protocols:
         return  # for tcp the role real_server lowers the MSS of its SYN-ACKs
     for entry in service.by_family:
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             room = topology.path_mtu(entry, director, host)
             edge = topology.vip_interface(entry, director)
             largest = edge.network.mtu if edge else 1500
-            added = topology.overhead(entry, director, host)
+            added = topology.overhead(entry)
             if room < largest + added:
                 yield (
                     f"datagrams of {room - added + 1} to {largest} bytes do not fit on the way to {host.name} "

@@ -22,7 +22,7 @@ from .sharing import GATEWAY, HELD_VIP, VIP, gateway_keys, sharing, with_exclude
 def reply_meets_director(topology: Topology, service: Service) -> Iterator[Finding]:
     for entry in service.by_family:
         clients = [(client, _asks_by(entry, client)) for client in topology.clients]
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             way = host.default_interface(entry.family)
             if way and way.gateway in director.addresses:
                 yield (
@@ -166,7 +166,7 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
         return  # the policy route holds for neighbours too
     for entry in service.by_family:
         clients = [(client, _asks_by(entry, client)) for client in topology.clients]
-        for director, host, at in pairs(topology, entry):
+        for director, host, at in pairs(entry):
             real = topology.real_interface(entry, director, host)
             for client, asking in clients:
                 if real and asking and asking.network == real.network:

@@ -157,21 +157,22 @@ def vip_has_several_owners(topology: Topology, service: Service) -> Iterator[Fin
     "No packet of that family could be sent from one to the other.",
 )
 def host_without_the_family(topology: Topology, service: Service) -> Iterator[Finding]:
-    for entry in service.by_family:
+    needed = [(entry, family) for entry in service.by_family for family in dict.fromkeys((entry.family, entry.outer))]
+    for entry, family in needed:
         without: dict[str, Any] = {}
         for director in service.directors:
-            if director.interfaces and not director.on(entry.family):
+            if director.interfaces and not director.on(family):
                 without.setdefault(director.name, service.at("vip"))
-            for server in service.real_servers:
-                family = topology.inner(entry, director, server.host)
-                if server.host.interfaces and not server.host.on(family):
-                    without.setdefault(server.host.name, server.at)
+        for server in service.real_servers:
+            if server.host.interfaces and not server.host.on(family):
+                without.setdefault(server.host.name, server.at)
         if without:
             names = listed(list(without), "and")
+            need = f"the VIP {entry.vip} is {family}" if family is entry.family else f"outer_family is {family.version}"
             yield (
-                f"the VIP {entry.vip} is {entry.family}, and {names} {'has' if len(without) == 1 else 'have'} no {entry.family} "
-                f"address. Give an interface address{entry.family.suffix}: (and its network cidr{entry.family.suffix}:), or "
-                f"leave the VIP out.",
+                f"{need}, and {names} {'has' if len(without) == 1 else 'have'} no {family} "
+                f"address. Give an interface address{family.suffix}: (and its network cidr{family.suffix}:), or "
+                f"leave {'the VIP' if family is entry.family else 'outer_family'} out.",
                 next(iter(without.values())),
             )
 
