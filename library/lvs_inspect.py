@@ -145,7 +145,11 @@ def look(given, run):
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
         "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
-        "recorded": [line for kind in (kinds.NETWORK, kinds.SYSCTLS) for line in statements(host.recorded(kind.path))],
+        "recorded": [
+            line
+            for kind in (kinds.NETWORK, kinds.NETWORK6, kinds.SYSCTLS)
+            for line in statements(host.recorded(kind.path))
+        ],
         "departures": [dataclasses.asdict(one) for one in host.departures(run)] if given["departures"] else [],
     }
 

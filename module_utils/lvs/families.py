@@ -91,6 +91,7 @@ class Tunnel:
 
     device: str
     module: str
+    both: bool = False  # the device takes IPv6 only, until it is told to take IPv4, too
 
 
 # By the family of the packet and of the header around it. tunl0, sit0 and ip6tnl0 are the devices that their modules make.
@@ -98,7 +99,7 @@ TUNNELS: dict[tuple[Family, Family], Tunnel] = {
     (IPV4, IPV4): Tunnel("tunl0", "ipip"),
     (IPV6, IPV4): Tunnel("sit0", "sit"),
     (IPV6, IPV6): Tunnel("ip6tnl0", "ip6_tunnel"),
-    (IPV4, IPV6): Tunnel("lvskit46", "ip6_tunnel"),
+    (IPV4, IPV6): Tunnel("ip6tnl0", "ip6_tunnel", both=True),
 }
 
 

@@ -14,6 +14,7 @@ from ansible.module_utils.lvs_host import evidence
 
 from . import departures
 from .host_plan import HostPlan
+from .plan import GATEWAY_TABLE
 from .questions import Questions
 from .topology import Host, Interface, Topology
 
@@ -180,7 +181,7 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
         there = f"via {found['gateway']} " if found.get("gateway") else ""
         words = found.get("error") or f"{there}dev {found.get('interface')}"
         # State that the next run would create is not reported.
-        if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, "from all lookup"):
+        if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, f" lookup {GATEWAY_TABLE} "):
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
 
 

@@ -170,6 +170,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
     values["mode"] = _mode(reader)
     values["health_check"] = _health_check(reader)
     values["directors"] = _directors(reader, topology)
+    values["locals_by"] = _locals_by(reader, values)
     return _without_unread(Service(source=reader.raw, **values), topology) if reader.finish() else None
 
 
@@ -221,6 +222,21 @@ def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
         except Fault as fault:
             reader.fault(fault.rule, f"directors: {given} (the default) {fault}", reader.raw.get("name"))
     return ()
+
+
+def _locals_by(reader: Reader, values: dict[str, Any]) -> dict[str, Any]:
+    """The local addresses of each director, where each has its own; all of them are the service's."""
+    given = values["local_addresses"]
+    if not isinstance(given, Mapping):
+        return {}
+    values["local_addresses"] = tuple(dict.fromkeys(local for own in given.values() for local in own))
+    names = [director.name for director in values["directors"]]
+    for name in given:
+        if name not in names and names:
+            reader.fault(
+                "DIRECTOR-UNKNOWN", f"local_addresses: {name} is no director of it: {nearest(name, names)}", name
+            )
+    return dict(given)
 
 
 def _members(rule: str, topology: Topology, group: str) -> tuple[Host, ...]:

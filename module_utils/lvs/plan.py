@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from ipaddress import IPv4Network
+from typing import Any
 
 from . import families
+from .contract.values import Ports
 from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
@@ -16,6 +19,7 @@ from .host_plan import (
     Destination,
     Guard,
     HostPlan,
+    Mark,
     MssClamp,
     Netfilter,
     PolicyRule,
@@ -32,12 +36,23 @@ FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
-# ipvsadm(8)'s options by the key of the service, other than the scheduler.
-_OPTIONS = {"persistence_timeout": "-p {}"}
-_CONNTRACK_DEFAULT = 262144  # the kernel's default on a host with enough memory
+# ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
+_OPTIONS = {
+    "persistence_timeout": "-p {}",
+    "persistence_netmask": "-M {}",
+    "persistence_engine": "--pe {}",
+    "one_packet": "-o",
+    "scheduler_flags": "-b {}",
+}
+_CONNTRACK_MOST = (
+    262144  # the kernel's own choice where memory is ample: never less, as the file is also applied at boot
+)
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
+# The source of a packet before the kernel has chosen one: a socket without an address of its own, by the family's version. (The
+# rules of IPv6 do not match it.) Other sources than this and the RIP keep their way: that of the host's management, for example.
+_UNBOUND = {4: ("0.0.0.0",)}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
@@ -46,6 +61,7 @@ class _Rules:
     """The netfilter rules of one family that are collected for a host."""
 
     chains: dict[Chain, None] = field(default_factory=dict)
+    marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
@@ -57,6 +73,9 @@ class _Rules:
         chains = (*self.chains, Chain("raw", "PREROUTING")) if untracked else tuple(self.chains)
         return Netfilter(
             chains=chains,
+            marks=tuple(
+                Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
+            ),
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
@@ -85,13 +104,13 @@ class _Builder:
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     devices_up: dict[str, None] = field(default_factory=dict)
+    tunnels_for_both: dict[str, None] = field(default_factory=dict)
     addresses: dict[VirtualAddress, None] = field(default_factory=dict)
     ways_back: list[_WayBack] = field(default_factory=list)
     rules: dict[Family, _Rules] = field(default_factory=lambda: {family: _Rules() for family in families.TABLE})
     built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
-    silent: bool = False
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
@@ -120,20 +139,21 @@ class _Builder:
             entrance = self.topology.vip_interface(entry, self.host)
             self.addresses[_virtual_address(entry.vip, entrance.name if entrance else "lo")] = None
             self.arrives_by(entrance)
+            if entrance is None and entry.family is IPV4:
+                self.keep_silent("routers send packets for the VIP, and nobody asks for it by ARP")
         why = "what is left of the connections of a real server that went is not swallowed"
         self.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
         for family in service.families if mode.reply_through_director else ():
             self.forward(family)
         if not mode.reply_through_director:
-            for entry in service.entries:
-                self.rules[entry.family].one_way.append(Untracked(entry.protocol, str(entry.vip), entry.port))
+            self.pass_by_conntrack(service)
         if mode.source_nat:
             self.translate_sources(service)
         if service.persistence_timeout:
             why = "a client that comes again to a real server being drained gets another one"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
-        self.services += map(self._virtual_service, service.entries)
+        self.services += self._virtual_services(service)
 
     def forward(self, family: Family) -> None:
         """Replies pass the director."""
@@ -147,24 +167,50 @@ class _Builder:
         for interface in self.host.interfaces:
             self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
 
-    def _virtual_service(self, entry: Entry) -> VirtualService:
-        service = entry.service
-        return VirtualService(
-            service=service.name,
-            protocol=_PROTOCOL_FLAGS[entry.protocol],
-            endpoint=f"{bracketed(entry.vip)}:{entry.port}",
-            scheduler=service.scheduler,
-            options=tuple(settings(service).values()),
-            destinations=tuple(self._destinations(entry)),
-        )
+    def pass_by_conntrack(self, service: Service) -> None:
+        """Requests whose replies take another way: conntrack would see half of each connection."""
+        ports: dict[tuple[Family, str, str], list[str]] = {}
+        for entry in service.entries:
+            ports.setdefault((entry.family, entry.protocol, str(entry.vip)), []).append(_of_iptables(entry.ports))
+        for (family, protocol, vip), own in ports.items():
+            self.rules[family].one_way.append(Untracked(protocol, vip, tuple(own)))
+
+    def _virtual_services(self, service: Service) -> Iterator[VirtualService]:
+        """One for each entry; one for all entries of a VIP that are found by a mark."""
+        marks: set[int] = set()
+        for entry in service.entries:
+            flag, endpoint = _PROTOCOL_FLAGS[entry.protocol], f"{bracketed(entry.vip)}:{entry.port}"
+            if entry.by_mark:
+                mark = self.topology.mark(entry)
+                self.mark(entry, mark)
+                if mark in marks:
+                    continue
+                marks.add(mark)
+                flag, endpoint = "-f", f"{mark} -6" if entry.family is IPV6 else str(mark)
+            yield VirtualService(
+                service=service.name,
+                protocol=flag,
+                endpoint=endpoint,
+                scheduler=service.scheduler,
+                options=tuple(settings(service, entry.family).values()),
+                destinations=tuple(self._destinations(entry)),
+            )
+
+    def mark(self, entry: Entry, mark: int) -> None:
+        """IPVS finds an entry's packets by a firewall mark."""
+        rules = self.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+        key = entry.protocol, str(entry.vip), mark
+        rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
 
     def _destinations(self, entry: Entry) -> Iterator[Destination]:
         method = _METHOD_FLAGS[entry.mode.ipvs_method]
         for server in entry.service.real_servers:
             real = self.topology.real_interface(entry, self.host, server.host)
             if real and not server.host.drained:
-                endpoint = f"{bracketed(real.text)}:{server.at_port(entry.port)}"
-                yield Destination(real.text, endpoint, method, server.weight)
+                port = 0 if entry.by_mark else server.at_port(entry.port)  # 0: the one that the client asks for
+                endpoint = f"{bracketed(real.text)}:{port}"
+                thresholds = server.upper_threshold, server.lower_threshold
+                yield Destination(real.text, endpoint, method, server.weight, *thresholds)
 
     def translate_sources(self, service: Service) -> None:
         """The source of requests is a local address, so that replies come to it."""
@@ -174,7 +220,7 @@ class _Builder:
             "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
         )
         self.connections += service.connections or 0
-        for local in service.local_addresses:
+        for local in (local for family in families.TABLE for local in service.locals_of(family, self.host)):
             interface = self.topology.local_interface(self.host, local)
             if interface and local not in self.host.addresses:
                 self.addresses[_virtual_address(local, interface.name)] = None
@@ -182,8 +228,11 @@ class _Builder:
             rules = self.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
             vip = str(entry.vip)
             rules.returning_vips[vip] = None
-            ranges = _ranges(service.locals_of(entry.family))
-            rules.source_nats.append(SourceNat(entry.protocol, vip, entry.port, ranges))
+            ranges = _ranges(service.locals_of(entry.family, self.host))
+            mark = self.topology.mark(entry) if entry.by_mark else 0
+            nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
+            if nat not in rules.source_nats[-1:]:
+                rules.source_nats.append(nat)
         if service.mode.sender:
             why = "the TOA sender tells a connection's first packets by their count"
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
@@ -238,7 +287,7 @@ class _Builder:
         """The host has the VIPs, on the loopback device or on that of the tunnel by which their packets come."""
         tunnelled = service.mode.request.encapsulated
         if IPV4 in service.families:
-            self.keep_silent()
+            self.keep_silent("the director alone answers ARP for the VIP")
         for entry in service.by_vip:
             if not tunnelled:
                 self.addresses[_virtual_address(entry.vip, "lo")] = None
@@ -256,6 +305,8 @@ class _Builder:
             why = "the client of a decapsulated packet is reached by another interface"
             self.sysctl(f"net/ipv4/conf/{tunnel.device}/rp_filter", 2, why)
         self.devices_up[tunnel.device] = None
+        if tunnel.both:
+            self.tunnels_for_both[tunnel.device] = None
         if "tcp" in entry.service.protocols:
             rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
             room = self.topology.path_mtu(entry, director, self.host)
@@ -274,18 +325,14 @@ class _Builder:
                         why = "the director forwards replies to the router of this network, and would tell it as the better way"
                         self.sysctl(f"net/ipv6/conf/{real.name}/accept_redirects", 0, why)
 
-    def keep_silent(self) -> None:
-        """The host has a VIP for which it must not answer ARP. Once for all VIPs: a host may have thousands.
+    def keep_silent(self, why: str) -> None:
+        """The host has a VIP for which it must not answer ARP: on no interface, also on one that the inventory does not describe, or
+        that comes later.
 
         For IPv6 there is nothing to set: the kernel answers only for addresses of the interface that the question comes by.
         """
-        if self.silent:
-            return
-        self.silent = True
-        for interface in self.host.interfaces:
-            conf = f"net/ipv4/conf/{interface.name}"
-            self.sysctl(f"{conf}/arp_ignore", 1, "the director alone answers ARP for the VIP")
-            self.sysctl(f"{conf}/arp_announce", 2, "ARP requests must not carry the VIP as sender")
+        self.sysctl("net/ipv4/conf/all/arp_ignore", 1, why)
+        self.sysctl("net/ipv4/conf/all/arp_announce", 2, "ARP requests must not carry the VIP as sender")
 
     def guard(self, service: Service, server: RealServer) -> None:
         """Without its module the host would answer clients from its own address, and they would reset the connection."""
@@ -310,7 +357,8 @@ class _Builder:
                 routes[DefaultRoute(str(way.gateway), way.real.name, GATEWAY_TABLE)] = None
                 # Not two default routes in one table: the kernel would choose either of the gateways.
                 rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, version)] = None
-                rules[PolicyRule("from all", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
+                for source in (way.real.text, *_UNBOUND.get(version, ())):
+                    rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
                 continue
             table = tables[way.gateway, way.real.name]
             for protocol in service.protocols:
@@ -322,14 +370,11 @@ class _Builder:
 
     def build(self) -> HostPlan:
         routes, rules = self.routes()
-        if self.connections * _CONNTRACK_ROOM > _CONNTRACK_DEFAULT:
+        if self.connections:
+            room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
-            self.sysctl("net/netfilter/nf_conntrack_max", self.connections * _CONNTRACK_ROOM, why)
-            self.sysctl(
-                "net/netfilter/nf_conntrack_buckets",
-                self.connections * _CONNTRACK_ROOM // 4,
-                "one for each four connections",
-            )
+            self.sysctl("net/netfilter/nf_conntrack_max", room, why)
+            self.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
         return HostPlan(
             host=self.host.name,
             interfaces={i.name: tuple(map(str, i.attachments)) for i in self.host.interfaces},
@@ -337,6 +382,7 @@ class _Builder:
             modules=(*self.modules, *self.built_modules, *self.foreign_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
+            tunnels_for_both=tuple(self.tunnels_for_both),
             addresses=tuple(self.addresses),
             routes=routes,
             rules=rules,
@@ -354,6 +400,7 @@ class _Builder:
                 *self.foreign_modules.values(),
             ),
             services=tuple(self.services),
+            timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
         )
 
 
@@ -361,14 +408,27 @@ def _by_policy(way: _WayBack) -> bool:
     return way.entry.service.return_path == "policy"
 
 
-def settings(service: Service) -> dict[str, str]:
+def settings(service: Service, family: Family = IPV4) -> dict[str, str]:
     """ipvsadm's options of a service, other than the scheduler, by the inventory's keys."""
-    return {key: form.format(_words(service, key)) for key, form in _OPTIONS.items() if getattr(service, key)}
+    values = {key: getattr(service, key) for key in _OPTIONS}
+    values["persistence_netmask"] = _netmask(service, family)
+    return {key: form.format(_words(values[key])) for key, form in _OPTIONS.items() if values[key]}
 
 
-def _words(service: Service, key: str) -> str:
-    value = getattr(service, key)
+def _netmask(service: Service, family: Family) -> str:
+    """ipvsadm's -M: dotted in IPv4, the length of a prefix in IPv6. Single addresses are the default."""
+    length = service.persistence_netmask.get(family.version, family.bits)
+    if length == family.bits:
+        return ""
+    return str(IPv4Network((0, length)).netmask) if family is IPV4 else str(length)
+
+
+def _words(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _of_iptables(ports: Ports) -> str:
+    return str(ports.first) if ports.single else f"{ports.first}:{ports.last}"
 
 
 @lru_cache(maxsize=1024)  # all real servers of a service have the same one

@@ -147,7 +147,7 @@ def _ways(
         consequence = f"replies of {service.name} take a different route to the client than planned"
         yield from _routed(topology, server.host, outside, source, consequence)
     elif not mode.restored_in_packet:  # the module redirects replies after the routing decision
-        for local in service.locals_of(entry.family):
+        for local in service.locals_of(entry.family, director):
             consequence = f"replies of {service.name} do not reach {director.name}"
             yield from _routed(topology, server.host, local, real.address, consequence)
     if mode.reply_through_director:
@@ -190,7 +190,7 @@ def _addresses(
 ) -> Iterator[tuple[str, Neighbour]]:
     """The hosts that probe a director's addresses: the director itself, which receives the answers of others, and one that receives the director's."""
     held: list[tuple[Address, Attachment | None]] = [(entry.vip, topology.vip_interface(entry, director))]
-    locals_ = entry.service.locals_of(entry.family)
+    locals_ = entry.service.locals_of(entry.family, director)
     held += [(local, topology.local_interface(director, local)) for local in locals_]
     for address, interface in held:
         if interface is None:

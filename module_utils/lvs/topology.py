@@ -6,6 +6,7 @@ the network is asked for one of its entries: an entry has one family.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 from .contract.hosts import Host, Receiver, Route
 from .contract.networks import Attachment, Interface, Network
 from .contract.services import Entry, Needs, RealServer, Service
+from .contract.values import MarkRange
 from .families import TABLE, TUNNELS, Address, Family, Tunnel
 from .families import of as family_of
 from .register import Index, Register
@@ -182,8 +184,12 @@ class Topology:
         return router is not None and router not in receiver.addresses
 
     def vip_interface(self, entry: Entry, director: Host) -> Attachment | None:
-        """The director's interface in the VIP's own network; None when the VIP is routed to it."""
-        network = self.network_of(entry.vip)
+        """The director's interface in the VIP's own network, which has the VIP; None when the VIP is routed to it.
+
+        A routed VIP is on no interface, also not where it lies in a network of the director: several directors may have it, and
+        none of them may answer for it there.
+        """
+        network = None if entry.service.vip_routed else self.network_of(entry.vip)
         return director.attached(network, entry.family) if network else None
 
     def entrance(self, entry: Entry, director: Host) -> Attachment | None:
@@ -243,6 +249,26 @@ class Topology:
             return None
         return TUNNELS[entry.family, self.inner(entry, director, real_server)]
 
+    def mark(self, entry: Entry) -> int:
+        """The firewall mark of an entry by a mark: the same for all entries of its service and VIP, and on all directors."""
+        return self._marks[entry.service.name, entry.vip]
+
+    @cached_property
+    def _marks(self) -> dict[tuple[str, Address], int]:
+        """A number made of the name and the VIP: another service changes it only if both make the same one."""
+        marked = [entry for service in self.services for entry in service.entries if entry.by_mark]
+        wanted = {(entry.service.name, entry.vip): entry.service.directors[:1] for entry in marked}
+        found: dict[tuple[str, Address], int] = {}
+        taken: set[int] = set()
+        for name, vip in sorted(wanted, key=lambda key: (key[0], str(key[1]))):
+            own = next((director.mark for director in wanted[name, vip]), MarkRange(0, 0))
+            room = own.number // 2  # the upper half is for checks
+            start = int.from_bytes(hashlib.sha256(f"{name} {vip}".encode()).digest()[:4], "big")
+            number = next(own.base | n % room for n in range(start, start + room) if own.base | n % room not in taken)
+            taken.add(number)
+            found[name, vip] = number
+        return found
+
     def restorer(self, service: Service, server: Host) -> Host | None:
         """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""
         if not service.mode.restored_in_packet:
@@ -260,7 +286,8 @@ class Topology:
     def _capacity(self, service: Service, family: Family) -> int:
         ports = [ports.first for ports in service.ports]
         ends = {(server.host.name, server.at_port(port)) for server in service.real_servers for port in ports}
-        return len(set(service.locals_of(family))) * SOURCE_PORTS * len(ends)
+        each = [len(set(service.locals_of(family, director))) for director in service.directors]
+        return min(each, default=0) * SOURCE_PORTS * len(ends)
 
     def summary(self, service: Service) -> str:
         """The service in one line, with its capacity."""

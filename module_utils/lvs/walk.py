@@ -97,7 +97,7 @@ def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, c
     onward = director.route_to(real.address)
     if onward is None:
         raise NoRoute(f"{service}: {director.name} has no route to {real}")
-    locals_ = service.locals_of(entry.family)
+    locals_ = service.locals_of(entry.family, director)
     local = next(
         (a for a in locals_ if topology.local_interface(director, a) == onward.interface),
         locals_[0] if locals_ else onward.interface.address,

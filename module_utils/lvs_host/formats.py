@@ -5,7 +5,7 @@ no comments. A version writes it with its first change, before the files of reco
 the host. Each entry of the history also has its number, because a version reads entries of older versions.
 
 1: version 0.1.0, which wrote no number. 2: numbers in entries of the history, and this file; otherwise the same.
-3: a list of addresses for each interface of an entry, and the file of ip6tables rules.
+3: a list of addresses for each interface of an entry, and the files of ip6tables rules, of IPv6 addresses and routes, and of IPVS timeouts.
 """
 
 from __future__ import annotations

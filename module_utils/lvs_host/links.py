@@ -15,7 +15,10 @@ _ETH_FLAG_LRO = 1 << 15
 
 
 def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
-    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro."""
+    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro.
+
+    The addresses are of both families, without IPv6's link-local ones.
+    """
     out = output(run, ["ip", "-json", "-details", "address", "show"])
     found = {}
     for link in listed(out):
@@ -29,7 +32,7 @@ def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
             "addresses": [
                 f"{address['local']}/{address['prefixlen']}"
                 for address in link.get("addr_info", ())
-                if address.get("family") in ("inet", "inet6") and address.get("scope") != "link"
+                if address.get("family") == "inet" or address.get("scope") != "link"
             ],
             "lro": merges(name),
         }

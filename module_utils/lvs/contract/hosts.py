@@ -12,7 +12,7 @@ from ..families import TABLE, Address, Family
 from ..modes import OPTION_KIND
 from .key import Keyed, Named, Nested, key
 from .networks import Attachment, Interface, Network
-from .values import FLAG, TEXT, Choice, Listing, Number, Text, Texts
+from .values import FLAG, TEXT, Choice, Listing, MarkRange, Marks, Number, Text, Texts
 
 # TCP options that Linux and its peers send (IANA, TCP Parameters).
 KINDS_IN_USE = {
@@ -44,6 +44,18 @@ class Receiver(Keyed):
     source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (with `#tag`)")
     make_arguments: tuple[str, ...] = key(Listing(TEXT), "arguments of make, in addition to the kernel's tree", ())
     parameters: Mapping[str, str] = key(Texts("the module's parameters to values"), "the module's parameters", {})
+
+
+_SECONDS = Number("TIMEOUT-RANGE", 1, 31 * 86400, unit="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts(Keyed):
+    """How long IPVS keeps connections without packets, as ipvsadm(8) --set has it."""
+
+    tcp: int = key(_SECONDS, "an open connection", 900)
+    tcpfin: int = key(_SECONDS, "one after a FIN", 120)
+    udp: int = key(_SECONDS, "a UDP flow", 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +90,20 @@ class Host(Keyed):
         "the same for one run",
         False,
         name="lvs_drained",
+    )
+    mark: MarkRange = key(
+        Marks(),
+        "the firewall marks that are lvskit's on a director, the same on all directors: for port ranges and `persistence_across_ports`",
+        MarkRange(0x6C000000, 0xFF000000),
+        name="lvs_mark",
+        absent="`0x6c000000/0xff000000`",
+    )
+    timeouts: Timeouts | None = key(
+        Nested(Timeouts),
+        "how long IPVS keeps connections without packets, for all services of a director",
+        None,
+        name="lvs_timeouts",
+        absent="the kernel's",
     )
     option_kind: int = key(
         Number("OPTION-KIND", 1, 255, _KIND_TAKEN),

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from .. import modes, schedulers
-from ..families import TABLE, Address, Family, bracketed, present
+from ..families import Address, Family, bracketed, present
 from ..families import of as family_of
 from ..violations import listed
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
-from .values import ADDRESS, FLAG, Choice, Kind, Listing, Name, Number, OneOrMore, PortMap, PortRange, Ports, Text
+from .values import (
+    ADDRESS,
+    FLAG,
+    ByDirector,
+    Choice,
+    Kind,
+    Listing,
+    Name,
+    Number,
+    OneOrMore,
+    PortMap,
+    PortRange,
+    Ports,
+    PrefixLengths,
+    Text,
+)
 
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
@@ -61,6 +76,17 @@ class RealServer(Keyed):
         "its share of the connections relative to the others'; 0: no new connections",
         1,
     )
+    upper_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "connections, open and closing ones, from which on it gets no new ones; 0: no limit",
+        0,
+    )
+    lower_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "it gets new connections again when it has fewer than these",
+        0,
+        absent="3/4 of `upper_threshold`",
+    )
     at: Any = field(default=None, compare=False, repr=False)
 
     OTHER_KEYS = (Key("group", Name("group"), "a group: all of its hosts", None, "either this or `host`"),)
@@ -103,10 +129,35 @@ class Service(Keyed):
         "how IPVS chooses a real server for a connection (ipvsadm(8))",
         "wlc",
     )
+    scheduler_flags: tuple[str, ...] = key(
+        Listing(Choice("SCHEDULER-FLAGS", schedulers.FLAGS)),
+        "what the scheduler does besides: `sh-fallback` and `mh-fallback` choose another real server where one has weight 0, `sh-port` and "
+        "`mh-port` choose by the client's port, too",
+        (),
+    )
+    one_packet: bool = key(
+        FLAG,
+        "`true`: each datagram is scheduled by itself, also those from one port of a client; UDP only",
+        False,
+    )
     persistence_timeout: int = key(
         Number("TIMEOUT-RANGE", 0, 31 * 86400, unit="seconds"),
         "how long the connections of a client go to the same real server; 0: each connection is scheduled separately",
         0,
+    )
+    persistence_netmask: Mapping[int, int] = key(
+        PrefixLengths(),
+        "clients in a network of this size count as one for persistence: `{4: 24, 6: 64}`",
+        {},
+        absent="each address by itself",
+    )
+    persistence_engine: str | None = key(
+        Choice("VALUE-CHOICE", ("sip",)), "`sip`: persistence by the Call-ID of SIP in place of the address", None
+    )
+    persistence_across_ports: bool = key(
+        FLAG,
+        "`true`: a client gets the same real server on all ports and protocols of the service; IPVS then finds it by a firewall mark",
+        False,
     )
     directors: tuple[Host, ...] = key(
         Name("group"),
@@ -129,7 +180,10 @@ class Service(Keyed):
         modes=lambda mode: mode.director_is_gateway,
     )
     local_addresses: tuple[Address, ...] = key(
-        Listing(ADDRESS), "the source addresses of requests", (), modes=lambda mode: mode.source_nat
+        ByDirector(Listing(ADDRESS)),
+        "the source addresses of requests; of several directors each has its own: `{lb3: [192.0.2.3], lb4: [192.0.2.4]}`",
+        (),
+        modes=lambda mode: mode.source_nat,
     )
     connections: int | None = key(
         Number("VALUE-RANGE", 1, 10**9),
@@ -154,6 +208,7 @@ class Service(Keyed):
         {},
         absent="by the port",
     )
+    locals_by: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)  # by director, where each has its own
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     OTHER_KEYS = (
@@ -215,16 +270,20 @@ class Service(Keyed):
         firsts = {entry.family: entry for entry in reversed(self.by_vip)}
         return tuple(firsts[family] for family in self.families)
 
-    def locals_of(self, family: Family) -> tuple[Address, ...]:
-        """Its local addresses of a family."""
-        return self._locals[family]
+    def locals_of(self, family: Family, director: Host | None = None) -> tuple[Address, ...]:
+        """Its local addresses of a family; only those of a director, if one is given."""
+        own = self.locals_by.get(director.name, ()) if director and self.locals_by else self.local_addresses
+        return tuple(local for local in own if local.version == family.version)
 
-    @cached_property
-    def _locals(self) -> dict[Family, tuple[Address, ...]]:
-        return {
-            family: tuple(local for local in self.local_addresses if local.version == family.version)
-            for family in TABLE
-        }
+    def local_owners(self) -> Iterator[tuple[Address, Any, tuple[Host, ...]]]:
+        """Each local address, its place in the inventory, and the directors that have it."""
+        given = self.at("local_addresses")
+        if not self.locals_by:
+            yield from ((local, at, self.directors) for local, at in zip(self.local_addresses, given))
+            return
+        for name, own in self.locals_by.items():
+            owners = tuple(director for director in self.directors if director.name == name)
+            yield from ((local, at, owners) for local, at in zip(own, given[name]))
 
     def at(self, key: str) -> Any:
         """The inventory's own value of `key`, or the service's name where the key is not given."""
@@ -259,7 +318,7 @@ class Entry:
     @property
     def by_mark(self) -> bool:
         """Whether lvskit marks its packets, and IPVS finds the service by the mark."""
-        return not self.ports.single
+        return not self.ports.single or self.service.persistence_across_ports
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..families import IPV4, IPV6, TABLE, Family
 from ..violations import listed
 
+MARKS_AT_LEAST = 4096
 # A template: an editor does not know its value.
 TEMPLATE = {"type": "string", "pattern": r"\{\{|\{%"}
 
@@ -435,6 +436,100 @@ class PortMap(Kind):
 
     def spec(self) -> dict[str, Any]:
         return {"type": "raw"}
+
+
+@dataclass(frozen=True)
+class ByDirector(Kind):
+    """A list of values, or a list for each director by its name."""
+
+    of: Listing
+
+    @property
+    def words(self) -> str:
+        return f"{self.of.words}, or a mapping of directors to such lists"
+
+    def read(self, value: Any) -> tuple[Any, ...] | dict[str, tuple[Any, ...]]:
+        if isinstance(value, Mapping):
+            return {str(name): self.of.read(own) for name, own in value.items()}
+        return self.of.read(value)
+
+    def schema(self) -> dict[str, Any]:
+        one = self.of.schema()
+        return {"anyOf": [*one["anyOf"], {"type": "object", "additionalProperties": one}]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "raw"}
+
+
+@dataclass(frozen=True)
+class PrefixLengths(Kind):
+    """The length of a prefix for a family or for both: {4: 24, 6: 64}. The model has a mapping of versions."""
+
+    @property
+    def words(self) -> str:
+        return "mapping of 4 and 6 to lengths of prefixes"
+
+    def read(self, value: Any) -> Mapping[int, int]:
+        if not isinstance(value, Mapping):
+            raise Fault("VALUE-TYPE", "is not a mapping of families to lengths (write it like {4: 24, 6: 64})")
+        bits = {str(family.version): family for family in TABLE}
+        found = {}
+        for version, length in value.items():
+            family = bits.get(str(version))
+            if family is None:
+                raise Fault("VALUE-TYPE", f"has the key {version}. Only 4 and 6 are families")
+            try:
+                found[family.version] = Number("VALUE-RANGE", 1, family.bits).read(length)
+            except Fault as fault:
+                raise Fault(fault.rule, f"has a length for {family} that {fault}") from None
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        lengths = {str(family.version): Number("", 1, family.bits).schema() for family in TABLE}
+        return {"type": "object", "properties": lengths, "additionalProperties": False}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "dict"}
+
+
+@dataclass(frozen=True)
+class MarkRange:
+    """The firewall marks that are lvskit's: those whose bits of `mask` are `base`."""
+
+    base: int
+    mask: int
+
+    @property
+    def number(self) -> int:
+        """How many marks."""
+        return 1 << (32 - bin(self.mask).count("1"))
+
+    def __str__(self) -> str:
+        return f"{self.base:#x}/{self.mask:#x}"
+
+
+@dataclass(frozen=True)
+class Marks(Kind):
+    """A range of firewall marks, such as 0x6c000000/0xff000000: the upper bits are fixed, the lower ones are numbers."""
+
+    @property
+    def words(self) -> str:
+        return "value and mask, as `0x6c000000/0xff000000`"
+
+    def read(self, value: Any) -> MarkRange:
+        words = re.fullmatch(r"(0x[0-9A-Fa-f]{1,8})/(0x[0-9A-Fa-f]{1,8})", str(value))
+        if words is None:
+            raise Fault("VALUE-TYPE", "is not a value and a mask (write it like 0x6c000000/0xff000000)")
+        found = MarkRange(int(words[1], 16), int(words[2], 16))
+        lower = ~found.mask & 0xFFFFFFFF
+        if lower & (lower + 1) or not found.base or found.base & lower:
+            raise Fault("VALUE-RANGE", "does not fix the upper bits of a mark alone, with a value other than 0")
+        if found.number < MARKS_AT_LEAST:
+            raise Fault("VALUE-RANGE", f"leaves {found.number} marks. Leave {MARKS_AT_LEAST} at least: a shorter mask")
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": "^0x[0-9A-Fa-f]{1,8}/0x[0-9A-Fa-f]{1,8}$"}, TEMPLATE]}
 
 
 @dataclass(frozen=True)

@@ -83,21 +83,16 @@ class ServiceRule(Rule):
 
     def _of(self, topology: Topology, service: Service) -> Iterator[Violation]:
         if self.when(service.mode):
-            name = self.name(service.mode)
-            for message, at, *hosts in _once(self.check(topology, service)):
+            said: list[str] = []
+            for message, at, *hosts in self.check(topology, service):
+                if message in said:  # of a second family or VIP
+                    continue
+                said.append(message)
+                name = self.name(service.mode)
                 if hosts:
                     yield Violation(name, message, at, self.warning, host=hosts[0].name)
                 else:
                     yield Violation(name, f"{service}: {message}", at, self.warning, service=service.name)
-
-
-def _once(found: Iterator[Finding]) -> Iterator[Finding]:
-    """The findings without those that say the same again: of a second family or VIP."""
-    said: set[str] = set()
-    for finding in found:
-        if finding[0] not in said:
-            said.add(finding[0])
-            yield finding
 
 
 def _on_hosts_of(service: Service, other: Service) -> Service:

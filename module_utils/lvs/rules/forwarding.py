@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from .. import modes
 from ..contract.key import keys_of
@@ -18,7 +19,6 @@ from .sharing import (
     REPLYING_END,
     TRANSLATED_VIP,
     VIP,
-    director_names,
     ends,
     of_other_directors,
     of_other_modes,
@@ -122,6 +122,13 @@ def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]
 def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[Finding]:
     known = {ports.first for ports in service.ports if ports.single}
     for server in service.real_servers:
+        if service.persistence_across_ports and any(server.at_port(port) != port for port in known):
+            yield (
+                f"real server {server.host.name}: ports cannot be mapped with persistence_across_ports, by which IPVS finds all of them by one "
+                "firewall mark. Listen on the same ports, or leave it out.",
+                server.at,
+            )
+            continue
         if isinstance(server.port, int) and len(service.ports) > 1:
             ports = listed([str(ports) for ports in service.ports], "and")
             yield (
@@ -253,8 +260,8 @@ def protocol_is_not_carried(topology: Topology, service: Service) -> Iterator[Fi
 )
 def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
     for entry in service.by_family:
-        locals_ = [local for local in service.locals_of(entry.family) if topology.network_of(local)]
         for director, host, at in pairs(topology, entry):
+            locals_ = [local for local in service.locals_of(entry.family, director) if topology.network_of(local)]
             real = topology.real_interface(entry, director, host)
             if real and not topology.reaches(director, real.address, host):
                 yield (
@@ -283,12 +290,20 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     if not service.local_addresses and not service.source.get("local_addresses"):
         yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
     elif service.local_addresses:
-        for family in (family for family in service.families if not service.locals_of(family)):
+        for director, family in product(service.directors, service.families):
+            if not service.locals_of(family, director):
+                yield (
+                    f"no local address of {director.name} is {family}, and a VIP is. Add one of {family} to local_addresses.",
+                    service.at("local_addresses"),
+                )
+    for address, at, owners in service.local_owners():
+        if len(owners) > 1:
+            names = [director.name for director in owners]
             yield (
-                f"no local address is {family}, and a VIP is. Add one of {family} to local_addresses.",
-                service.at("local_addresses"),
+                f"directors {listed(names, 'and')} would all hold the local address {address}, and replies come to the one that "
+                f"answered ARP last. Give each its own: local_addresses: {{{names[0]}: [ADDRESS], {names[1]}: [ADDRESS]}}.",
+                at,
             )
-    for address, at in zip(service.local_addresses, service.at("local_addresses")):
         owner = topology.owners.get(address)
         network = topology.network_of(address)
         holders = topology.register.all(VIP, address)
@@ -300,14 +315,14 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
             address in network.routers or any(address in no_hosts(prefix) for prefix in network.prefixes)
         ):
             yield f"local address {address} is no free address of network {network.name}. Choose another address.", at
-        for director in service.directors:
+        for director in owners:
             if network is None or not director.attached(network, family_of(address)):
                 yield f"local address {address} is in no network of director {director.name}. Choose one there.", at
-        other = topology.register.first_other(LOCAL_BY_DIRECTORS, address, director_names(service))
+        other = topology.register.first_other(LOCAL_BY_DIRECTORS, address, tuple(d.name for d in owners))
         if other:
-            names = " and ".join(host.name for host in other.directors)
+            theirs = " and ".join(host.name for host in other.directors)
             yield (
-                f"local address {address} is {names}'s too, for service {other.name}. Each director needs its own.",
+                f"local address {address} is {theirs}'s too, for service {other.name}. Each director needs its own.",
                 at,
             )
 
@@ -320,7 +335,7 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     affects=of_other_modes,
 )
 def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator[Finding]:
-    for address, at in zip(service.local_addresses, service.at("local_addresses")):
+    for address, at, _ in service.local_owners():
         other = topology.register.first_other(LOCAL_BY_MODE, address, service.mode.title)
         if other:
             yield (

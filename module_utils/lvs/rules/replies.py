@@ -69,7 +69,15 @@ def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]
             route = client.route_to(entry.vip)
             for director in service.directors:
                 entrance = topology.entrance(entry, director)
-                if not client.on(entry.family) or entrance is None or (route and route.gateway is None):
+                if not client.on(entry.family) or entrance is None:
+                    continue
+                if route and route.gateway is None and service.vip_routed:
+                    yield (
+                        f"client {client.name} is in the VIP's own network {route.interface.network.name} and asks there for its MAC, but a "
+                        f"routed VIP has none (vip_routed). Choose a VIP in a network without hosts, {remedy}.",
+                        service.at("vip"),
+                    )
+                if route and route.gateway is None:
                     continue
                 network = entrance.network
                 if route is None or entrance.gateway is None:
