@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.lvs.families import IPV4, Address
+from ansible.module_utils.lvs.families import TABLE, Address
 from ansible.module_utils.lvs.rules.addressing import address_used_twice
 
 from lab import environment
@@ -24,6 +24,9 @@ PORTS = ("eth1", "eth2")  # what a machine has for the lab's segments; a snapsho
 MAX_MTU = 1500  # vde_switch carries 1,504 octets of payload: a full frame and a VLAN tag
 SSH = 22  # sshd listens on this port of every machine
 MIN_MEMORY, MAX_MEMORY = 256, 65536  # MiB
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+ALWAYS_SERVED = ("tcp", "udp")  # what the demo application's configuration names, without a port too
 
 Ports = Mapping[str, tuple[int, ...]]  # by protocol
 
@@ -46,7 +49,7 @@ class Host:
     release: str
     memory: int  # MiB
     interfaces: tuple[Interface, ...]
-    gateway: Address | None  # next hop of the default route
+    gateways: tuple[Address, ...]  # next hops of the default routes, one for each family that has one
     forwards: bool
     serves: Ports  # of the demo application
 
@@ -75,7 +78,7 @@ class Lab:
         """The gateways in the host's networks that another machine of the lab holds, and so must answer."""
         own = {address for interface in host.interfaces for address in interface.addresses}
         held = {a for other in self.hosts for interface in other.interfaces for a in interface.addresses} - own
-        wanted = (interface.network.gateway for interface in host.interfaces)
+        wanted = (one.gateway for interface in host.interfaces for one in interface.attachments)
         return tuple(dict.fromkeys(gateway for gateway in wanted if gateway in held and gateway is not None))
 
 
@@ -98,16 +101,17 @@ def parse(listing: Mapping[str, Any]) -> Lab:
 
 
 def _host(index: int, host: Described, variables: Mapping[str, Any], topology: Topology) -> Host:
-    way_out = host.default_interface(IPV4)
+    ways_out = (host.default_interface(family) for family in TABLE)
+    serves = {protocol: _app_ports(topology, host, protocol) for protocol in PROTOCOLS}
     return Host(
         name=host.name,
         index=index,
         release=variables.get("lab_release", "bookworm"),
         memory=variables.get("lab_memory", 384),
         interfaces=host.interfaces,
-        gateway=way_out.gateway if way_out else None,
+        gateways=tuple(way.gateway for way in ways_out if way and way.gateway),
         forwards=host.name in topology.members("routers"),
-        serves={protocol: _app_ports(topology, host, protocol) for protocol in ("tcp", "udp")},
+        serves={protocol: ports for protocol, ports in serves.items() if ports or protocol in ALWAYS_SERVED},
     )
 
 

@@ -12,9 +12,10 @@ import gzip
 import struct
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from ansible.module_utils.lvs.families import Address, parsed
 from ansible.module_utils.lvs.modes import OPTION_KIND
 from ansible.module_utils.lvs.observation import Frame, Vantage
 from ansible.module_utils.lvs.walk import Endpoint, Packet
@@ -35,8 +36,6 @@ _END, _NOP = 0, 1  # TCP options without a length
 _ENDPOINT_OPTIONS = (8, 20)  # bytes: kind, length, port, and an IPv4 or IPv6 address
 _INIT = 1  # type of the SCTP chunk that opens an association; it stands alone in its packet
 
-Address = IPv4Address | IPv6Address
-
 
 def read(
     reports: Mapping[str, Mapping[str, Any]], option_kinds: Mapping[str, int]
@@ -52,7 +51,7 @@ def read(
 
 def vantage(report: Mapping[str, Any]) -> Vantage:
     """The interfaces and neighbours that lvs_capture reported on a host."""
-    neighbours = {ip_address(str(address)): str(mac) for address, mac in report["neighbours"].items()}
+    neighbours = {parsed(str(address)): str(mac) for address, mac in report["neighbours"].items()}
     return Vantage({str(name): str(mac) for name, mac in report["macs"].items()}, neighbours)
 
 

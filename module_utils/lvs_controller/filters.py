@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from ansible.module_utils.lvs import families
+from ansible.module_utils.lvs.families import TABLE, Address, Prefix
 from ansible.module_utils.lvs.walk import CLIENT_PORT, Hop
-
-Address = IPv4Address | IPv6Address
 
 MOST = 64  # networks or port ranges in a set
 WORD = 32  # bits that a BPF instruction compares
 
-# By IP version: how a filter reads the header's bytes, where the address of the source and of the destination stand in it, where
-# it ends (bytes), the place of the next protocol, and the number by which another IP header names this one as its content.
+# By IP version: how a filter reads the header's bytes, where the address of the source and of the destination stand in it, the
+# place of the next protocol, and the number by which another IP header names this one as its content.
 _ACCESS = {4: "ip", 6: "ip6"}
 _ADDRESSES = {4: (12, 16), 6: (8, 24)}
-_HEADER = {4: 20, 6: 40}
+_HEADER = {family.version: family.header for family in TABLE}
 _PROTOCOL = {4: 9, 6: 6}
 _ENCLOSED = {4: 4, 6: 41}
 # Hop-by-hop options, routing, fragment, destination options: `port` does not look behind them.
@@ -74,7 +73,7 @@ class Sets:
         return " or ".join(f"({term})" for term in terms)
 
 
-def networks(addresses: Iterable[Address], most: int = MOST) -> Sequence[IPv4Network | IPv6Network]:
+def networks(addresses: Iterable[Address], most: int = MOST) -> Sequence[Prefix]:
     """Networks of one prefix length, the longest that suffices, which hold all of the addresses; all are of one family.
 
     There are at most `most` of them; of IPv6 so few that a filter for them takes at most `most` comparisons, and three for what all
@@ -83,15 +82,14 @@ def networks(addresses: Iterable[Address], most: int = MOST) -> Sequence[IPv4Net
     ordered = list(addresses)
     if not ordered:
         return []
-    version, bits = ordered[0].version, ordered[0].max_prefixlen
+    bits, prefix = ordered[0].max_prefixlen, families.of(ordered[0]).prefix_type
     numbers = {int(address) for address in ordered}
     limit = most + bits // WORD - 1
     for length in range(bits, -1, -1):
         found = {number >> (bits - length) for number in numbers}
         compared = sum(len({number >> (length - part) for number in found}) for part in _parts(length))
         if len(found) <= most and compared <= limit:
-            whole = IPv4Network if version == 4 else IPv6Network
-            return [whole((number << (bits - length), length)) for number in sorted(found)]
+            return [prefix((number << (bits - length), length)) for number in sorted(found)]
     raise AssertionError("a prefix of length 0 holds every address")
 
 
@@ -123,14 +121,14 @@ def _hosts(version: int, addresses: Iterable[Address], outer: int | None = None)
     return " or ".join(_words(access, shift + place, found, 0) for place in _ADDRESSES[version])
 
 
-def _words(access: str, place: int, found: Sequence[IPv4Network | IPv6Network], first: int) -> str:
+def _words(access: str, place: int, found: Sequence[Prefix], first: int) -> str:
     """Compares an address with networks of one length, word by word: what several have in common is compared once."""
     length, bits = found[0].prefixlen, found[0].max_prefixlen
     own = min(WORD, length - first)
     if own <= 0:
         return f"{access}[0] >= 0"  # the family is all that they have in common
     mask = ((1 << own) - 1) << (WORD - own)
-    groups: dict[int, list[IPv4Network | IPv6Network]] = {}
+    groups: dict[int, list[Prefix]] = {}
     for one in found:
         groups.setdefault(int(one.network_address) >> (bits - WORD - first) & mask, []).append(one)
     word = f"{access}[{place}:4]" + (f" & {mask:#x}" if own < WORD else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.lvs.families import Address
+from ansible.module_utils.lvs.families import Address, parsed
 from ansible.module_utils.lvs.observation import Connection, Ends, Vantage, compare
 from ansible.module_utils.lvs.schedulers import TURN_TAKING
 from ansible.module_utils.lvs.topology import Entry, Host, Service, Topology
@@ -129,12 +130,13 @@ def report(
         if probe["error"]:
             failures[f"client {client.name} got no answer ({probe['error']})"] += 1
         elif probe["peer"]:
-            seen.add(str(probe["peer"]).rpartition(":")[0])
+            told = endpoint(str(probe["peer"]))
+            seen.add(str(told.address) if told else str(probe["peer"]))
         else:
             found.untold += 1
         for difference in connection.differences:
-            text = difference.replace(f":{port}", f":{CLIENT_PORT}")
-            failures[text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text] += 1
+            text = _symbolic(difference, port, CLIENT_PORT)
+            failures[_symbolic(text, ends.local.port, LOCAL_PORT) if ends.local else text] += 1
     if peers and found.untold:
         failures["the application did not tell its client's address"] = found.untold
     found.seen, found.reached = sorted(seen), sorted(reached)
@@ -164,7 +166,25 @@ def followed(
 def _told(walk: Walk, ends: Ends, peer: str) -> list[str]:
     """What differs between the peer that the application says it has and the predicted one."""
     expected = ends.client if walk.seen.port == CLIENT_PORT else ends.local
-    return [] if peer == str(expected) else [f"the application saw {peer} as its client, expected {expected}"]
+    return [] if endpoint(peer) == expected else [f"the application saw {peer} as its client, expected {expected}"]
+
+
+def endpoint(text: str) -> Endpoint | None:
+    """Address and port as an application tells them; None if it is something else.
+
+    A socket that serves both families has IPv4 clients as IPv6 addresses (RFC 4291, 2.5.5.2); they count as what they are.
+    """
+    host, _, port = text.rpartition(":")
+    try:
+        address = parsed(host.strip("[]").partition("%")[0])
+        return Endpoint(getattr(address, "ipv4_mapped", None) or address, int(port))
+    except ValueError:
+        return None
+
+
+def _symbolic(text: str, port: int | str, symbol: str) -> str:
+    """The text with a symbol for a port that each connection has another of. (`:80` may also be part of an IPv6 address.)"""
+    return re.sub(rf"(\.\d+|\]):{port}\b", rf"\1:{symbol}", text)
 
 
 COLUMNS = (

@@ -17,7 +17,7 @@ _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
 def kernel(texts: list[str]) -> dict[str, int]:
     """The values of COUNTERS in the contents of /proc/net/snmp, snmp6 and netstat."""
-    found = {}
+    found: dict[str, int] = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
         if not text.partition(" ")[0].endswith(":"):  # snmp6: a counter and its value on each line

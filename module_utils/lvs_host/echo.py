@@ -20,6 +20,8 @@ _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _IPV6_DONTFRAG = 10, 23, 62
 _ICMPV6_FILTER = 1  # linux/icmpv6.h: a bit for each type that is not to be received
 _PACE = 0.001
 
+Family = socket.AddressFamily
+
 
 @dataclass(frozen=True)
 class Echo:
@@ -28,7 +30,7 @@ class Echo:
     `headed`: whether the socket gives the IP header with each message, and leaves the checksum to the program.
     """
 
-    family: int
+    family: Family
     protocol: int
     request: int
     reply: int
@@ -100,7 +102,7 @@ def largest(paths: Sequence[tuple[str, int]], seconds: float = 1.5) -> list[int]
     return found
 
 
-def _family(address: str) -> int:
+def _family(address: str) -> Family:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
@@ -133,7 +135,11 @@ def _checksum(head: bytes) -> int:
 
 
 def _hear(
-    handles: Mapping[int, socket.socket], identifier: int, asked: Sequence[Question], found: list[int], seconds: float
+    handles: Mapping[Family, socket.socket],
+    identifier: int,
+    asked: Sequence[Question],
+    found: list[int],
+    seconds: float,
 ) -> None:
     until = time.monotonic() + seconds
     while handles and (left := until - time.monotonic()) > 0:
@@ -158,5 +164,5 @@ def _take(handle: socket.socket, echo: Echo, identifier: int, asked: Sequence[Qu
             found[question.number] = max(found[question.number], question.size)
 
 
-def _same(family: int, one: str, other: str) -> bool:
+def _same(family: Family, one: str, other: str) -> bool:
     return socket.inet_pton(family, one) == socket.inet_pton(family, other)

@@ -19,7 +19,7 @@ _BY_FAMILY = {socket.AF_INET: arp, socket.AF_INET6: ndp}
 _SO_ATTACH_FILTER = 26  # asm/socket.h
 _PACE = 0.002  # seconds between two probes: switches and access points limit broadcasts
 
-Family = int  # of addresses, as sockets name it
+Family = socket.AddressFamily
 Place = tuple[str, Family, bytes]  # an interface, and an address as the packets have it
 Sockets = Mapping[tuple[str, Family], socket.socket]
 
@@ -40,9 +40,9 @@ def answers(asks: Sequence[tuple[str, str]], macs: dict[str, str], seconds: floa
             if interface in macs:
                 sockets[interface, family] = _open(interface, family)
         sources = {place: _BY_FAMILY[place[1]].source(place[0], macs[place[0]]) for place in sockets}
-        for interface, family, address in (*places, *places):
+        for interface, family, target in (*places, *places):
             if (interface, family) in sockets:
-                question = _BY_FAMILY[family].question(macs[interface], sources[interface, family], address)
+                question = _BY_FAMILY[family].question(macs[interface], sources[interface, family], target)
                 with contextlib.suppress(OSError):  # the interface has just gone down
                     sockets[interface, family].send(question)
                 _hear(sockets, places, found, _PACE)
@@ -71,7 +71,7 @@ def _hear(sockets: Sockets, places: Mapping[Place, list[int]], found: list[set[s
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         ready, _, _ = select.select(list(sockets.values()), [], [], left)
-        for interface, family in (place for place, one in sockets.items() if one in ready):
+        for interface, family in (place for place, handle in sockets.items() if handle in ready):
             for frame in _frames(sockets[interface, family]):
                 reply = _BY_FAMILY[family].reply(frame)
                 if reply:

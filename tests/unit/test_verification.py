@@ -57,6 +57,34 @@ def test_where_applications_have_to_tell_their_client_it_is_a_failure(environmen
     assert report(Scene(environment, "tun"), peers=True).failures == []
 
 
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("198.51.100.10:5", "198.51.100.10:5"),
+        ("[2001:DB8:0::10]:5", "[2001:db8::10]:5"),
+        ("[::ffff:198.51.100.10]:5", "198.51.100.10:5"),
+        ("::ffff:198.51.100.10:5", "198.51.100.10:5"),
+        ("[fe80::1%eth1]:5", "[fe80::1]:5"),
+        ("unix:", "None"),
+        ("198.51.100.10", "None"),
+        ("[2001:db8::10]:x", "None"),
+    ],
+)
+def test_what_an_application_tells_is_understood_however_it_is_written(told, meant):
+    assert str(verification.endpoint(told)) == meant
+
+
+def test_an_application_that_serves_both_families_by_one_socket_sees_the_client_all_the_same(environment):
+    found = report(Scene(environment, "tun"), peer=f"[::ffff:{CLIENT.address}]:{CLIENT.port}")
+    assert (found.failures, column(found, "application sees")) == ([], "198.51.100.10")
+
+
+def test_ports_that_differ_between_connections_are_named_by_symbols_and_addresses_are_not_touched():
+    text = "[2001:db8:5353::8080]:5353 > 10.20.1.11:5353 and 10.20.1.11:53530, not :5353"
+    symbolic = verification._symbolic(text, 5353, "cport")
+    assert symbolic == "[2001:db8:5353::8080]:cport > 10.20.1.11:cport and 10.20.1.11:53530, not :5353"
+
+
 def test_an_application_that_gets_no_request_is_not_said_to_be_silent(environment):
     scene = Scene(environment, "tun", port=3306, real_servers=[{"group": "farm", "weight": 50}])
     assert column(report(scene, peer="", bytes=0), "application sees") == "not asked"
