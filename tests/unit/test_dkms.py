@@ -2,8 +2,10 @@
 
 import base64
 import contextlib
+import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 
@@ -16,10 +18,10 @@ KERNEL = os.uname().release
 KEYS = "1f6 I--Q--- 1 perm 1f030000 0 0 asymmetri Build key: 5b2b: X509.rsa 61df []\n2a7 I------ 1 perm 0 0 0 keyring Other key: 1\n"
 
 
-def archive():
+def archive(name="Makefile"):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        entry = tarfile.TarInfo("Makefile")
+        entry = tarfile.TarInfo(name)
         entry.size = 4
         tar.addfile(entry, io.BytesIO(b"all:"))
     return base64.b64encode(packed.getvalue()).decode()
@@ -396,6 +398,31 @@ def test_the_end_of_the_compilers_output_is_told(host):
     host.fails["dkms build"] = (10, "", "Error! Bad return status")
     said = host.by_dkms()["msg"].partition("stay loaded. ")[2]
     assert said.splitlines() == [f"CC {number}" for number in range(75, 100)]
+
+
+def test_dkms_knows_the_sources_by_the_first_modules_name(host):
+    assert host.module.package({"modules": ["lvskit_toa_peer", "b"]}) == "lvskit-lvskit-toa-peer"
+
+
+def test_an_archive_that_leaves_the_folder_of_the_sources_is_not_unpacked(host):
+    with pytest.raises(tarfile.FilterError):
+        host.bring(method="dkms", archive=archive("../../outside"))
+    assert not host.place("outside").exists()
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [(".gz", gzip.open), (".xz", lzma.open), ("", open)])
+def test_a_compressed_file_is_read_as_the_module_that_it_holds(host, suffix, opener):
+    path = f"{host.folder}/toa.ko{suffix}"
+    with opener(path, "wb") as file:
+        file.write(b"ELF")
+    assert host.module.content(path) == b"ELF"
+
+
+def test_a_key_with_another_name_than_text_does_not_hide_the_others(host):
+    host.write(ENFORCED, "Y\n")
+    host.place("keys").write_bytes(b"1 I 1 perm 0 0 0 asymmetri caf\xe9: X509\n" + KEYS.encode())
+    host.signer = "Build key"
+    assert host.bring(signed=True, binaries=host.built("toa"))["installed"] == ["toa"]
 
 
 def test_a_host_without_dkms_or_headers_is_refused(host):
