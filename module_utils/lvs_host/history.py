@@ -78,9 +78,14 @@ def known(wanted: dict[str, Any]) -> bool:
     """Whether the last run had the same plan for the host."""
     last = runs()[-1:]
     try:
-        return bool(last) and bool(read(last[0])["wanted"] == wanted)
+        return bool(last) and _said(read(last[0])["wanted"]) == _said(wanted)
     except HostError:
         return False
+
+
+def _said(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What a plan has: a kind of state that an older version did not know is empty."""
+    return {key: value for key, value in wanted.items() if value}
 
 
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:

@@ -76,7 +76,8 @@ class Keyed:
     LEAST: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has at least one
 
     def __getstate__(self) -> dict[str, Any]:
-        own, others = _pickled(type(self))
+        kind: Any = type(self)
+        own, others = _pickled(kind)
         return {**{name: getattr(self, name) for name in own}, **others}
 
 
