@@ -32,6 +32,7 @@ class Reader:
         self.readable = isinstance(raw, Mapping)
         self.report = report
         self.keys = keys_of(of)
+        self.least = of.LEAST
         self._read: dict[str, Any] = {}
         self.raw: Mapping[str, Any] = {}
         if self.readable:
@@ -57,6 +58,8 @@ class Reader:
         for name in self.keys.required:
             if name not in self.raw:
                 self.get(name)
+        if self.least and self.readable and not any(name in self.raw for name in self.least):
+            self._missing(self.least[0], f" (or {' or '.join(self.least[1:])})")
         found = self.keys.defaults.copy()
         for name in self.raw:
             key = self.keys.get(name)
@@ -67,8 +70,7 @@ class Reader:
     def _value(self, key: Key, then: Callable[[Any], Any] | None) -> Any:
         if key.name not in self.raw:
             if key.required and self.readable:
-                at = next(iter(self.raw.values()), self.raw)
-                self.fault("KEY-MISSING", f"has no {key.name}. Add {key.name}: to it.", self.raw.get("name", at))
+                self._missing(key.name)
             return key.fallback
         value = self.raw[key.name]
         try:
@@ -81,11 +83,15 @@ class Reader:
         except Passed:
             self.ok = False
         except Fault as fault:
-            usable = self.ok and not key.required
+            usable = self.ok and not key.required and key.name not in self.least
             said = "" if value is None else f"{str(value).lower() if isinstance(value, bool) else value} "
             self.fault(fault.rule, f"{key.name}: {said}{fault}", self._at(key.name))
             self.ok = usable
         return key.fallback
+
+    def _missing(self, name: str, besides: str = "") -> None:
+        at = next(iter(self.raw.values()), self.raw)
+        self.fault("KEY-MISSING", f"has no {name}. Add {name}:{besides} to it.", self.raw.get("name", at))
 
     def _nested(self, key: Key, kind: Nested, value: Any) -> Any:
         inner = Reader(value, f"{self.place}: {key.name}", self.report, kind.of)

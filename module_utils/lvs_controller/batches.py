@@ -75,7 +75,7 @@ def _together(expected: Sequence[Expectation], count: int | None) -> Iterator[li
     requests = 0
     for item in expected:
         more = count or asking.enough(item.service)
-        if found and requests + more > MOST:
+        if found and (requests + more > MOST or item.client is not found[0].client):
             yield found
             found, requests = [], 0
         found.append(item)
@@ -85,7 +85,7 @@ def _together(expected: Sequence[Expectation], count: int | None) -> Iterator[li
 
 
 def _batch(topology: Topology, expected: Sequence[Expectation], path: str | None, count: int | None) -> Batch:
-    requests = tuple(asking.request(item.service, count or asking.enough(item.service), path) for item in expected)
+    requests = tuple(asking.request(item.entry, count or asking.enough(item.service), path) for item in expected)
     sets = sets_of(expected)
     fixed, each = START_AND_STOP
     lasts = math.ceil(seconds(requests)) + fixed + each * len(sets)

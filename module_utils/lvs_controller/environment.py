@@ -17,6 +17,8 @@ from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 
+from .host_variables import HostVariables
+
 _COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
 _SHOWN = 3
 _LISTED = 40  # services that are listed one by one
@@ -44,8 +46,9 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     Raises AnsibleActionFail where `changes` name hosts or services that do not exist.
     """
     networks, services = common(task_vars)
-    hosts, groups = _hosts(task_vars), task_vars["groups"]
-    raw = _raw_variables(task_vars)
+    variables_by_host = _variables(task_vars)
+    hosts, groups = _hosts(variables_by_host), task_vars["groups"]
+    raw = {name: own.raw for name, own in variables_by_host.items()}
     own = [*_of_single_hosts(raw), *variables.old_names(raw)]
     if not changes and isinstance(services, list) and not services:
         own.append(
@@ -72,9 +75,11 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
     Raises AnsibleActionFail with what is wrong with networks and hosts, and with services in any mode.
     """
     networks, _ = common(task_vars)
-    hosts, groups = _hosts(task_vars), task_vars["groups"]
+    variables_by_host = _variables(task_vars)
+    hosts, groups = _hosts(variables_by_host), task_vars["groups"]
     bare, violations = inventory.parse(networks, services if not isinstance(services, list) else [], hosts, groups)
-    refuse([*_of_single_hosts(_raw_variables(task_vars)), *violations, *rules.check(bare)])
+    raw = {name: own.raw for name, own in variables_by_host.items()}
+    refuse([*_of_single_hosts(raw), *violations, *rules.check(bare)])
     topology, _ = inventory.parse(networks, services, hosts, groups)
     refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
@@ -82,13 +87,21 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
 
 def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any]:
     """The environment's networks and services, as in the inventory; None if missing."""
-    own = task_vars["hostvars"][task_vars["inventory_hostname"]]
+    own = HostVariables(task_vars["hostvars"], task_vars["inventory_hostname"])
     networks, services = (own.get(key) for key in _COMMON)
     return networks, services
 
 
-def _hosts(task_vars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(name): _lvs_variables(task_vars["hostvars"], name) for name in task_vars["groups"]["all"]}
+def _variables(task_vars: Mapping[str, Any]) -> dict[str, HostVariables]:
+    return {str(name): HostVariables(task_vars["hostvars"], name) for name in task_vars["groups"]["all"]}
+
+
+def _hosts(variables_by_host: Mapping[str, HostVariables]) -> dict[str, dict[str, Any]]:
+    """Each host's own lvs_ variables; environment-wide variables are not rendered once per host."""
+    return {
+        name: {key: None if key in _COMMON else own.get(key) for key in own.raw if str(key).startswith("lvs_")}
+        for name, own in variables_by_host.items()
+    }
 
 
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
@@ -116,18 +129,6 @@ def revision(inventory_folder: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return found.stdout.strip()
-
-
-def _lvs_variables(hostvars: Any, name: str) -> dict[str, Any]:
-    """A host's own lvs_ variables; environment-wide variables are not templated once per host."""
-    variables = hostvars[name]
-    return {key: None if key in _COMMON else variables[key] for key in variables if str(key).startswith("lvs_")}
-
-
-def _raw_variables(task_vars: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The variables of each host as in the inventory, without templating."""
-    raw_of = getattr(task_vars["hostvars"], "raw_get", task_vars["hostvars"].__getitem__)
-    return {str(name): raw_of(name) for name in task_vars["groups"]["all"]}
 
 
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:

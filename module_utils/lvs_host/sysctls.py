@@ -114,9 +114,7 @@ class Sysctls(Resource):
 
     def _has(self, key: str, wanted: int) -> bool:
         live = self.live.get(key)
-        if key.rpartition("/")[2] in _AT_LEAST:
-            return live is not None and serves(key, wanted, live)
-        return live == wanted
+        return live is not None and serves(key, wanted, live)
 
     def stale(self) -> list[str]:
         recorded = self.of_record(parse)

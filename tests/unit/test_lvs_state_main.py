@@ -85,22 +85,38 @@ def test_a_check_run_says_the_same_and_touches_nothing(machine, state):
 def test_what_leaves_goes_in_the_reverse_order(machine, state):
     machine.run(state, **PLAN)
     result = machine.run(state)
-    assert (
-        result["commands"]
-        == [
-            "systemctl disable --now --no-reload lvskit-network.service",
-            f"ip address del {VIP}/32 dev eth1",
-            f"ipvsadm -D -t {VIP}:80",
-            "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
-            "iptables -t mangle -F LVSKIT-OUTPUT",
-            "iptables -t mangle -X LVSKIT-OUTPUT",
-            f"{ARP} = 0",
-            "lvskit_toa/parameters/lips = ",
-            "systemctl daemon-reload",
-        ]
-        or result["commands"]
-    )
+    assert result["commands"] == [
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.11:80 -g -w 0",
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.12:80 -g -w 0",
+        "systemctl disable --now --no-reload lvskit-network.service",
+        f"ip address del {VIP}/32 dev eth1",
+        f"ipvsadm -D -t {VIP}:80",
+        "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "iptables -t mangle -F LVSKIT-OUTPUT",
+        "iptables -t mangle -X LVSKIT-OUTPUT",
+        f"{ARP} = 0",
+        "lvskit_toa/parameters/lips = ",
+        "systemctl daemon-reload",
+    ]
     assert (machine.services, machine.addresses["eth1"], machine.sysctl(ARP)) == ({}, ["10.20.1.10/24"], 0)
+
+
+def test_lvskits_own_folder_goes_with_its_last_file_and_folders_of_others_stay(machine, state):
+    machine.run(state, **PLAN)
+    machine.run(state, **{**PLAN, "network": "", "network_unit": ""})
+    assert machine.place("/etc/lvskit").is_dir()  # of the rules and the table, which are still planned
+    machine.run(state)
+    assert not machine.place("/etc/lvskit").exists()
+    assert machine.place("/etc/sysctl.d").is_dir()
+    assert machine.place("/etc/modules-load.d").is_dir()
+
+
+def test_a_file_of_somebody_else_keeps_lvskits_folder(machine, state):
+    machine.run(state, **PLAN)
+    machine.write("/etc/lvskit/note", "theirs")
+    machine.run(state)
+    assert machine.text("/etc/lvskit/note") == "theirs"
+    assert machine.place("/etc/lvskit").is_dir()
 
 
 def test_without_removals_everything_stays_and_is_named(machine, state):

@@ -85,13 +85,13 @@ def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
 
 def keeps_promise(topology, service, director, server, client):
     mode = service.mode
-    hops = walk(topology, service, director, server, client).hops
+    hops = walk(topology, service.entries[0], director, server, client).hops
     replies = [hop for hop in hops if hop.leg == "reply"]
     through = any(director.name in (hop.sender.host, hop.receiver.host) for hop in replies)
     assert through == mode.reply_through_director
     first, last = hops[0].packet, hops[-1].packet
     assert (first.source, first.destination) == (last.destination, last.source)
-    assert first.destination.address == service.vip
+    assert first.destination.address == service.entries[0].vip
     assert all(before.receiver.host == after.sender.host for before, after in zip(hops, hops[1:]))
     assert hops[0].sender.host == hops[-1].receiver.host == client.name
     onward = [hop for hop in hops if hop.leg == "request" and hop.sender.host == director.name]
@@ -106,20 +106,23 @@ def full_size_requests_fit(host_plan, service, director, hops):
     start = next(i for i, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == director.name)
     room = min(hop.network.mtu for hop in hops[start:] if hop.leg == "request")
     announced = {clamp.vip: clamp.mss for clamp in host_plan.netfilter.mss_clamps}
-    if service.mode.tunnel_device and service.protocol == "tcp":
-        assert announced[str(service.vip)] + 40 + service.mode.overhead <= room
+    if service.mode.request.encapsulated and service.entries[0].protocol == "tcp":
+        assert announced[str(service.entries[0].vip)] + 40 + service.mode.overhead <= room
 
 
 def is_set_up(host_plan, topology, service, server):
     """The real server holds the VIP where its services' modes have it, silently, and nowhere else."""
-    held = {address.device for address in host_plan.addresses if address.address == str(service.vip)}
-    here = [s for s in topology.services if s.vip == service.vip and server.host in [r.host for r in s.real_servers]]
-    assert held == {s.mode.vip_device for s in here if s.mode.vip_device}
+    held = {address.device for address in host_plan.addresses if address.address == str(service.entries[0].vip)}
+    here = [
+        s
+        for s in topology.services
+        if service.entries[0].vip in s.vips and server.host in [r.host for r in s.real_servers]
+    ]
+    assert held == {"tunl0" if s.mode.request.encapsulated else "lo" for s in here if s.mode.holds_vip}
     settings_of = {item.key: item.value for item in host_plan.sysctls}
-    if service.mode.vip_device:
-        for interface in server.host.interfaces:
-            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_ignore"] == 1
-            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_announce"] == 2
+    if service.mode.holds_vip:
+        assert settings_of["net/ipv4/conf/all/arp_ignore"] == 1
+        assert settings_of["net/ipv4/conf/all/arp_announce"] == 2
     if service.mode.seen is Address.CLIENT and service.mode.receiver:
         assert service.mode.receiver in host_plan.modules
     if service.mode.director_is_gateway:

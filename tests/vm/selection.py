@@ -15,7 +15,7 @@ GROUPS = ("clients", "routers", "directors", "real_servers")
 
 # Marker: what the services are, and whether one is among them.
 SERVICES = {
-    "tcp": ("TCP services", lambda service: service.protocol == "tcp"),
+    "tcp": ("TCP services", lambda service: service.entries[0].protocol == "tcp"),
     "sender": ("services whose client address the director's kernel module sends", lambda service: service.mode.sender),
     "every_packet": (
         "services of one real server that carry the client's address in every packet",

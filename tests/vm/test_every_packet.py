@@ -36,7 +36,7 @@ def start(host, service, own_port, *clients):
     """Starts CLIENTS in the background; what it prints is in /tmp/clients."""
     host.check_output("rm -f /tmp/go_on /tmp/clients")
     host.run(f"cat > /tmp/clients.py <<'LVSKIT'\n{CLIENTS}\nLVSKIT")
-    words = f"{service.vip} {service.port} {own_port} {' '.join(clients)}"
+    words = f"{service.entries[0].vip} {service.entries[0].port} {own_port} {' '.join(clients)}"
     host.check_output(f"nohup python3 /tmp/clients.py {words} > /tmp/clients 2>&1 & ")
 
 
@@ -83,15 +83,15 @@ def test_without_its_module_a_real_server_answers_nobody(host, topology, name, o
     for service in services:
         server = service.real_servers[0]
         place = other_host(server.host.name)
-        real = topology.real_interface(service, service.directors[0], server.host).address
+        real = topology.real_interface(service.entries[0], service.directors[0], server.host).address
         place.check_output(f"rmmod {service.mode.receiver}")
         try:
             host.check_output(WATCH.format(device=device, address=real))
-            refused = host.run(f"curl -sS -m 5 http://{service.vip}:{service.port}/")
+            refused = host.run(f"curl -sS -m 5 http://{service.entries[0].vip}:{service.entries[0].port}/")
             assert refused.rc != 0
             host.check_output(f"ping -c 1 -W 5 {real}")  # its answer shows that the capture was looking
             strays = host.check_output("sleep 3; kill $(cat /tmp/watch.pid); cat /tmp/strays").splitlines()
             assert len(strays) == 1 and "ICMP echo reply" in strays[0], strays
         finally:
             place.check_output(f"modprobe {service.mode.receiver}")
-        host.check_output(f"curl -sSf -m 10 http://{service.vip}:{service.port}/")
+        host.check_output(f"curl -sSf -m 10 http://{service.entries[0].vip}:{service.entries[0].port}/")

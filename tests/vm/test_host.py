@@ -82,13 +82,15 @@ def test_replies_leave_by_the_planned_way(host, topology, name):
     asked, planned = [], []
     for service in topology.services:
         for server in (server for server in service.real_servers if server.host.name == name):
-            hops = walk(topology, service, service.directors[0], server, topology.clients[0]).hops
+            hops = walk(topology, service.entries[0], service.directors[0], server, topology.clients[0]).hops
             hop = next(hop for hop in hops if hop.leg == "reply" and hop.sender.host == name)
-            real = topology.real_interface(service, service.directors[0], server.host).address
-            source = service.vip if service.mode.vip_device else real
+            real = topology.real_interface(service.entries[0], service.directors[0], server.host).address
+            source = service.entries[0].vip if service.mode.holds_vip else real
             target = hop.packet.destination.address
-            asked.append(f"ip -json route get {target} from {source} ipproto {service.protocol} sport {server.port}")
-            gateway = None if target in hop.network.cidr else str(hop.receiver.address)
+            asked.append(
+                f"ip -json route get {target} from {source} ipproto {service.entries[0].protocol} sport {server.at_port(service.entries[0].port)}"
+            )
+            gateway = None if target in hop.network else str(hop.receiver.address)
             planned.append((hop.sender.interface, gateway))
     said = host.check_output("; ".join(["set -e", *asked])).splitlines()
     routes = [json.loads(line)[0] for line in said if line]

@@ -55,14 +55,14 @@ MALFORMED = (
 
 def cases_for(service):
     """The cases, forged so that the real server would believe it if the director let it pass."""
-    believed = f"KK08029a{service.vip.packed.hex()}" if service.mode.cip_src else FORGED
+    believed = f"KK08029a{service.entries[0].vip.packed.hex()}" if service.mode.cip_src else FORGED
     kind = f"{service.directors[0].option_kind:02x}"
     return json.loads(json.dumps(CASES).replace(FORGED, believed).replace("KK", kind))
 
 
 def ask(host, service, cases):
     host.run(f"cat > /tmp/raw_client.py <<'LVSKIT'\n{RAW_CLIENT.read_text()}\nLVSKIT")
-    command = f"python3 /tmp/raw_client.py {service.vip} {service.port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
+    command = f"python3 /tmp/raw_client.py {service.entries[0].vip} {service.entries[0].port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
     return json.loads(host.check_output(command))
 
 
@@ -118,7 +118,7 @@ def test_noise_does_no_harm(host, services):
     ]
     for service in services:
         script = f"""{program}
-connection = Connection("{service.vip}", {service.port}, 19000)
+connection = Connection("{service.entries[0].vip}", {service.entries[0].port}, 19000)
 for flags, options, length in {packets}:
     connection.own_port = 19000 + length
     connection.send(flags, bytes.fromhex(options), bytes(length))
@@ -137,7 +137,9 @@ def test_a_flood_of_connections(host, other_host, topology, name, services, seco
     host.check_output("gcc -O2 -Wall -Werror -o /tmp/flood /tmp/flood.c")
     before = counters(director, service)
     own = topology.hosts[name].interfaces[0].address
-    answered = host.check_output(f"/tmp/flood {service.vip} {service.port} {MANY} {own} {second_client}")
+    answered = host.check_output(
+        f"/tmp/flood {service.entries[0].vip} {service.entries[0].port} {MANY} {own} {second_client}"
+    )
     after = counters(director, service)
     assert int(answered) == MANY
     assert after[COUNTED[service.mode.sender]] - before[COUNTED[service.mode.sender]] >= MANY

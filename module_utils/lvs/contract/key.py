@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from ..modes import TABLE, Mode
@@ -72,9 +73,18 @@ class Keyed:
 
     OTHER_KEYS: ClassVar[tuple[Key, ...]] = ()  # keys of the mapping that are no fields of the class
     EITHER: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has exactly one
+    LEAST: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has at least one
 
     def __getstate__(self) -> dict[str, Any]:
-        return {item.name: getattr(self, item.name) if item.compare else _default(item) for item in fields(self)}
+        own, others = _pickled(type(self))
+        return {**{name: getattr(self, name) for name in own}, **others}
+
+
+@cache
+def _pickled(cls: type[Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The fields of a class that a pickle has, and the defaults of the others; read once for each class."""
+    own = tuple(item.name for item in fields(cls) if item.compare)
+    return own, {item.name: _default(item) for item in fields(cls) if not item.compare}
 
 
 def _default(item: Field[Any]) -> Any:
@@ -124,6 +134,8 @@ def schema_of(cls: type[Keyed]) -> dict[str, Any]:
     }
     if cls.EITHER:
         found["oneOf"] = [{"required": [name]} for name in cls.EITHER]
+    if cls.LEAST:
+        found["anyOf"] = [{"required": [name]} for name in cls.LEAST]
     return found
 
 

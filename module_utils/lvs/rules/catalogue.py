@@ -83,8 +83,12 @@ class ServiceRule(Rule):
 
     def _of(self, topology: Topology, service: Service) -> Iterator[Violation]:
         if self.when(service.mode):
-            name = self.name(service.mode)
+            said: list[str] = []
             for message, at, *hosts in self.check(topology, service):
+                if message in said:  # of a second family or VIP
+                    continue
+                said.append(message)
+                name = self.name(service.mode)
                 if hosts:
                     yield Violation(name, message, at, self.warning, host=hosts[0].name)
                 else:
