@@ -203,6 +203,7 @@ class VirtualService:
 class HostPlan:
     """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run.
 
+    Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
     `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
     seconds: TCP, TCP after a FIN, UDP.
     """

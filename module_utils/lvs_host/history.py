@@ -75,17 +75,16 @@ def at(run: str) -> dict[str, Any]:
 
 
 def known(wanted: dict[str, Any]) -> bool:
-    """Whether the last run had the same plan for the host."""
+    """Whether the last run had the same plan for the host. What an older version did not know is empty in its plan."""
     last = runs()[-1:]
     try:
-        return bool(last) and _said(read(last[0])["wanted"]) == _said(wanted)
+        return bool(last) and _parts(read(last[0])["wanted"]) == _parts(wanted)
     except HostError:
         return False
 
 
-def _said(wanted: dict[str, Any]) -> dict[str, Any]:
-    """What a plan has: a kind of state that an older version did not know is empty."""
-    return {key: value for key, value in wanted.items() if value}
+def _parts(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in wanted.items() if part}
 
 
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from .programs import CommandRunner, listed, output
@@ -32,11 +33,16 @@ def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
             "addresses": [
                 f"{address['local']}/{address['prefixlen']}"
                 for address in link.get("addr_info", ())
-                if address.get("family") == "inet" or address.get("scope") != "link"
+                if described(address)
             ],
             "lro": merges(name),
         }
     return found
+
+
+def described(address: Mapping[str, Any]) -> bool:
+    """Whether an inventory can describe an address that ip(8) lists: a link-local one of IPv6 exists by itself."""
+    return address.get("family") != "inet6" or address.get("scope") != "link"
 
 
 def merges(interface: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import files, kinds
 from .errors import HostError
+from .links import described
 from .programs import CommandRunner, listed
 from .resource import Resource, statements
 
@@ -97,7 +98,7 @@ class Network(Resource):
         links = self.output([*self.ip, "-json", "address", "show"])
         self._read(links)
         present = {
-            link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ()) if _described(a)}
+            link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ()) if described(a)}
             for link in listed(links)
         }
         for name, addresses in self.interfaces.items():
@@ -175,11 +176,6 @@ def _tunnels(links: str) -> set[str]:
     """The tunnels in IPv6 that take packets of both families. ip6tnl0, which takes packets from any address, takes IPv6 alone at first."""
     found = {link["ifname"]: link.get("linkinfo", {}).get("info_data", {}) for link in listed(links)}
     return {f"tunnel change {name} mode any" for name, data in found.items() if data.get("proto") == "any"}
-
-
-def _described(address: Mapping[str, Any]) -> bool:
-    """Whether an inventory can describe the address: a link-local one of IPv6 exists by itself."""
-    return address.get("family") != "inet6" or address.get("scope") != "link"
 
 
 def _subject(statement: str) -> str:

@@ -64,6 +64,46 @@ def test_a_new_host_gets_everything_in_the_order_that_loses_no_packet(machine, s
     }
 
 
+VIP6 = "2001:db8::80"
+PLAN6 = {
+    "netfilter6": f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP.replace(f'{VIP}/32', f'{VIP6}/128')}\nCOMMIT\n",
+    "network6": f"address replace {VIP6}/128 dev eth1 preferred_lft 0 nodad\n"
+    "route replace default via 2001:db8::1 dev eth1 table 7690 protocol 76\n"
+    "rule add from all lookup 7690 priority 7690 protocol 76\n",
+    "programs": ["ip6tables"],
+    "interfaces": {"eth1": ["10.20.1.10/24"]},
+}
+
+
+@pytest.mark.parametrize("other", [{}, PLAN])
+def test_ipv6_comes_and_goes_beside_ipv4_or_alone(machine, state, other):
+    machine.write("/proc/net/if_inet6", "")
+    machine.run(state, **other)
+    before = machine.tables, machine.rules["4"], machine.addresses["eth1"]
+    six = {**other, **PLAN6}
+    commands = machine.run(state, **six)["commands"]
+    assert [command for command in commands if command.startswith("ip")] == [
+        "ip6tables -t mangle -N LVSKIT-OUTPUT",
+        f"ip6tables -t mangle {CLAMP.replace(f'{VIP}/32', f'{VIP6}/128')}",
+        "ip6tables -t mangle -I OUTPUT -j LVSKIT-OUTPUT",
+        *(f"ip -6 {line}" for line in PLAN6["network6"].splitlines()),
+    ]
+    assert f"{VIP6}/128 preferred_lft 0 nodad" in machine.addresses["eth1"]
+    assert machine.text(TEXTS["netfilter6"]) == PLAN6["netfilter6"]
+    assert machine.run(state, **six)["changed"] is False
+    gone = machine.run(state, **{**other, "interfaces": PLAN6["interfaces"]})
+    assert [command for command in gone["commands"] if command.startswith("ip")] == [
+        "ip -6 rule del from all lookup 7690 priority 7690 protocol 76",
+        "ip -6 route del default via 2001:db8::1 dev eth1 table 7690 protocol 76",
+        f"ip -6 address del {VIP6}/128 dev eth1",
+        "ip6tables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "ip6tables -t mangle -F LVSKIT-OUTPUT",
+        "ip6tables -t mangle -X LVSKIT-OUTPUT",
+    ]
+    assert (machine.tables, machine.rules["4"], machine.addresses["eth1"]) == before
+    assert machine.text(TEXTS["network6"]) == machine.text(TEXTS["netfilter6"]) == ""
+
+
 def test_a_second_run_changes_nothing(machine, state):
     machine.run(state, **PLAN)
     before = machine.tree()
