@@ -109,7 +109,10 @@ def check_builder(module):
     kernel = module.params["kernel"]
     tree = f"{TREES}/{kernel}/build"
     if not os.path.exists(os.path.join(tree, "Makefile")):
-        others = ", ".join(sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{TREES}/*/build"))) or "none"
+        others = (
+            ", ".join(sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{TREES}/*/build")))
+            or "none"
+        )
         module.fail_json(
             msg=f"no kernel headers for {kernel} on the builder {os.uname().nodename} (there are headers for: {others}). "
             f"Install linux-headers-{kernel} there, or name a builder in toa_builder that has them. Nothing was changed."
