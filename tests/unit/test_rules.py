@@ -81,6 +81,20 @@ def test_a_fullnat_service_whose_director_takes_forged_options_out_may_be_beside
     assert environment({"services": changes}).messages == []
 
 
+def test_a_service_that_differs_from_the_first_user_of_a_local_address_is_named_and_no_other(environment):
+    ways = {"a": {}, "b": {"client_address": "toa"}, "c": {}, "d": {"client_address": "restore"}}
+    usual = {"port": 80, "mode": "fullnat", "local_addresses": ["10.20.1.200"], "real_servers": [{"group": "farm"}]}
+    services = [
+        {"name": name, "vip": f"203.0.113.{90 + i}", **usual, **way} for i, (name, way) in enumerate(ways.items())
+    ]
+    found = environment({"services": services}).violations
+    assert {(v.rule, v.service) for v in found} == {
+        ("FULLNAT-LOCAL-ADDRESS-SHARED", "b"),
+        ("FULLNAT-LOCAL-ADDRESS-SHARED", "d"),
+    }
+    assert all("is also used by service a, whose client_address is none." in v.message for v in found)
+
+
 def test_the_base_environment_is_in_order(environment):
     assert environment().messages == []
 
