@@ -16,7 +16,7 @@ Prefix = Union[IPv4Network, IPv6Network]
 TCP_HEADER = 20  # bytes, without options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """One row of the table.
 
@@ -39,6 +39,10 @@ class Family:
     outside: Address  # stands for any client where the inventory has none (RFC 5737, RFC 3849)
     address_type: type[Address]
     prefix_type: type[Prefix]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A row of the table is itself again in another process."""
+        return by_version, (self.version,)
 
     @property
     def tcp_ip_headers(self) -> int:
@@ -105,7 +109,7 @@ TUNNELS: dict[tuple[Family, Family], Tunnel] = {
 
 def of(address: Address) -> Family:
     """The family of an address."""
-    return _BY_VERSION[address.version]
+    return IPV4 if address.version == 4 else IPV6
 
 
 def by_version(version: int) -> Family:

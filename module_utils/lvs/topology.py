@@ -45,7 +45,15 @@ BEHIND_DIRECTOR = Index(
         else ()
     )
 )
-_OF_NETWORKS_AND_HOSTS = ("clients", "owners", "_members", "_in_network", "_by_prefix", "_found_between")
+_OF_NETWORKS_AND_HOSTS = (
+    "clients",
+    "owners",
+    "_members",
+    "_in_network",
+    "_by_prefix",
+    "_networks_of",
+    "_found_between",
+)
 
 
 @dataclass(frozen=True)
@@ -116,11 +124,18 @@ class Topology:
 
     def network_of(self, address: Address) -> Network | None:
         """The network that an address is in; the first one where they overlap."""
-        found = (
-            networks.get(int(address) >> (address.max_prefixlen - length))
-            for length, networks in self._by_prefix[family_of(address)].items()
-        )
-        return min((place for place in found if place), key=itemgetter(0), default=(0, None))[1]
+        if address not in self._networks_of:
+            found = (
+                networks.get(int(address) >> (address.max_prefixlen - length))
+                for length, networks in self._by_prefix[family_of(address)].items()
+            )
+            first = min((place for place in found if place), key=itemgetter(0), default=(0, None))
+            self._networks_of[address] = first[1]
+        return self._networks_of[address]
+
+    @cached_property
+    def _networks_of(self) -> dict[Address, Network | None]:
+        return {}
 
     @cached_property
     def _by_prefix(self) -> Mapping[Family, Mapping[int, Mapping[int, tuple[int, Network]]]]:
@@ -174,6 +189,16 @@ class Topology:
         If the receiver is itself the gateway of that address's network, the inventory does not describe how others reach it, except
         hosts for which it is the next hop anyway.
         """
+        key = host.name, destination, receiver.name
+        if key not in self._reached:
+            self._reached[key] = self._reaches(host, destination, receiver)
+        return self._reached[key]
+
+    @cached_property
+    def _reached(self) -> dict[tuple[str, Address, str], bool]:
+        return {}
+
+    def _reaches(self, host: Host, destination: Address, receiver: Host) -> bool:
         route = self.route(host, destination)
         if route is None:
             return False

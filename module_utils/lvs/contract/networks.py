@@ -96,7 +96,7 @@ class Interface(Keyed):
         return " and ".join(map(str, self.attachments))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attachment:
     """An interface in one family: what a route, a hop or a rule is about."""
 
