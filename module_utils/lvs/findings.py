@@ -62,6 +62,11 @@ CHECKS = {
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
+# By the sysctl of a host that forwards a family: how rules begin that see its packets.
+_FORWARDING = {
+    "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
+    "net/ipv6/conf/all/forwarding": ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
+}
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
 
@@ -152,7 +157,7 @@ def _neighbours(
         wrong = [mac for mac in replied if mac != own]
         provisioned = _recorded(answers.get(ask.owner or "", {}), f"address replace {ask.address}/")
         if wrong and not (own is None and len(replied) == 1):
-            text = "Packets for that address bypass the director, or the router's ARP entry flaps."
+            text = "Packets for that address bypass the director, or the router's entry for it flaps."
             needed = (
                 f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"no answer before {ask.owner} has it"
             )
@@ -164,7 +169,7 @@ def _neighbours(
         if interface not in heard:
             text = "The interface is probably in a different VLAN, or the switch port does not carry this VLAN."
             needed = f"an answer from {' or '.join(addresses)}"
-            yield Finding(host.name, "SEGMENT", interface, "no ARP answer", needed, text)
+            yield Finding(host.name, "SEGMENT", interface, "no answer", needed, text)
 
 
 def _recorded(answer: Answer, words: str) -> bool:
@@ -227,10 +232,11 @@ def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
 
 
 def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
-    forwards = any(setting.key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding") for setting in plan.sysctls)
+    planned = {setting.key for setting in plan.sysctls}
+    concerned = tuple(begin for key, begins in _FORWARDING.items() if key in planned for begin in begins)
     for rule, _ in answer["drops"]:
-        refuses = rule == "iptables -t filter -P FORWARD DROP" or rule.endswith(" hook forward policy drop")
-        if refuses and forwards:
+        refuses = rule.endswith((" -t filter -P FORWARD DROP", " hook forward policy drop"))
+        if refuses and rule.startswith(concerned):
             text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
     for name in answer["companions"] if not plan.empty else ():

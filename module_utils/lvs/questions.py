@@ -141,6 +141,8 @@ def _ways(
             f"which asked {entry.vip}, resets the connection"
         )
         port = server.at_port(entry.port)
+        if entry.protocol == "sctp":
+            return  # the kernel tells no route by SCTP's ports (RTM_GETROUTE)
         yield server.host, Way(outside, real.address, entry.protocol, port, real.name, gateway, consequence)
     elif not mode.reply_through_director:
         source = entry.vip if mode.holds_vip else real.address

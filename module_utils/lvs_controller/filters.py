@@ -64,8 +64,7 @@ class Sets:
             if clients:
                 terms.append(f"({_hosts(version, clients)}) and ({_ports(version, self.client_ports)})")
             if near and far:
-                ends = f"({_hosts(version, near)}) and ({_hosts(version, far)})"
-                terms.append(f"{ends} and ({_ports(version, self.inner_ports)})")
+                terms.append(f"({_between(version, near, far)}) and ({_ports(version, self.inner_ports)})")
         for outer, inner in sorted(self.tunnels):
             if clients := _of(inner, self.clients):
                 enclosed = f"{_ACCESS[outer]}[{_PROTOCOL[outer]}] = {_ENCLOSED[inner]}"
@@ -111,6 +110,19 @@ def ranges(ports: Iterable[int], most: int = MOST) -> Sequence[tuple[int, int]]:
 
 def _of(version: int, addresses: Iterable[Address]) -> set[Address]:
     return {address for address in addresses if address.version == version}
+
+
+def _between(version: int, near: Collection[Address], far: Collection[Address]) -> str:
+    """Packets between an address of each set, in either direction.
+
+    Not `near and far`, each for source or destination: the optimizer of libpcap 1.10.3 makes a filter of that which loses packets.
+    """
+    source, destination = _ADDRESSES[version]
+    ways = ((source, near, destination, far), (destination, near, source, far))
+    return " or ".join(
+        f"(({_words(_ACCESS[version], here, networks(own), 0)}) and ({_words(_ACCESS[version], there, networks(others), 0)}))"
+        for here, own, there, others in ways
+    )
 
 
 def _hosts(version: int, addresses: Iterable[Address], outer: int | None = None) -> str:

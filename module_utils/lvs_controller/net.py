@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.lvs.families import IPV6
 from ansible.module_utils.lvs.schedulers import BY_SOURCE, SPREADING
 from ansible.module_utils.lvs.topology import Entry, Host, Service, Topology
 from ansible.module_utils.lvs.violations import listed
@@ -50,7 +51,7 @@ def before(
     carried = [
         entry
         for entry in _entries(topology, client)
-        if any(d.name not in recorded or _key(entry) in recorded[d.name] for d in entry.service.directors)
+        if any(d.name not in recorded or _key(topology, entry) in recorded[d.name] for d in entry.service.directors)
     ]
     return {"requests": [asking.request(entry, _COUNT_BEFORE, path) for entry in carried], **_BEFORE}
 
@@ -182,8 +183,10 @@ def _error(entry: Entry, answers: Answers) -> str:
     return next(errors, "no answer")
 
 
-def _key(entry: Entry) -> str:
+def _key(topology: Topology, entry: Entry) -> str:
     """The entry as lvs_recorded names it."""
+    if entry.by_mark:
+        return f"mark {topology.mark(entry)}{' -6' if entry.family is IPV6 else ''}"
     return f"{entry.protocol} {entry}"
 
 

@@ -167,7 +167,7 @@ def test_a_host_gets_its_own_plan_with_the_runs_time_and_the_options_of_the_role
     assert (given["run"], given["revision"]) == ("2026-03-01T03:00:00Z", "abc")
     assert "203.0.113.82/32 dev tunl0" in given["network"]
     assert "/usr/bin/sysctl-at-boot" in given["network_unit"]
-    assert given["interfaces"] == {"eth1": "10.20.2.13/24"}
+    assert given["interfaces"] == {"eth1": ["10.20.2.13/24"]}
 
 
 def test_what_a_host_has_left_to_remove_is_kept_for_the_end_of_the_run(compiled):
@@ -589,12 +589,12 @@ def test_an_environment_without_services_needs_no_client(compiled):
 
 def test_before_a_run_each_asker_asks_for_what_directors_have_recorded(compiled):
     run = compiled()
-    run.folder.keep("askers", ["client1", "client2"])
+    run.folder.keep("askers", ["client1", "rs1"])
     run.answers["lvs_recorded"] = {"changed": False, "services": ["tcp 203.0.113.82:80"]}
     assert run.act("lvs_recorded", host="lb1") == {"changed": False, "services": 1}
     assert run.folder.read("recorded/lb1") == frozenset(["tcp 203.0.113.82:80"])
     run.act("lvs_net", step="before", path="/x")
-    for name in ("client1", "client2"):
+    for name in ("client1", "rs1"):
         (request,) = run.folder.read(f"ask-before/{name}")["requests"]
         assert (request["service"], request["path"]) == ("tun", "/x")
 

@@ -116,7 +116,6 @@ def test_what_is_tried_breaks_rules_by_which_a_service_affects_others():
         "ENAT-REAL-SERVER",
         "ENAT-VIP",
         "FULLNAT-LOCAL-ADDRESS",
-        "FULLNAT-LOCAL-ADDRESS-SHARED",
         "RS-CONFLICT",
     }
 

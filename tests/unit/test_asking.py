@@ -1,5 +1,7 @@
 """What a client asks a service, how often, and what a report makes of real servers that got no request."""
 
+from dataclasses import replace
+
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs_controller import asking, verification
@@ -39,7 +41,7 @@ def service(environment):
 def test_a_service_is_asked_by_its_health_check_else_by_its_port(service, port, protocol, check, speaks):
     """Of a database even one byte that it does not understand counts as an attack."""
     made = service(port=port, protocol=protocol, **({"health_check": check} if check else {}))
-    assert asking.speaks(made) == speaks
+    assert asking.speaks(made.entries[0]) == speaks
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_service_is_asked_by_its_health_check_else_by_its_port(service, port, 
 )  # fmt: skip
 def test_a_check_of_another_protocol_says_nothing_of_the_request(service, kind, protocol, speaks):
     made = service(port=80, protocol=protocol)
-    assert asking.speaks(type(made)(**{**vars(made), "health_check": {"type": kind}})) == speaks
+    assert asking.speaks(replace(made, health_check={"type": kind}).entries[0]) == speaks
 
 
 def test_a_request_names_the_service_and_its_path(service):
@@ -58,9 +60,9 @@ def test_a_request_names_the_service_and_its_path(service):
         "service": "a", "address": "203.0.113.90", "port": 80, "protocol": "tcp", "count": 3, "speaks": "http",
         "path": "/healthz",
     }  # fmt: skip
-    assert asking.request(made, 3) == expected
-    assert asking.request(made, 3, "/x")["path"] == "/x"
-    assert asking.request(service(), 3)["path"] == "/"
+    assert asking.request(made.entries[0], 3) == expected
+    assert asking.request(made.entries[0], 3, "/x")["path"] == "/x"
+    assert asking.request(service().entries[0], 3)["path"] == "/"
 
 
 @pytest.mark.parametrize(

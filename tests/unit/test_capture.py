@@ -207,7 +207,7 @@ def test_the_program_is_told_all_limits_and_writes_each_packet_at_once(lvs_captu
     monkeypatch.setattr(lvs_capture, "await_start", lambda module, base: spawned.append(base))
     lvs_capture.start(Module("/usr/bin/tcpdump", interfaces=["eth1", "eth2"], seconds=7, packets=9, filter="tcp"))
     folder = lvs_capture.DIRECTORY
-    command = f"timeout 7 /usr/bin/tcpdump -i eth1 -p -U -n -s 160 -B 4096 -c 9 -Z root -F {folder}/filter -w {folder}/eth1.pcap"
+    command = f"timeout 7 /usr/bin/tcpdump -i eth1 -p -U -n -s {lvs_capture.SNAP_LENGTH} -B 4096 -c 9 -Z root -F {folder}/filter -w {folder}/eth1.pcap"
     assert spawned[0] == (command.split(), f"{folder}/eth1.log", f"{folder}/eth1.pid")
     assert spawned[1][0][3] == "-i"
     assert spawned[1][0][4] == "eth2"
@@ -252,7 +252,7 @@ def test_the_macs_of_the_host_and_of_its_neighbours_come_with_the_packets(lvs_ca
     assert found["macs"] == {"lo": "00:00:00:00:00:00"}
     assert found["neighbours"] == {"10.20.1.1": "52:54:00:00:00:ff"}
     assert found["lost"] == {}
-    assert asked == [(["ip", "-json", "-4", "neighbour", "show"], True)]
+    assert asked == [(["ip", "-json", "neighbour", "show"], True)]
 
 
 @pytest.mark.parametrize(("words", "lost"), [("1 packet dropped by kernel", {"lo": 1}), ("12 packets captured", {})])

@@ -106,6 +106,7 @@ def test_a_key_of_one_mode_names_the_modes_that_it_is_for():
     named = {key.name: key.mode_names for key in keys_of(Service).values() if key.modes}
     assert named == {
         "return_path": ("nat",),
+        "outer_family": ("tun",),
         "local_addresses": ("fullnat",),
         "client_address": ("fullnat",),
         "cip_src": ("enat",),

@@ -99,7 +99,7 @@ def test_a_kind_that_cannot_be_restored_is_told_before_what_else_differs(describ
 
 def test_settings_of_the_plan_are_left_to_the_check_of_their_effective_values(described):
     """conf/all can serve as well as the interface's own value."""
-    own = "net/ipv4/conf/eth1/arp_ignore = 1"
+    own = "net/ipv4/conf/all/arp_ignore = 1"
     found = described("kernel settings", own, "net/ipv4/tcp_syncookies = 1")
     assert [line[2] for line in found] == ["net/ipv4/tcp_syncookies = 1"]
     assert len(described("another kind", own)) == 1

@@ -1,11 +1,13 @@
 """What is read of Ansible's variables before the model has it."""
 
+import gc
 import json
 import subprocess
 
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.violations import Violation
+from ansible.module_utils.lvs_controller import action
 from ansible.module_utils.lvs_controller import environment as reading
 
 
@@ -87,3 +89,17 @@ def test_violations_are_written_as_json_with_what_is_known_of_their_places(tmp_p
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(AnsibleActionFail, match=r"nowhere/violations\.json cannot be written: No such file"):
         reading.write([], str(tmp_path / "nowhere/violations.json"))
+
+
+def test_an_action_on_the_environment_runs_without_the_search_for_garbage_even_if_it_fails(monkeypatch):
+    searching = []
+
+    def run(self, tmp, task_vars):
+        searching.append(gc.isenabled())
+        raise AnsibleActionFail("the inventory cannot work")
+
+    monkeypatch.setattr(action.ControllerAction, "run", run)
+    with pytest.raises(AnsibleActionFail):
+        object.__new__(action.EnvironmentAction).run()
+    assert searching == [False]
+    assert gc.isenabled()

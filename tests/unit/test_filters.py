@@ -245,3 +245,12 @@ def test_ranges_hold_every_port_and_leave_the_widest_gaps_out():
 
 def test_nothing_makes_no_filter():
     assert Sets().text() == ""
+
+
+def test_both_ways_of_each_of_two_real_servers_pass(passed):
+    """libpcap 1.10.3 loses one of the four where a filter asks for `near and far` in either direction."""
+    local, servers = IPv4Address("203.0.113.201"), [IPv4Address("10.20.2.13"), IPv4Address("10.20.2.14")]
+    own = Sets(near={local}, far=set(servers), inner_ports={8081})
+    ways = [(server, local) for server in servers] + [(local, server) for server in servers]
+    frames = [LINK / IP(src=str(a), dst=str(b)) / TCP(sport=8081, dport=8081) for a, b in ways]
+    assert passed(own.text(), frames) == 4

@@ -1,9 +1,11 @@
 """The hosts' answers, compared with the model: no finding for a correct host, and each fault by its id."""
 
 import copy
+import dataclasses
 
 import pytest
 from ansible.module_utils.lvs.findings import CHECKS, findings
+from ansible.module_utils.lvs.host_plan import Sysctl
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.questions import questions
 
@@ -32,7 +34,7 @@ class Network:
                     "mtu": i.network.mtu,
                     "up": True,
                     "vlan": i.network.vlan if "." in i.name else None,
-                    "addresses": [str(i)],
+                    "addresses": [str(one) for one in i.attachments],
                     "lro": False,
                 }
                 for i in host.interfaces
@@ -260,6 +262,17 @@ def test_a_policy_that_drops_matters_where_something_is_forwarded(network, polic
     for host in ("lb1", "rs1"):
         network.answers[host]["drops"] = [[policy, 3], ["nft inet x y hook input policy drop", None]]
     assert {(f.host, f.check, f.risk) for f in network.wrong()} == {("lb1", "FORWARD", True)}
+
+
+@pytest.mark.parametrize("policy", ["ip6tables -t filter -P FORWARD DROP", "nft ip6 x y hook forward policy drop"])
+def test_a_policy_that_drops_ipv6_matters_where_ipv6_is_forwarded(network, policy):
+    network.answers["lb1"]["drops"] = [[policy, 3]]
+    assert network.wrong() == [], "this director forwards IPv4 alone"
+    plan = network.plans["lb1"]
+    why = Sysctl("net/ipv6/conf/all/forwarding", 1, "x")
+    network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, why))}
+    network.answers["lb1"]["settings"][why.key] = {**network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]}
+    assert [(f.host, f.check, f.found) for f in network.wrong()] == [("lb1", "FORWARD", policy)]
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

@@ -118,7 +118,7 @@ def test_the_services_of_the_record_are_returned(monkeypatch, tmp_path):
     (tmp_path / "ipvs.rules").write_text("-A -u 203.0.113.80:53 -s rr\n-A -f 7 -s rr\n")
     monkeypatch.setattr(module, "IPVS", dataclasses.replace(module.IPVS, path=str(tmp_path / "ipvs.rules")))
     for check in (False, True):
-        assert result(module, check) == {"changed": False, "services": ["udp 203.0.113.80:53", "-f 7"]}
+        assert result(module, check) == {"changed": False, "services": ["udp 203.0.113.80:53", "mark 7"]}
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_host_answers_each_question(inspect, monkeypatch):
     machine.write("/etc/sysctl.d/zz-lvskit.conf", "# x\nnet/ipv4/conf/eth1/arp_ignore = 1\n")
     machine.write("/etc/lvskit/network.batch", "address replace 203.0.113.80/32 dev lo\n")
     asked_of = {}
-    monkeypatch.setattr(inspect.arp, "answers", lambda asks, macs: asked_of.update(asks=asks, macs=macs) or [[]])
+    monkeypatch.setattr(inspect.neighbours, "answers", lambda asks, macs: asked_of.update(asks=asks, macs=macs) or [[]])
     monkeypatch.setattr(inspect.echo, "largest", lambda paths: asked_of.update(paths=paths) or [None])
     monkeypatch.setattr(
         inspect.links,

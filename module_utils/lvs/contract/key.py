@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from functools import cache
 from typing import Any, ClassVar
 
 from ..modes import TABLE, Mode
@@ -80,11 +79,15 @@ class Keyed:
         return {**{name: getattr(self, name) for name in own}, **others}
 
 
-@cache
-def _pickled(cls: type[Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The fields of a class that a pickle has, and the defaults of the others; read once for each class."""
-    own = tuple(item.name for item in fields(cls) if item.compare)
-    return own, {item.name: _default(item) for item in fields(cls) if not item.compare}
+_PICKLED: dict[type[Keyed], tuple[tuple[str, ...], dict[str, Any]]] = {}  # read once for each class, as _KEYS
+
+
+def _pickled(cls: type[Keyed]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The fields of a class that a pickle has, and the defaults of the others."""
+    if cls not in _PICKLED:
+        own = tuple(item.name for item in fields(cls) if item.compare)
+        _PICKLED[cls] = own, {item.name: _default(item) for item in fields(cls) if not item.compare}
+    return _PICKLED[cls]
 
 
 def _default(item: Field[Any]) -> Any:

@@ -21,7 +21,6 @@ from .sharing import (
     VIP,
     ends,
     of_other_directors,
-    of_other_modes,
     replied_to_at_one_port,
     sharing,
     translated_otherwise,
@@ -328,17 +327,18 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
 @service_rule(
     "FULLNAT-LOCAL-ADDRESS-SHARED",
     "a local address that services with and without a client address use, or with different values of client_address",
-    "The kernel modules decide by the local address how to process a connection.",
+    "The kernel modules decide by the local address how to process a connection. The first service that uses the address "
+    "decides the way; each service that differs from it is named.",
     when=lambda mode: mode.source_nat,
-    affects=of_other_modes,
 )
 def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator[Finding]:
     for address, at, _ in service.local_owners():
-        other = topology.register.first_other(LOCAL_BY_MODE, address, service.mode.title)
-        if other:
+        users = topology.register.firsts(LOCAL_BY_MODE, address).values()
+        first = min(users, key=topology.register.position)
+        if first.mode.title != service.mode.title:
             yield (
-                f"local address {address} is also used by service {other.name}, whose client_address is "
-                f"{other.mode.client_address}. Give the two services different local addresses.",
+                f"local address {address} is also used by service {first.name}, whose client_address is "
+                f"{first.mode.client_address}. Give the two services different local addresses.",
                 at,
             )
 

@@ -117,11 +117,6 @@ def of_other_directors(topology: Topology, service: Service) -> Iterator[Service
     yield from _of_other_kinds(topology, service, LOCAL_BY_DIRECTORS)
 
 
-def of_other_modes(topology: Topology, service: Service) -> Iterator[Service]:
-    """Services that send from a local address of `service` in another way."""
-    return _of_other_kinds(topology, service, LOCAL_BY_MODE)
-
-
 def translated_otherwise(topology: Topology, service: Service) -> Iterator[Service]:
     """Services with the VIP of `service` whose requests the director translates in another way."""
     return _of_other_kinds(topology, service, TRANSLATED_VIP)

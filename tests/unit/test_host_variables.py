@@ -1,0 +1,126 @@
+"""Variables of a host as lvskit reads them: what Ansible makes of them, without its work for values that have no template."""
+
+import pytest
+from ansible._internal._datatag._tags import Origin
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.module_utils.lvs_controller.host_variables import HostVariables
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
+from ansible.vars.hostvars import HostVars, HostVarsVars
+from ansible.vars.manager import VariableManager
+
+VALUES = {
+    "a list of mappings": "[{name: web, port: 80, real_servers: [{host: rs1, weight: 1.5}, {host: rs2}], empty: , on: true}]",
+    "a template in one of two": "[{name: web, port: 80}, {name: '{{ site }}-dns', ports: [53, '{{ port }}']}]",
+    "a template deep inside": "[{name: web, real_servers: [{host: rs1, weight: '{{ port + 1 }}'}]}]",
+    "a statement": "[{name: '{% if site %}web{% endif %}'}]",
+    "a comment": "[{name: 'web{# the first #}'}]",
+    "a header that changes the marks": "[{name: \"#jinja2: variable_start_string:'[['\\n[[ site }}\"}]",
+    "a brace that is no template": "[{name: '{web}'}]",
+    "a template instead of the list": "'{{ elsewhere }}'",
+    "a template instead of an entry": "[{name: web}, '{{ elsewhere[0] }}', {name: dns}]",
+    "an entry that is left out": "['{{ omit }}', {name: web}]",
+    "a key that is left out": "[{name: web, port: '{{ omit }}'}, {name: dns}]",
+    "a mapping": "{edge: {cidr: '{{ prefix }}.0/24', vlan: 10}, app: {cidr: 10.0.0.0/24}}",
+    "a string": "'{{ site }}'",
+    "a date": "[{name: web, since: 2024-01-01}]",
+    "an empty list": "[]",
+    "nothing": "",
+}
+OTHERS = "site: paris\nport: 5353\nprefix: 192.0.2\nelsewhere: [{name: elsewhere, port: '{{ port }}'}]\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """`hostvars` of an inventory with one host, whose variable `value` is the given YAML."""
+
+    def hostvars(value):
+        (tmp_path / "hosts.yml").write_text("all: {hosts: {lb1: }}\n")
+        (tmp_path / "group_vars").mkdir(exist_ok=True)
+        (tmp_path / "group_vars/all.yml").write_text(f"{OTHERS}value: {value}\n")
+        loader = DataLoader()
+        inventory = InventoryManager(loader=loader, sources=[str(tmp_path / "hosts.yml")])
+        return HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
+
+    return hostvars
+
+
+def placed(value):
+    """The value, and the places of all that it contains."""
+    origin = Origin.get_tag(value)
+    place = origin and (origin.line_num, origin.col_num)
+    if isinstance(value, dict):
+        return place, {key: (placed(key), placed(one)) for key, one in value.items()}
+    if isinstance(value, list):
+        return place, [placed(one) for one in value]
+    return place, value
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_is_what_ansible_makes_of_it_with_the_same_places(read, name):
+    hostvars = read(VALUES[name])
+    found = HostVariables(hostvars, "lb1").get("value")
+    assert placed(found) == placed(hostvars["lb1"]["value"])
+
+
+def test_values_of_the_test_have_templates_and_places(read):
+    found = HostVariables(read(VALUES["a template in one of two"]), "lb1").get("value")
+    assert [one["name"] for one in found] == ["web", "paris-dns"]
+    assert found[1]["ports"] == [53, 5353]
+    assert Origin.get_tag(found[0]["port"]).line_num == OTHERS.count("\n") + 1
+
+
+def test_a_value_without_templates_is_not_copied(read, monkeypatch):
+    own = HostVariables(read(VALUES["a list of mappings"]), "lb1")
+    monkeypatch.setattr(HostVarsVars, "__init__", None)
+    assert own.get("value") is own.raw["value"]
+
+
+def test_only_entries_with_a_template_are_copied(read):
+    own = HostVariables(read(VALUES["a template in one of two"]), "lb1")
+    plain, templated = own.get("value")
+    assert plain is own.raw["value"][0]
+    assert templated is not own.raw["value"][1]
+    assert own.raw["value"][1]["name"] == "{{ site }}-dns", "the inventory's own value has changed"
+
+
+def test_a_variable_that_is_missing_is_none(read):
+    assert HostVariables(read("1"), "lb1").get("nothing") is None
+
+
+@pytest.mark.parametrize("value", ["[{name: '{{ missing }}'}]", "['{{ missing }}']", "{name: '{{ missing }}'}"])
+def test_a_template_that_cannot_be_rendered_is_ansibles_error(read, value):
+    hostvars = read(value)
+    with pytest.raises(AnsibleError) as usual:
+        hostvars["lb1"]["value"]
+    with pytest.raises(AnsibleError) as found:
+        HostVariables(hostvars, "lb1").get("value")
+    assert "'missing' is undefined" in str(found.value)
+    assert str(found.value) == str(usual.value)
+
+
+def test_an_encrypted_string_is_decrypted(read, monkeypatch):
+    secrets = [("default", VaultSecret(b"password"))]
+    monkeypatch.setattr(VaultSecretsContext, "_current", VaultSecretsContext(secrets))
+    encrypted = VaultLib(secrets).encrypt("secret").decode().replace("\n", "\n    ")
+    hostvars = read(f"\n- name: web\n- name: !vault |\n    {encrypted}")
+    found = HostVariables(hostvars, "lb1").get("value")
+    assert found == [{"name": "web"}, {"name": "secret"}]
+    assert type(found[1]["name"]) is type(hostvars["lb1"]["value"][1]["name"])
+
+
+def test_without_raw_variables_of_ansible_each_value_is_rendered_by_it():
+    """hostvars of another ansible-core, that has only the view which renders."""
+    own = HostVariables({"lb1": {"value": "rendered"}}, "lb1")
+    assert own.get("value") == "rendered"
+    assert own.raw == {"value": "rendered"}
+
+
+def test_where_the_view_cannot_render_single_values_it_renders_the_whole():
+    class Hostvars(dict):
+        def raw_get(self, name):
+            return {"value": [{"name": "{{ site }}"}]}
+
+    own = HostVariables(Hostvars(lb1={"value": [{"name": "paris"}]}), "lb1")
+    assert own.get("value") == [{"name": "paris"}]
