@@ -10,6 +10,34 @@ from .contract.key import Key, Keyed, Nested, keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .violations import Violation
 
+# Keys of keepalived, ipvsadm and other load balancers, and what lvskit has for them.
+OTHER_WORDS = {
+    "lb_kind": "mode",
+    "lvs_method": "mode",
+    "forward_method": "mode",
+    "lb_algo": "scheduler",
+    "lvs_sched": "scheduler",
+    "algorithm": "scheduler",
+    "virtual_ip": "vip",
+    "virtual_ipaddress": "vip",
+    "backends": "real_servers",
+    "servers": "real_servers",
+    "members": "real_servers",
+    "ops": "one_packet",
+    "persistence_granularity": "persistence_netmask",
+    "sticky": "persistence_timeout",
+    "stickiness": "persistence_timeout",
+    "persistent_timeout": "persistence_timeout",
+    "max_connections": "upper_threshold of a real server",
+    "maxconn": "upper_threshold of a real server",
+    "uthreshold": "upper_threshold of a real server",
+    "lthreshold": "lower_threshold of a real server",
+    "idle_timeout": "lvs_timeouts of the directors (in group_vars)",
+    "tcp_timeout": "lvs_timeouts of the directors (in group_vars)",
+    "laddr_group": "local_addresses",
+    "snat_pool": "local_addresses",
+    "fwmark": "port ranges and persistence_across_ports, for which it sets firewall marks itself,",
+}
 Report = Callable[[Violation], None]
 
 
@@ -108,5 +136,7 @@ class Reader:
         usable = self.ok
         for name in self.raw:
             if name not in self.keys:
-                self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {nearest(str(name), self.keys)}", name)
+                own = OTHER_WORDS.get(str(name))
+                hint = f"lvskit has {own} for it" if own else nearest(str(name), self.keys)
+                self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {hint}", name)
         return usable

@@ -31,6 +31,18 @@ from .values import (
     Text,
 )
 
+# Words of ipvsadm, keepalived and other load balancers for a mode.
+_OTHER_MODES = tuple(
+    (word, "MODE-UNKNOWN", f"is not one of {listed(modes.NAMES)}: lvskit's word for it is {mode}")
+    for mode, words in {
+        "dr": ("gate", "gatewaying", "droute", "direct", "-g"),
+        "nat": ("masq", "masquerade", "masquerading", "-m"),
+        "tun": ("ipip", "tunnel", "tunneling", "tunnelling", "-i"),
+        "fullnat": ("fnat", "snat", "full_nat"),
+        "enat": ("triangle",),
+    }.items()
+    for word in words
+)
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
 
@@ -114,7 +126,7 @@ class Service(Keyed):
     )
     ports: tuple[Ports, ...] = key(OneOrMore(PortRange()), "the ports that clients connect to", name="port")
     mode: modes.Mode = key(
-        Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO,)),
+        Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO, *_OTHER_MODES)),
         "how requests are forwarded; only `playbooks/advise.yml` works without it",
     )
     real_servers: tuple[RealServer, ...] = key(
