@@ -18,7 +18,8 @@ PARALLEL = 32
 TIMEOUT = 5  # seconds
 PACKETS_OF_A_REQUEST = 100  # 20 kB with their acknowledgements, in and out of a director, and some of other clients
 FEWEST_PACKETS = 50_000
-START_AND_STOP = 60, 3  # seconds for all hosts, and more for each
+# Seconds for all hosts, and more for each. Busy hosts take a minute to start a capture, and another one to stop it.
+START_AND_STOP = 300, 3
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ def test_captures_last_until_the_last_request_has_had_its_time(environment):
     for batch in planned(environment, services(60, "app")):
         worst = sum(r["count"] for r in batch.requests) * batches.TIMEOUT / batches.PARALLEL
         assert batch.questions["seconds"] >= worst
-        assert all(capture.seconds > batch.questions["seconds"] for capture in batch.captures.values())
+        spare = [capture.seconds - batch.questions["seconds"] for capture in batch.captures.values()]
+        assert min(spare) >= 240  # on a busy host, start and stop took 150 s
         assert all(
             capture.packets >= 50 * sum(r["count"] for r in batch.requests) for capture in batch.captures.values()
         )
