@@ -23,10 +23,11 @@ def listed(monkeypatch):
     return make
 
 
-def test_an_interface_has_its_mac_mtu_and_ipv4_addresses(listed):
+def test_an_interface_has_its_mac_mtu_and_the_addresses_that_reach_beyond_its_link(listed):
     addresses = [
         {"family": "inet", "local": "10.20.1.11", "prefixlen": 24},
-        {"family": "inet6", "local": "fe80::1", "prefixlen": 64},
+        {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"},
+        {"family": "inet6", "local": "2001:db8:30::11", "prefixlen": 64, "scope": "global"},
         {"family": "inet", "local": "203.0.113.80", "prefixlen": 32},
     ]
     assert listed(addr_info=addresses) == {
@@ -34,7 +35,7 @@ def test_an_interface_has_its_mac_mtu_and_ipv4_addresses(listed):
         "mtu": 9000,
         "up": True,
         "vlan": None,
-        "addresses": ["10.20.1.11/24", "203.0.113.80/32"],
+        "addresses": ["10.20.1.11/24", "2001:db8:30::11/64", "203.0.113.80/32"],
         "lro": False,
     }
     assert listed(ifname="eth9")["lro"] is True
