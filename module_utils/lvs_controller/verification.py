@@ -53,9 +53,13 @@ class Expectation:
         return frozenset(end.address for end in ends if isinstance(end.port, int))
 
 
-def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
+def expectations(
+    topology: Topology, names: Sequence[str], *, vip: str | None = None, one: bool = False
+) -> list[Expectation]:
     """What is to be seen of each service that has real servers in use, or of those named; asked by the first client that has an
-    interface. Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
+    address of its family. `vip`: only the entries of this VIP. `one`: only the first entry of each service.
+
+    Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
     """
     clients = [host for host in topology.clients if host.interfaces]
     if not clients:
@@ -66,7 +70,17 @@ def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
     for service in named(topology, names):
         if names and not in_use(service):
             raise AnsibleActionFail(f"no real server of {service.name} gets requests: each is drained or has weight 0")
-        found += [one for entry in probed(service) for one in _expected(topology, entry, clients)]
+        entries = [entry for entry in probed(service) if vip in (None, str(entry.vip))]
+        if names and not entries:
+            known = ", ".join(map(str, service.vips))
+            raise AnsibleActionFail(f"{vip} is no VIP of {service.name}, which has {known}")
+        own = [item for entry in entries for item in _expected(topology, entry, clients)]
+        if names and entries and in_use(service) and not own:
+            raise AnsibleActionFail(
+                f"no client can ask {service.name} at {entries[0].vip}: none has an {entries[0].family} address. Give one to a "
+                "host of the group clients."
+            )
+        found += own[:1] if one else own
     return found
 
 

@@ -5,6 +5,7 @@ import gzip
 from dataclasses import replace
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.walk import Endpoint
 from ansible.module_utils.lvs_controller import batches, comparison, verification
 from ansible.module_utils.lvs_controller.run_folder import RunFolder
@@ -256,3 +257,42 @@ def test_of_many_services_those_that_differ_are_all_listed(environment):
     assert sum(line.endswith("FAILED") for line in table) == 3
     assert len(lines) < 500
     assert any("963 more, all ok" in line for line in lines)
+
+
+BOTH = {
+    "name": "both",
+    "vip": ["10.20.1.90", "10.20.1.91"],
+    "port": [80, "8000-8100"],
+    "mode": "dr",
+    "real_servers": [{"host": "rs1"}],
+}
+
+
+def test_of_a_service_with_several_entries_each_is_asked_and_the_table_has_one_line(environment):
+    env = environment({"services": [BOTH]})
+    expected = verification.expectations(env.topology, [])
+    assert [(str(one.entry), one.entry.port) for one in expected] == [
+        ("10.20.1.90:80", 80),
+        ("10.20.1.91:80", 80),
+        ("10.20.1.90:8000-8100", 8000),
+        ("10.20.1.91:8000-8100", 8000),
+    ]
+    (batch,) = batches.batches(env.topology, expected)
+    assert len({request["service"] for request in batch.requests}) == 4
+    reports = [verification.Report(one, 2, 40, [], [], []) for one in expected]
+    assert len(verification.table(verification.by_service(reports)).splitlines()) == 2
+
+
+def test_a_trace_asks_one_entry_of_the_vip_that_is_named(environment):
+    topology = environment({"services": [BOTH]}).topology
+    found = [verification.expectations(topology, ["both"], vip=vip, one=True) for vip in (None, "10.20.1.91")]
+    assert [[str(one.entry) for one in each] for each in found] == [["10.20.1.90:80"], ["10.20.1.91:80"]]
+    with pytest.raises(AnsibleActionFail, match="99 is no VIP of both, which has 10"):
+        verification.expectations(topology, ["both"], vip="10.20.1.99")
+
+
+def test_a_family_that_no_client_has_is_named_where_the_service_is(environment):
+    topology = environment({"services": [{**BOTH, "vip": "2001:db8::80"}]}).topology
+    assert verification.expectations(topology, []) == []
+    with pytest.raises(AnsibleActionFail, match="no client can ask both at 2001:db8::80: none has an IPv6 address"):
+        verification.expectations(topology, ["both"])
