@@ -36,7 +36,7 @@ settings() {
     for name in all default lo "${interfaces[@]##*/}"; do
         grep -H '' "/proc/sys/net/ipv4/conf/$name"/{arp_ignore,arp_announce,rp_filter,send_redirects,accept_local}
     done
-    grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/{all/forwarding,*/accept_redirects}
+    grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/{all/forwarding,{all,default,lo,eth*}/accept_redirects}
 }
 
 # Kernel modules that were built, each with the identity of its build, and those of tunnels.
