@@ -50,6 +50,10 @@ def test_a_modules_documentation_is_that_of_its_arguments(path):
         for name, option in documented["options"].items()
     }
     assert described == arguments
+    for option in documented["options"].values():
+        texts = option["description"] if isinstance(option["description"], list) else [option["description"]]
+        assert all(isinstance(text, str) and text.endswith((".", ")")) for text in texts), option
+        assert option.keys() <= {"description", "type", "default", "required", "choices", "elements"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
