@@ -306,8 +306,9 @@ class Service(Keyed):
             yield from ((local, at, owners) for local, at in zip(own, given[name]))
 
     def at(self, key: str) -> Any:
-        """The inventory's own value of `key`, or the service's name where the key is not given."""
-        return self.source.get(key, self.source.get("name"))
+        """The inventory's own value of `key`, which has a place there; of a flag the key. The service's name where the key is not given."""
+        value = self.source.get(key, self.source.get("name"))
+        return next(own for own in self.source if own == key) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, eq=False)
