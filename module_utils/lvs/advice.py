@@ -151,8 +151,8 @@ def _option(raw: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], oth
 def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
     """The options of a service as lines of text for a person."""
     needs = [f"{key}: {_yaml(value)}" for key, value in raw.get("needs", {}).items()]
-    said = raw.get("protocol", ",".join(_KEYS["protocol"].default))
-    end = f"{raw.get('vip')}:{raw.get('port')}/{said}"
+    vips, ports = (" and ".join(_texts(raw.get(key))) for key in ("vip", "port"))
+    end = f"{vips}{':' if len(_texts(raw.get('vip'))) == 1 else ', port '}{ports}/{','.join(_texts(raw.get('protocol', 'tcp')))}"
     lines = [f"service {raw.get('name')} ({end}{', now ' if 'mode' in raw else ''}{raw.get('mode', '')})"]
     lines += [f"  needs    {', '.join(needs)}"] if needs else []
     best = next((option for option in found if option.possible), None)
@@ -162,6 +162,11 @@ def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
         lines += [] if option.obstacles else [f"           {'; '.join(option.mode.effects)}"]
         lines += [f"           {text}" for text in _first_of_each_rule([*option.obstacles, *option.warnings])]
     return lines
+
+
+def _texts(value: Any) -> list[str]:
+    """A value of the inventory, or each of a list of them."""
+    return list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def _first_of_each_rule(messages: Sequence[str]) -> Iterator[str]:

@@ -86,7 +86,7 @@ def table_is_full_too_early(topology: Topology, service: Service) -> Iterator[Fi
         divisor = math.gcd(*(server.weight for server in servers)) or 1
         smaller = "" if divisor == 1 else f", {servers[0].weight // divisor} for {servers[0].weight} and so on"
         yield (
-            f"{listed([server.host.name for server in without], 'and')} would get no connection: sh has {len(slots) and 256} slots, and the "
+            f"{listed([server.host.name for server in without], 'and')} would get no connection: sh has {sum(slots)} slots, and the "
             f"weights are {sum(server.weight for server in servers)} together. Use smaller weights{smaller}, or mh.",
             without[0].at,
         )
