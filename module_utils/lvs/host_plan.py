@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 _MULTIPORT = 15  # ports that one rule can name
 
@@ -167,8 +167,7 @@ class Netfilter:
     guards: tuple[Guard, ...] = ()
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """One real server of a virtual service; `endpoint` is its address and port as ipvsadm has them, `address` the former alone.
 
     From `upper_threshold` connections on it gets no new ones, until it has fewer than `lower_threshold`; 0: no threshold.

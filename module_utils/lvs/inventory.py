@@ -277,6 +277,8 @@ def _overridden(
     found: Sequence[RealServer], named: Sequence[tuple[Mapping[str, Any], RealServer]]
 ) -> tuple[RealServer, ...]:
     """The real servers, those of a group as the entry of a host by itself has it: what that one does not say, the group says."""
+    if not named or len(named) == len(found):
+        return tuple(found)  # as almost everywhere: groups alone, or hosts alone
     by_host: dict[str, list[tuple[Mapping[str, Any], RealServer]]] = {}
     for raw, server in named:
         by_host.setdefault(server.host.name, []).append((raw, server))

@@ -39,7 +39,7 @@ class Leg:
     option: Address | None = None  # what a TCP option carries besides
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mode:
     """One row of the table.
 
@@ -71,6 +71,10 @@ class Mode:
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
     carrier: str = ""  # name of the option in messages
     every_packet: bool = False  # each packet has the option, not only those that open a connection
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A row of the table is itself again in another process."""
+        return row, (self.name, self.client_address, self.cip_src)
 
     @property
     def source_nat(self) -> bool:

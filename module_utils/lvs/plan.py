@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -53,6 +52,7 @@ _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip
 # The source of a packet before the kernel has chosen one: a socket without an address of its own, by the family's version. (The
 # rules of IPv6 do not match it.) Other sources than this and the RIP keep their way: that of the host's management, for example.
 _UNBOUND = {4: ("0.0.0.0",)}
+_TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
@@ -105,7 +105,7 @@ class _Builder:
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     devices_up: dict[str, None] = field(default_factory=dict)
     tunnels_for_both: dict[str, None] = field(default_factory=dict)
-    addresses: dict[VirtualAddress, None] = field(default_factory=dict)
+    addresses: dict[tuple[str, str], VirtualAddress] = field(default_factory=dict)  # by address and device
     ways_back: list[_WayBack] = field(default_factory=list)
     rules: dict[Family, _Rules] = field(default_factory=lambda: {family: _Rules() for family in families.TABLE})
     built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
@@ -124,6 +124,19 @@ class _Builder:
         rules.chains.update(dict.fromkeys(chains))
         return rules
 
+    def hold_address(self, address: str, device: str) -> None:
+        """The host has an address that is not its own, with the whole length of its family as prefix."""
+        key = address, device
+        if key in self.addresses:
+            return
+        if ":" not in address:
+            self.addresses[key] = VirtualAddress(address, device)
+            return
+        # On a network, duplicate address detection would take the address away where two directors have it one after the other.
+        there = device == "lo" or device in _TUNNELS
+        options = _DEPRECATED if there else (*_DEPRECATED, "nodad")
+        self.addresses[key] = VirtualAddress(address, device, IPV6.bits, options)
+
     def arrives_by(self, one: Attachment | None) -> None:
         """Requests arrive on an interface; if the route to their senders uses another one, strict reverse path filtering would drop them."""
         if one and one.family is IPV4 and one != self.host.default_interface(IPV4):  # IPv6 has no such filter
@@ -137,7 +150,7 @@ class _Builder:
         self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules)))
         for entry in service.by_vip:
             entrance = self.topology.vip_interface(entry, self.host)
-            self.addresses[_virtual_address(entry.vip, entrance.name if entrance else "lo")] = None
+            self.hold_address(entry.text, entrance.name if entrance else "lo")
             self.arrives_by(entrance)
             if entrance is None and entry.family is IPV4:
                 self.keep_silent("routers send packets for the VIP, and nobody asks for it by ARP")
@@ -203,14 +216,13 @@ class _Builder:
         rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
 
     def _destinations(self, entry: Entry) -> Iterator[Destination]:
-        method = _METHOD_FLAGS[entry.mode.ipvs_method]
+        method, marked, asked = _METHOD_FLAGS[entry.mode.ipvs_method], entry.by_mark, entry.port
         for server in entry.service.real_servers:
             real = self.topology.real_interface(entry, self.host, server.host)
             if real and not server.host.drained:
-                port = 0 if entry.by_mark else server.at_port(entry.port)  # 0: the one that the client asks for
-                endpoint = f"{bracketed(real.text)}:{port}"
-                thresholds = server.upper_threshold, server.lower_threshold
-                yield Destination(real.text, endpoint, method, server.weight, *thresholds)
+                port = 0 if marked else server.at_port(asked)  # 0: the one that the client asks for
+                limits = server.upper_threshold, server.lower_threshold
+                yield Destination(real.text, f"{real.bracketed}:{port}", method, server.weight, *limits)
 
     def translate_sources(self, service: Service) -> None:
         """The source of requests is a local address, so that replies come to it."""
@@ -223,7 +235,7 @@ class _Builder:
         for local in (local for family in families.TABLE for local in service.locals_of(family, self.host)):
             interface = self.topology.local_interface(self.host, local)
             if interface and local not in self.host.addresses:
-                self.addresses[_virtual_address(local, interface.name)] = None
+                self.hold_address(str(local), interface.name)
         for entry in service.entries:
             rules = self.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
             vip = str(entry.vip)
@@ -290,7 +302,7 @@ class _Builder:
             self.keep_silent("the director alone answers ARP for the VIP")
         for entry in service.by_vip:
             if not tunnelled:
-                self.addresses[_virtual_address(entry.vip, "lo")] = None
+                self.hold_address(entry.text, "lo")
                 continue
             tunnel = self.topology.tunnel(entry)
             if tunnel:
@@ -300,7 +312,7 @@ class _Builder:
     def decapsulate(self, entry: Entry, tunnel: Tunnel, director: Host) -> None:
         """Packets of an entry come from `director` inside others."""
         self.modules[tunnel.module] = None
-        self.addresses[_virtual_address(entry.vip, tunnel.device)] = None
+        self.hold_address(entry.text, tunnel.device)
         if entry.family is IPV4:
             why = "the client of a decapsulated packet is reached by another interface"
             self.sysctl(f"net/ipv4/conf/{tunnel.device}/rp_filter", 2, why)
@@ -331,6 +343,8 @@ class _Builder:
 
         For IPv6 there is nothing to set: the kernel answers only for addresses of the interface that the question comes by.
         """
+        if "net/ipv4/conf/all/arp_ignore" in self.sysctls:  # a host may hold thousands of VIPs
+            return
         self.sysctl("net/ipv4/conf/all/arp_ignore", 1, why)
         self.sysctl("net/ipv4/conf/all/arp_announce", 2, "ARP requests must not carry the VIP as sender")
 
@@ -383,7 +397,7 @@ class _Builder:
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
             tunnels_for_both=tuple(self.tunnels_for_both),
-            addresses=tuple(self.addresses),
+            addresses=tuple(self.addresses.values()),
             routes=routes,
             rules=rules,
             netfilter=self.rules[IPV4].build(),
@@ -429,16 +443,6 @@ def _words(value: Any) -> str:
 
 def _of_iptables(ports: Ports) -> str:
     return str(ports.first) if ports.single else f"{ports.first}:{ports.last}"
-
-
-@lru_cache(maxsize=1024)  # all real servers of a service have the same one
-def _virtual_address(vip: Address, device: str) -> VirtualAddress:
-    family = families.of(vip)
-    if family is IPV4:
-        return VirtualAddress(str(vip), device)
-    # Duplicate address detection would take the address away where two directors have it one after the other.
-    there = device == "lo" or any(device == tunnel.device for tunnel in families.TUNNELS.values())
-    return VirtualAddress(str(vip), device, family.bits, _DEPRECATED if there else (*_DEPRECATED, "nodad"))
 
 
 def _ranges(addresses: Iterable[Address]) -> tuple[AddressRange, ...]:

@@ -124,17 +124,18 @@ class Topology:
 
     def network_of(self, address: Address) -> Network | None:
         """The network that an address is in; the first one where they overlap."""
-        if address not in self._networks_of:
+        key = address.version, int(address)  # an address itself takes longer to look up
+        if key not in self._networks_of:
             found = (
                 networks.get(int(address) >> (address.max_prefixlen - length))
                 for length, networks in self._by_prefix[family_of(address)].items()
             )
             first = min((place for place in found if place), key=itemgetter(0), default=(0, None))
-            self._networks_of[address] = first[1]
-        return self._networks_of[address]
+            self._networks_of[key] = first[1]
+        return self._networks_of[key]
 
     @cached_property
-    def _networks_of(self) -> dict[Address, Network | None]:
+    def _networks_of(self) -> dict[tuple[int, int], Network | None]:
         return {}
 
     @cached_property
@@ -189,13 +190,13 @@ class Topology:
         If the receiver is itself the gateway of that address's network, the inventory does not describe how others reach it, except
         hosts for which it is the next hop anyway.
         """
-        key = host.name, destination, receiver.name
+        key = host.name, destination.version, int(destination), receiver.name
         if key not in self._reached:
             self._reached[key] = self._reaches(host, destination, receiver)
         return self._reached[key]
 
     @cached_property
-    def _reached(self) -> dict[tuple[str, Address, str], bool]:
+    def _reached(self) -> dict[tuple[str, int, int, str], bool]:
         return {}
 
     def _reaches(self, host: Host, destination: Address, receiver: Host) -> bool:

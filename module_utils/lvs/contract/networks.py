@@ -7,7 +7,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from ..families import IPV4, IPV6, TABLE, Address, Family, Prefix
+from ..families import IPV4, IPV6, TABLE, Address, Family, Prefix, bracketed
 from .key import Keyed, key
 from .values import FLAG, AddressOf, Cidr, Name, Number
 
@@ -132,6 +132,11 @@ class Attachment:
     def text(self) -> str:
         """The address alone."""
         return str(self.address)
+
+    @cached_property
+    def bracketed(self) -> str:
+        """The address as it stands before a port."""
+        return bracketed(self.address)
 
     def __str__(self) -> str:
         return f"{self.text}/{self.prefix.prefixlen}"

@@ -282,11 +282,15 @@ class Service(Keyed):
     @cached_property
     def by_vip(self) -> tuple[Entry, ...]:
         """The first entry of each VIP: for what does not depend on ports."""
+        if len(self.entries) == 1:
+            return self.entries
         return tuple({entry.vip: entry for entry in reversed(self.entries)}[vip] for vip in self.vips)
 
     @cached_property
     def by_family(self) -> tuple[Entry, ...]:
         """The first entry of each family: for what does not depend on the VIP either."""
+        if len(self.entries) == 1:
+            return self.entries
         firsts = {entry.family: entry for entry in reversed(self.by_vip)}
         return tuple(firsts[family] for family in self.families)
 
@@ -326,6 +330,11 @@ class Entry:
     @cached_property
     def family(self) -> Family:
         return family_of(self.vip)
+
+    @cached_property
+    def text(self) -> str:
+        """The VIP alone."""
+        return str(self.vip)
 
     @property
     def mode(self) -> modes.Mode:

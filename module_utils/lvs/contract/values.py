@@ -331,13 +331,14 @@ class OneOrMore(Kind):
         return f"{self.of.words}; or a list"
 
     def read(self, value: Any) -> tuple[Any, ...]:
-        several = isinstance(value, Sequence) and not isinstance(value, str)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return (self.of.read(value),)
         found: dict[Any, None] = {}
-        for item in value if several else [value]:
+        for item in value:
             try:
                 read = self.of.read(item)
             except Fault as fault:
-                raise (Fault(fault.rule, f"of which {item} {fault}") if several else fault) from None
+                raise Fault(fault.rule, f"of which {item} {fault}") from None
             if read in found:
                 raise Fault("VALUE-TWICE", f"has {self.of.shown(read)} twice. Remove one")
             found[read] = None

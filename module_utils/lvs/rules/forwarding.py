@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from .. import modes
@@ -100,10 +100,12 @@ def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding
     "The director's table contains a real server's address and port only once.",
 )
 def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]:
+    names = [server.host.name for server in service.real_servers]
+    if len(set(names)) == len(names):
+        return
     seen: set[tuple[str, int]] = set()
     for server in service.real_servers:
-        ports = {server.at_port(ports.first) for ports in service.ports}
-        keys = {(server.host.name, port) for port in ports}
+        keys = {(server.host.name, server.at_port(ports.first)) for ports in service.ports}
         if keys & seen:
             port = min(port for _, port in keys & seen)
             yield f"real server {server.host.name} port {port} is listed twice. Remove one.", server.at
@@ -117,6 +119,12 @@ def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]
     when=lambda mode: mode.port_mapping,
 )
 def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[Finding]:
+    if (
+        len(service.ports) == 1
+        and service.ports[0].single
+        and all(not isinstance(s.port, Mapping) for s in service.real_servers)
+    ):
+        return
     known = {ports.first for ports in service.ports if ports.single}
     for server in service.real_servers:
         if service.persistence_across_ports and any(server.at_port(port) != port for port in known):
