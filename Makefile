@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath clean
+.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -97,23 +97,25 @@ lint: tools
 	$(BIN)/ansible-lint --offline -q
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
-# tcpdump compiles the capture filters that the tests are about.
-test-unit: tools
+test-unit: tools tcpdump
+	$(BIN)/pytest
+
+# It compiles the capture filters that unit tests are about.
+tcpdump:
 	@PATH="$$PATH:/usr/sbin:/sbin" command -v tcpdump >/dev/null || { \
 		echo "Installing tcpdump"; \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends tcpdump; \
 	}
-	$(BIN)/pytest
 
 # Mutants: a sample of 400 of all code (SEED=2 takes another one), or all of FILES="module_utils/lvs/plan.py library" (files or
 # folders). Tests that start ansible-playbook are slow: they run only for lines that no other test runs.
 SEED   ?= 1
 SAMPLE ?=
-test-mutants: tools
+test-mutants: tools tcpdump
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
-SCENARIOS ?= tun+fullnat+slb_fnat+enat dr+nat changes collection
+SCENARIOS ?= tun+fullnat+slb_fnat+enat dr+nat+dual changes collection
 LANES     ?= 2
 test-vm: tools packages
 	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)

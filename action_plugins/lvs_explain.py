@@ -24,4 +24,4 @@ class ActionModule(EnvironmentAction):
         folder = Path(str(task_vars.get("inventory_dir") or "."))
         revision = self.folder.read("run")["revision"]
         page = explanation.explain(topology, self.folder.read("warnings"), given["only"], folder.name, revision)
-        return self.write(Path(given["to"]), page.html())
+        return self.write(given["to"], page.html())

@@ -30,11 +30,10 @@ class ActionModule(EnvironmentAction):
             folder.keep("askers", askers)
         elif step == "before":
             recorded = {name: folder.read(f"recorded/{name}") for name in folder.names("recorded")}
-            questions = net.before(topology, recorded, given["path"])
             for name in folder.read("askers", []):
-                folder.keep(f"ask-before/{name}", questions)
+                folder.keep(f"ask-before/{name}", net.before(topology, name, recorded, given["path"]))
         else:
             for name in folder.names("answered-before"):
                 answers = folder.read(f"answered-before/{name}")
-                folder.keep(f"ask-after/{name}", net.after(topology, answers, given["path"]))
+                folder.keep(f"ask-after/{name}", net.after(topology, name, answers, given["path"]))
         return {"askers": folder.read("askers", [])}

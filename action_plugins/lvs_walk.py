@@ -18,13 +18,15 @@ class ActionModule(EnvironmentAction):
 
     SPEC = {
         "only": {"type": "list", "elements": "str", "default": []},
+        "one": {"type": "bool", "default": False},
+        "vip": {"type": "str"},
         "path": {"type": "str"},
         "count": {"type": "int"},
     }
 
     def act(self, given, task_vars):
         topology = self.folder.topology()
-        expected = verification.expectations(topology, given["only"])
+        expected = verification.expectations(topology, given["only"], vip=given["vip"], one=given["one"])
         found = batches.batches(topology, expected, given["path"], given["count"])
         for number, batch in enumerate(found):
             self.folder.keep(f"batches/{number}", batch)

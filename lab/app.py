@@ -7,8 +7,8 @@
     POST or PUT          the JSON, with length and sha256 of the body it read
     any UDP datagram     the JSON, from the address the datagram was sent to
 
-It listens on the ports of its configuration, {"tcp": [80], "udp": [5353]}, on every address: a VIP that is added to lo or
-tunl0 later is served at once. After SIGHUP it reads the configuration again and listens on those ports. So a clone of a
+It listens on the ports of its configuration, {"tcp": [80], "udp": [5353], "sctp": [2905]}, on every address of both families: a
+VIP that is added to lo or tunl0 later is served at once. Over SCTP it speaks HTTP as over TCP. After SIGHUP it reads the configuration again and listens on those ports. So a clone of a
 machine where Python has started needs no start of its own, and a port can be added without a restart. Standard library only,
 for the Python of Debian 11 (3.9) and later.
 """
@@ -16,6 +16,8 @@ for the Python of Debian 11 (3.9) and later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -30,8 +32,12 @@ from pathlib import Path
 from typing import Any, Dict, Tuple
 
 IP_PKTINFO = 8  # <linux/in.h>; socket has it from Python 3.14 on
+IN_PKTINFO = "=i4s4s"  # struct in_pktinfo: interface, local address, address in the header
+IN6_PKTINFO = "=16si"  # struct in6_pktinfo: address, interface
+IPPROTO_SCTP = 132
 LONGEST_DATAGRAM = 65535
 CHUNK = 65536
+NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a kernel without it, or in which it is switched off
 IDLE = 300  # seconds a kept-alive connection may wait for its next request
 
 Listening = Dict[Tuple[str, int], Callable[[], None]]  # protocol and port: what stops it
@@ -53,8 +59,10 @@ def octets(number: int) -> Iterator[bytes]:
     yield PATTERN[: number % len(PATTERN)]
 
 
-def endpoint(address: tuple[str, int]) -> str:
-    return f"{address[0]}:{address[1]}"
+def endpoint(address: tuple[Any, ...]) -> str:
+    """Address and port; the address of IPv6 in brackets (RFC 3986)."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def read_head(reader: StreamReader) -> Request | None:
@@ -174,39 +182,55 @@ async def serve_connection(reader: StreamReader, writer: StreamWriter) -> None:
 def serve_datagrams(sock: socket.socket) -> None:
     """Answer what waits in the socket, each from the address it was sent to.
 
-    A socket bound to 0.0.0.0 would let the routing table choose the source, which is the RIP; a real server in mode dr or
+    A socket bound to every address would let the routing table choose the source, which is the RIP; a real server in mode dr or
     tun has to answer from the VIP.
     """
     for _ in range(64):  # then let the TCP connections have their turn
         try:
-            _, ancillary, _, peer = sock.recvmsg(LONGEST_DATAGRAM, socket.CMSG_SPACE(12))
+            _, ancillary, _, peer = sock.recvmsg(LONGEST_DATAGRAM, socket.CMSG_SPACE(20))
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             continue  # an ICMP error for an earlier answer
         for level, kind, content in ancillary:
-            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-                # struct in_pktinfo: interface, local address, address in the header
-                _, _, destination = struct.unpack("=i4s4s", content[:12])
-                answer(sock, peer, destination)
+            if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+                _, _, destination = struct.unpack(IN_PKTINFO, content[:12])
+                answer(sock, peer, destination, (level, kind, struct.pack(IN_PKTINFO, 0, destination, b"")))
+            elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+                destination, _ = struct.unpack(IN6_PKTINFO, content[:20])
+                answer(sock, peer, destination, (level, kind, struct.pack(IN6_PKTINFO, destination, 0)))
 
 
-def answer(sock: socket.socket, peer: tuple[str, int], destination: bytes) -> None:
-    local = (socket.inet_ntoa(destination), sock.getsockname()[1])
+def answer(sock: socket.socket, peer: tuple[Any, ...], destination: bytes, source: tuple[int, int, bytes]) -> None:
+    local = (socket.inet_ntop(sock.family, destination), sock.getsockname()[1])
     text = json.dumps({"host": socket.gethostname(), "peer": endpoint(peer), "local": endpoint(local)}) + "\n"
-    source = struct.pack("=i4s4s", 0, destination, b"\0\0\0\0")
     try:
-        sock.sendmsg([text.encode()], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, peer)
+        sock.sendmsg([text.encode()], [source], 0, peer)
     except OSError as error:  # no route, buffer full: UDP promises nothing
         print(f"no answer to {endpoint(peer)}: {error}", file=sys.stderr)
 
 
-def listen_udp(loop: AbstractEventLoop, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    sock.setblocking(False)
-    sock.bind(("0.0.0.0", port))
+def bound(family: int, kind: int, protocol: int, port: int) -> socket.socket:
+    """A socket for one family alone: on one for both, what depends on the family of a socket would see IPv4 as IPv6."""
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_udp(loop: AbstractEventLoop, family: int, port: int) -> socket.socket:
+    sock = bound(family, socket.SOCK_DGRAM, 0, port)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     loop.add_reader(sock, serve_datagrams, sock)
     return sock
 
@@ -236,11 +260,27 @@ async def follow(loop: AbstractEventLoop, listening: Listening, configuration: M
 
 
 async def listen(loop: AbstractEventLoop, protocol: str, port: int) -> Callable[[], None]:
-    """Listen on a port; the function that is returned ends it."""
-    if protocol == "tcp":
-        server = await asyncio.start_server(serve_connection, "0.0.0.0", port, backlog=4096, reuse_address=True)
-        return server.close
-    return partial(close_udp, loop, listen_udp(loop, port))
+    """Listen on a port, in the families that the kernel has; the function that is returned ends it."""
+    ends = contextlib.ExitStack()
+    with contextlib.ExitStack() as unless_all_listen:
+        unless_all_listen.callback(ends.close)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                ends.callback(await listen_in(loop, family, protocol, port))
+            except OSError as error:
+                if family == socket.AF_INET or error.errno not in NO_IPV6:
+                    raise
+        unless_all_listen.pop_all()
+    return ends.close
+
+
+async def listen_in(loop: AbstractEventLoop, family: int, protocol: str, port: int) -> Callable[[], None]:
+    """The same in one family."""
+    if protocol == "udp":
+        return partial(close_udp, loop, listen_udp(loop, family, port))
+    sock = bound(family, socket.SOCK_STREAM, IPPROTO_SCTP if protocol == "sctp" else socket.IPPROTO_TCP, port)
+    server = await asyncio.start_server(serve_connection, sock=sock, backlog=4096)
+    return server.close
 
 
 async def main(file: Path) -> None:

@@ -11,6 +11,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
+from ansible.module_utils.lvs import families
+from ansible.module_utils.lvs.families import IPV4, IPV6
+
 from lab.spec import PORTS, Host, Lab, Ports, tagged
 
 if TYPE_CHECKING:
@@ -20,9 +23,12 @@ NETWORKD = "/etc/systemd/network"
 APP = "/etc/lvskit-lab/app.json"
 APP_PROCESSES = "/sys/fs/cgroup/system.slice/lvskit-lab-app.service/cgroup.procs"
 SYSCTL = "/etc/sysctl.d/90-lvskit-lab-router.conf"
+ICMP_HEADER = 8  # octets, of an echo request in either family
 READY_SECONDS = 60  # for addresses, neighbours and the application to come up
 
 QUIET = "LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\n"  # keeps captures to what a test sends
+# IPv6 needs link-local addresses: a router asks for the MAC of a neighbour from its own. No address waits to be found unique.
+QUIET_6 = "LinkLocalAddressing=ipv6\nIPv6AcceptRA=no\nIPv6DuplicateAddressDetection=0\nLLDP=no\n"
 
 # A router between segments, some of whose replies come back another way than the request went (dr, tun, triangle).
 ROUTER = """net.ipv4.ip_forward = 1
@@ -30,6 +36,9 @@ net.ipv4.conf.all.rp_filter = 0
 net.ipv4.conf.default.rp_filter = 0
 net.ipv4.conf.all.send_redirects = 0
 net.ipv4.conf.default.send_redirects = 0
+"""
+ROUTER_6 = """net.ipv6.conf.all.forwarding = 1
+net.ipv6.conf.default.forwarding = 1
 """
 
 
@@ -42,7 +51,7 @@ def files(lab: Lab, host: Host) -> dict[str, str]:
         **network_files(host),
     }
     if host.forwards:
-        found[SYSCTL] = ROUTER
+        found[SYSCTL] = ROUTER + (ROUTER_6 if any(_has_ipv6(interface) for interface in host.interfaces) else "")
     if any(host.serves.values()):
         found[APP] = application_file(host.serves)
     return found
@@ -67,9 +76,10 @@ def application_ports(present: Mapping[str, str]) -> Ports:
 
 
 def hosts_file(lab: Lab, host: Host) -> str:
-    """/etc/hosts: every machine by the address of its first interface."""
+    """/etc/hosts: every machine by the addresses of its first interface."""
     lines = [f"127.0.0.1 localhost\n127.0.1.1 {host.name}"]
-    lines += [f"{other.interfaces[0].address} {other.name}" for other in lab.hosts if other is not host]
+    others = (other for other in lab.hosts if other is not host)
+    lines += [f"{address} {other.name}" for other in others for address in other.interfaces[0].addresses]
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +94,7 @@ def network_files(host: Host) -> dict[str, str]:
         vlans = [interface for interface in interfaces if tagged(interface)]
         mtu = max(interface.network.mtu for interface in interfaces)
         found[f"{NETWORKD}/20-{port}.network"] = (
-            f"[Match]\nName={port}\n\n[Link]\nMTUBytes={mtu}\n\n[Network]\n{QUIET}"
+            f"[Match]\nName={port}\n\n[Link]\nMTUBytes={mtu}\n\n[Network]\n{_quiet(plain)}"
             + "".join(f"VLAN={vlan.name}\n" for vlan in vlans)
             + (_addressing(host, plain) if plain else "")
         )
@@ -93,14 +103,26 @@ def network_files(host: Host) -> dict[str, str]:
                 f"[NetDev]\nName={vlan.name}\nKind=vlan\nMTUBytes={vlan.network.mtu}\n\n[VLAN]\nId={vlan.network.vlan}\n"
             )
             found[f"{NETWORKD}/22-{vlan.name}.network"] = (
-                f"[Match]\nName={vlan.name}\n\n[Network]\n{QUIET}{_addressing(host, vlan)}"
+                f"[Match]\nName={vlan.name}\n\n[Network]\n{_quiet(vlan)}{_addressing(host, vlan)}"
             )
     return found
 
 
+def _has_ipv6(interface: Interface | None) -> bool:
+    return interface is not None and interface.of(IPV6) is not None
+
+
+def _quiet(interface: Interface | None) -> str:
+    return QUIET_6 if _has_ipv6(interface) else QUIET
+
+
 def _addressing(host: Host, interface: Interface) -> str:
-    gateway = f"Gateway={host.gateway}\n" if host.gateway and host.gateway in interface.network.cidr else ""
-    return f"Address={interface}\n{gateway}"
+    """Addresses and default routes, in the section [Network] and, for IPv6, in one behind it."""
+    plain, other = interface.of(IPV4), interface.of(IPV6)
+    lines = [f"Address={plain}\n"] if plain else []
+    lines += [f"Gateway={gateway}\n" for gateway in host.gateways if gateway in interface.network]
+    lines += [f"\n[Address]\nAddress={other}\nDuplicateAddressDetection=none\n"] if other else []
+    return "".join(lines)
 
 
 def script(lab: Lab, host: Host, now: float, seed: bytes) -> str:
@@ -176,11 +198,11 @@ until_done() {{
     fault=$1; shift
     until "$@" >/dev/null 2>&1; do
         left=$((left - 1))
-        [ "$left" -gt 0 ] || {{ echo "$fault" >&2; ip -brief address >&2; ip route >&2; exit 1; }}
+        [ "$left" -gt 0 ] || {{ echo "$fault" >&2; ip -brief address >&2; ip route >&2; ip -6 route >&2; exit 1; }}
         sleep 1
     done
 }}
-holds() {{ case "$(ip -4 -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }}
+holds() {{ case "$(ip -oneline address show)" in *" $1 "*) ;; *) false ;; esac; }}
 """
 
 
@@ -188,11 +210,13 @@ def check_script(lab: Lab, host: Host) -> str:
     """A shell script that waits until the host has its addresses, reaches its gateways with full frames, and serves."""
     lines = []
     for gateway in lab.gateways_to_try(host):
-        mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network.cidr)
-        # 28 octets of IP and ICMP headers; more than one segment's worth would be fragmented, and says so with -M do.
-        ping = f"ping -n -q -c 1 -W 1 -M do -s {mtu - 28} {gateway}"
+        mtu = next(interface.network.mtu for interface in host.interfaces if gateway in interface.network)
+        # Without the headers of IP and ICMP; more than one segment's worth would be fragmented, and says so with -M do.
+        data = mtu - families.of(gateway).header - ICMP_HEADER
+        ping = f"ping -n -q -c 1 -W 1 -M do -s {data} {gateway}"
         lines.append(f"until_done 'packets of {mtu} bytes do not reach the gateway {gateway}' {ping}")
-    lines += [f"until_done 'the address {interface} is missing' holds {interface}" for interface in host.interfaces]
+    held = (one for interface in host.interfaces for one in interface.attachments)
+    lines += [f"until_done 'the address {one} is missing' holds {one}" for one in held]
     return WAIT.format(tries=READY_SECONDS) + "\n".join([*lines, *_serving(host)]) + "\n"
 
 
@@ -203,11 +227,25 @@ def application_check(host: Host) -> str:
 
 def _serving(host: Host) -> list[str]:
     # A listening socket in the kernel's table: port in hexadecimal, no peer, state LISTEN or, for UDP, unconnected.
-    return [
-        f"until_done 'the demo application does not listen on {protocol} port {port}' "
-        f"grep -q ':{port:04X} 00000000:0000 {state}' /proc/net/{protocol}"
+    held = families.present(address for interface in host.interfaces for address in interface.addresses)
+    sockets = [
+        (
+            protocol,
+            port,
+            f"grep -q ':{port:04X} {'0' * (family.bits // 4)}:0000 {state}' /proc/net/{protocol}{family.suffix}",
+        )
         for protocol, state in (("tcp", "0A"), ("udp", "07"))
         for port in host.serves.get(protocol, ())
+        for family in held
+    ]
+    # An endpoint of SCTP: the sixth column is its port. It listens in both families or in none.
+    sockets += [
+        ("sctp", port, f"awk '$6 == {port} {{ found = 1 }} END {{ exit !found }}' /proc/net/sctp/eps")
+        for port in host.serves.get("sctp", ())
+    ]
+    return [
+        f"until_done 'the demo application does not listen on {protocol} port {port}' {command}"
+        for protocol, port, command in sockets
     ]
 
 

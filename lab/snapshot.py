@@ -19,7 +19,7 @@ from lab.image import ensure as ensure_image
 from lab.image import locate as locate_image
 from lab.progress import Progress
 
-BOOT_SECONDS = 300  # before a template counts as hung; it needs a tenth of that
+BOOT_SECONDS = 900  # before a template counts as hung; on idle processors it needs half a minute
 
 # Waits until no job of the boot is left, then reads what every login and every Ansible module reads, so that the clones
 # find it in memory. The demo application waits there too, without a port: starting Python is the dearest thing a clone

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.lvs.families import TABLE, Address
 from ansible.module_utils.lvs.rules.addressing import address_used_twice
 
 from lab import environment
@@ -23,6 +24,9 @@ PORTS = ("eth1", "eth2")  # what a machine has for the lab's segments; a snapsho
 MAX_MTU = 1500  # vde_switch carries 1,504 octets of payload: a full frame and a VLAN tag
 SSH = 22  # sshd listens on this port of every machine
 MIN_MEMORY, MAX_MEMORY = 256, 65536  # MiB
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+ALWAYS_SERVED = ("tcp", "udp")  # what the demo application's configuration names, without a port too
 
 Ports = Mapping[str, tuple[int, ...]]  # by protocol
 
@@ -45,7 +49,7 @@ class Host:
     release: str
     memory: int  # MiB
     interfaces: tuple[Interface, ...]
-    gateway: IPv4Address | None  # next hop of the default route
+    gateways: tuple[Address, ...]  # next hops of the default routes, one for each family that has one
     forwards: bool
     serves: Ports  # of the demo application
 
@@ -70,11 +74,11 @@ class Lab:
     networks: tuple[Network, ...]
     hosts: tuple[Host, ...]
 
-    def gateways_to_try(self, host: Host) -> tuple[IPv4Address, ...]:
+    def gateways_to_try(self, host: Host) -> tuple[Address, ...]:
         """The gateways in the host's networks that another machine of the lab holds, and so must answer."""
-        own = {interface.address for interface in host.interfaces}
-        held = {interface.address for other in self.hosts for interface in other.interfaces} - own
-        wanted = (interface.network.gateway for interface in host.interfaces)
+        own = {address for interface in host.interfaces for address in interface.addresses}
+        held = {a for other in self.hosts for interface in other.interfaces for a in interface.addresses} - own
+        wanted = (one.gateway for interface in host.interfaces for one in interface.attachments)
         return tuple(dict.fromkeys(gateway for gateway in wanted if gateway in held and gateway is not None))
 
 
@@ -97,31 +101,38 @@ def parse(listing: Mapping[str, Any]) -> Lab:
 
 
 def _host(index: int, host: Described, variables: Mapping[str, Any], topology: Topology) -> Host:
-    way_out = host.default_interface
+    ways_out = (host.default_interface(family) for family in TABLE)
+    serves = {protocol: _app_ports(topology, host, protocol) for protocol in PROTOCOLS}
     return Host(
         name=host.name,
         index=index,
         release=variables.get("lab_release", "bookworm"),
         memory=variables.get("lab_memory", 384),
         interfaces=host.interfaces,
-        gateway=way_out.network.gateway if way_out else None,
+        gateways=tuple(way.gateway for way in ways_out if way and way.gateway),
         forwards=host.name in topology.members("routers"),
-        serves={protocol: _app_ports(topology, host, protocol) for protocol in ("tcp", "udp")},
+        serves={protocol: ports for protocol, ports in serves.items() if ports or protocol in ALWAYS_SERVED},
     )
 
 
 def _app_ports(topology: Topology, host: Described, protocol: str) -> tuple[int, ...]:
     """Ports on which this host must serve, as a real server of any service."""
-    services = (service for service in topology.services if service.protocol == protocol)
-    servers = (server for service in services for server in service.real_servers)
-    return tuple(sorted({server.port for server in servers if server.host.name == host.name}))
+    entries = (entry for service in topology.services for entry in service.entries if entry.protocol == protocol)
+    ports = (
+        server.at_port(port)
+        for entry in entries
+        for server in entry.service.real_servers
+        if server.host.name == host.name
+        for port in range(entry.ports.first, entry.ports.last + 1)
+    )
+    return tuple(sorted(set(ports)))
 
 
 def _faults(lab: Lab) -> Iterator[str]:
     """What the model allows and the lab cannot build."""
     for network in lab.networks:
         where = f"network {network.name}"
-        if network.cidr.overlaps(MANAGEMENT):
+        if network.cidr and network.cidr.overlaps(MANAGEMENT):
             yield (
                 f"{where}: {network.cidr} overlaps {MANAGEMENT}, which the lab manages its machines over; take another"
             )

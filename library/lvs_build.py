@@ -76,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lvs_host import errors, programs
 
 LINES_OF_A_FAILURE = 25
+TREES = "/lib/modules"  # the kernels' build trees
 
 
 ARGUMENTS = {
@@ -106,9 +107,12 @@ def main():
 def check_builder(module):
     """The kernel's build tree; fails with the remedy if nothing can be built."""
     kernel = module.params["kernel"]
-    tree = f"/lib/modules/{kernel}/build"
+    tree = f"{TREES}/{kernel}/build"
     if not os.path.exists(os.path.join(tree, "Makefile")):
-        others = ", ".join(sorted(path.split("/")[3] for path in glob.glob("/lib/modules/*/build"))) or "none"
+        others = (
+            ", ".join(sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{TREES}/*/build")))
+            or "none"
+        )
         module.fail_json(
             msg=f"no kernel headers for {kernel} on the builder {os.uname().nodename} (there are headers for: {others}). "
             f"Install linux-headers-{kernel} there, or name a builder in toa_builder that has them. Nothing was changed."

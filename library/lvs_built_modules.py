@@ -94,6 +94,7 @@ FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
 DKMS = "/var/lib/dkms"
 LOADED = "/sys/module"
+TREE = "/lib/modules/{kernel}/build"
 # Third-party modules that also hook into the socket's address.
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
 KEYS = "/proc/keys"
@@ -147,7 +148,7 @@ def bring(module, kernel, done):
 
 def preflight(module, kernel):
     """Fails, with the reason, if a module built by lvskit could not be loaded, or would conflict with a third-party module."""
-    found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"/sys/module/{name}")]
+    found = [name for name in OTHERS if name not in module.params["modules"] and os.path.isdir(f"{LOADED}/{name}")]
     if found:
         module.fail_json(
             msg=f"a third-party module is loaded: {', '.join(found)}. Two of them would overwrite each other's addresses. "
@@ -167,7 +168,7 @@ def signature_needed():
     """Why the kernel would refuse a module without signature; empty when it would not."""
     for path, offset, wanted, reason in (
         (EFI_SECURE_BOOT, 4, b"\x01", "Secure Boot is on"),
-        ("/sys/module/module/parameters/sig_enforce", 0, b"Y", "module.sig_enforce is set"),
+        (f"{LOADED}/module/parameters/sig_enforce", 0, b"Y", "module.sig_enforce is set"),
     ):
         try:
             with open(path, "rb") as file:
@@ -278,7 +279,7 @@ def install_with_dkms(module, kernel):
         module.fail_json(
             msg="toa_method is dkms, but this host has no dkms. Install it, or build on another host (toa_builder)."
         )
-    if not os.path.exists(f"/lib/modules/{kernel}/build/Makefile"):
+    if not os.path.exists(f"{TREE.format(kernel=kernel)}/Makefile"):
         module.fail_json(
             msg=f"no kernel headers for {kernel} here, which dkms builds with. Install linux-headers-{kernel}, or build on another "
             "host (toa_builder). Nothing was changed."

@@ -73,7 +73,7 @@ macs:
   returned: when stopped
   type: dict
 neighbours:
-  description: The MAC address of each neighbour that the host knows, by IPv4 address.
+  description: The MAC address of each neighbour that the host knows, by its address.
   returned: when stopped
   type: dict
 """
@@ -93,7 +93,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DIRECTORY = "/run/lvskit-capture"
 IFF_UP = 1  # linux/if.h
-SNAP_LENGTH = "160"  # bytes: Ethernet, two IPv4 headers and TCP with all its options
+SNAP_LENGTH = "168"  # bytes: Ethernet, two IPv6 headers, an extension header, and TCP with all its options
 SIGTERM_SECONDS = 5
 LAST_PACKETS = 1.5  # seconds: the kernel hands a buffer to tcpdump when it is full, or after 1 s
 BUFFER = "4096"  # KiB in the kernel, for what arrives while tcpdump writes
@@ -261,7 +261,7 @@ def stop(module):
         if dropped and int(dropped[1]):
             lost[interface] = int(dropped[1])
     shutil.rmtree(DIRECTORY, ignore_errors=True)  # the file is missing if nothing was captured
-    _, out, _ = module.run_command(["ip", "-json", "-4", "neighbour", "show"], check_rc=True)
+    _, out, _ = module.run_command(["ip", "-json", "neighbour", "show"], check_rc=True)
     neighbours = {n["dst"]: n["lladdr"] for n in json.loads(out or "[]") if "lladdr" in n}
     return {"captures": found, "macs": macs, "neighbours": neighbours, "ended": ended, "lost": lost}
 

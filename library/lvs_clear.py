@@ -42,7 +42,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import errors, files, formats, history, ipvs, kernel_modules, lock, programs
+from ansible.module_utils.lvs_host import errors, files, formats, history, ipvs, kernel_modules, links, lock, programs
 from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
 
@@ -51,6 +51,8 @@ FOLDER = "/etc/lvskit"  # of records in formats that no other tool looks for
 BUILT = "/lib/modules/*/updates/lvskit"
 SOURCES = "/usr/src/lvskit-*"
 DKMS = "/var/lib/dkms"
+# The kind of the tunnels of each module, and the device that it creates.
+TUNNELS = {"ipip": ("ipip", "tunl0"), "sit": ("sit", "sit0"), "ip6_tunnel": ("ip6tnl", "ip6tnl0")}
 FOLDERS = FOLDER, os.path.dirname(history.FOLDER), lock.PATH, "/run/lvskit-capture"
 
 
@@ -127,7 +129,7 @@ def modules_of_plans():
 
 def unload(run, name):
     """Whether the module can be unloaded: nothing uses it, and unloading removes no tunnel or virtual service."""
-    if name == "ipip" and other_tunnels(run):
+    if name in TUNNELS and other_tunnels(run, *TUNNELS[name]):
         return False
     if name.startswith("ip_vs") and has_services():
         return False
@@ -135,11 +137,11 @@ def unload(run, name):
     return code == 0
 
 
-def other_tunnels(run):
-    """Whether there is an ipip tunnel other than the one that the module creates, or an IPv4 address on that one."""
-    links = programs.listed(programs.output(run, ["ip", "-json", "address", "show", "type", "ipip"]))
-    addresses = [address for link in links for address in link.get("addr_info", ()) if address.get("family") == "inet"]
-    return bool(addresses) or any(link.get("ifname") != "tunl0" for link in links)
+def other_tunnels(run, kind, device):
+    """Whether there is a tunnel of a kind other than the one that the module creates, or an address on that one."""
+    found = programs.listed(programs.output(run, ["ip", "-json", "address", "show", "type", kind]))
+    addresses = [address for link in found for address in link.get("addr_info", ()) if links.described(address)]
+    return bool(addresses) or any(link.get("ifname") != device for link in found)
 
 
 def has_services():

@@ -9,9 +9,10 @@ module: lvs_inspect
 short_description: Inspect the state of a host
 version_added: "1.0.0"
 description:
-  - Reports interfaces, effective sysctls and the files that set them at boot, routes, ARP replies, path MTUs,
-    firewall rules that drop packets, and differences from the state that lvskit has set.
-  - Sends ARP probes, which enter no neighbour table, and ICMP echo requests; changes nothing.
+  - Reports interfaces, effective sysctls and the files that set them at boot, routes, who answers ARP and neighbour
+    discovery, path MTUs, firewall rules that drop packets, and differences from the state that lvskit has set; of IPv4
+    and of IPv6.
+  - Sends ARP probes, neighbour solicitations and ICMP echo requests; none of them announces an address. Changes nothing.
 options:
   settings:
     description: Sysctls of the host's plan, keys with slashes.
@@ -28,7 +29,7 @@ options:
     elements: dict
     default: []
   neighbours:
-    description: Addresses to probe with ARP, each with C(interface) and C(address).
+    description: Addresses to probe with ARP or neighbour discovery, each with C(interface) and C(address).
     type: list
     elements: dict
     default: []
@@ -95,7 +96,6 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lvs_host import (
-    arp,
     counters,
     echo,
     errors,
@@ -103,6 +103,7 @@ from ansible.module_utils.lvs_host import (
     kernel_modules,
     kinds,
     links,
+    neighbours,
     programs,
     sysctl_files,
     sysctls,
@@ -138,13 +139,17 @@ def look(given, run):
         "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
         "modules": lacking(given["modules"], run),
         "routes": [route(packet, run) for packet in given["routes"]],
-        "neighbours": arp.answers(asks, macs) if asks else [],
+        "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
         "drops": drops(run),
-        "counters": counters.kernel([read("/proc/net/snmp"), read("/proc/net/netstat")]),
+        "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
         "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
-        "recorded": [line for kind in (kinds.NETWORK, kinds.SYSCTLS) for line in statements(host.recorded(kind.path))],
+        "recorded": [
+            line
+            for kind in (kinds.NETWORK, kinds.NETWORK6, kinds.SYSCTLS)
+            for line in statements(host.recorded(kind.path))
+        ],
         "departures": [dataclasses.asdict(one) for one in host.departures(run)] if given["departures"] else [],
     }
 
@@ -209,9 +214,16 @@ def route(packet, run):
 
 def drops(run):
     """Firewall rules that drop, of the programs that this host has."""
-    saved = run(["iptables-save", "--counters"], None)[1] if programs.find("iptables-save") else ""
+    saved, saved6 = (
+        run([name, "--counters"], None)[1] if programs.find(name) else ""
+        for name in ("iptables-save", "ip6tables-save")
+    )
     rules = run(["nft", "list", "ruleset"], None)[1] if programs.find("nft") else ""
-    return [*counters.iptables_drops(saved), *counters.nft_drops(rules, saved)]
+    return [
+        *counters.iptables_drops(saved),
+        *counters.iptables_drops(saved6, "ip6tables"),
+        *counters.nft_drops(rules, saved, saved6),
+    ]
 
 
 def unbuilt(text):

@@ -16,10 +16,11 @@ description:
 options:
   requests:
     description:
-      - The services to probe, each with C(service), C(address), C(port), C(protocol) and C(count).
-      - C(speaks) is the kind of request. C(connect) opens a TCP connection and closes it; C(http) and C(https) send a GET request, the
+      - The services to probe, each with C(service), C(address), C(port), C(protocol) and C(count). The address is one of IPv4
+        or IPv6, the protocol C(tcp), C(udp) or C(sctp); SCTP takes a client whose kernel has it.
+      - C(speaks) is the kind of request. C(connect) opens a connection and closes it; C(http) and C(https) send a GET request, the
         server's certificate is not checked; C(dns) sends a UDP query for the name servers of the root; C(datagram) sends a short string by UDP.
-        The default is C(http) on TCP and C(datagram) on UDP.
+        The default is C(http) on TCP, C(connect) on SCTP and C(datagram) on UDP.
       - C(path) is the path of the GET request; the default is the option I(path).
     type: list
     elements: dict
@@ -79,7 +80,7 @@ connections:
     bytes: {description: Bytes received., type: int, returned: always}
     seconds: {description: Time until the answer was complete., type: float, returned: always}
     peer: {description: "The client's address and port as the application reports them, in the header C(Peer) or in
-      the key C(peer) of a datagram; empty if it does not.", type: str, returned: always}
+      the key C(peer) of a datagram, an address of IPv6 in brackets; empty if it does not.", type: str, returned: always}
     error: {description: "Why there was no answer; empty if there was one. With C(connect) an accepted connection is an answer.",
       type: str, returned: always}
 unasked:
@@ -89,6 +90,7 @@ unasked:
   elements: str
 """
 
+import errno
 import json
 import re
 import socket
@@ -110,6 +112,8 @@ ARGUMENTS = {
 FAILURES_BEFORE_GIVING_UP = 3  # a dead service would otherwise cost the timeout for each of its requests
 TIMEOUTS_OF_A_REQUEST = 4  # an answer that arrives in many small parts ends, too
 DATAGRAMS = ("dns", "datagram")
+USUAL = {"tcp": "http", "sctp": "connect", "udp": "datagram"}  # kinds of requests
+IPPROTO_SCTP = 132
 LONGEST_HEAD = 4096  # bytes at the start of an answer that are searched for the client's address
 
 
@@ -175,11 +179,11 @@ class Asking:
         ]
 
     def ask(self, request):
-        speaks = request.get("speaks") or ("http" if request["protocol"] == "tcp" else "datagram")
+        speaks = request.get("speaks") or USUAL[request["protocol"]]
         started = time.monotonic()
         port, error, answer = 0, "", Answer()
         try:
-            connection, port = self.bound(socket.SOCK_DGRAM if speaks in DATAGRAMS else socket.SOCK_STREAM)
+            connection, port = self.bound(*socket_for(request, speaks))
             with connection:
                 connection.settimeout(self.timeout)
                 connection.connect((request["address"], int(request["port"])))
@@ -194,7 +198,7 @@ class Asking:
             if speaks != "connect" and not answer.length:
                 error = "the connection was closed without an answer"
         except OSError as failure:
-            error = str(failure)
+            error = explained(request, failure)
         return {
             "service": request["service"],
             "port": port,
@@ -204,12 +208,12 @@ class Asking:
             "error": error,
         }
 
-    def bound(self, kind):
+    def bound(self, family, kind, protocol):
         """A socket with a source port that no other request of this call has had, bound before anything is sent from it."""
         passed_over = []
         try:
             while True:
-                connection = socket.socket(socket.AF_INET, kind)
+                connection = socket.socket(family, kind, protocol)
                 passed_over.append(connection)
                 connection.bind(("", 0))
                 port = connection.getsockname()[1]
@@ -224,7 +228,8 @@ class Asking:
 
     def get(self, stream, request, answer):
         ends = time.monotonic() + TIMEOUTS_OF_A_REQUEST * self.timeout
-        head = f"GET {request['path']} HTTP/1.1\r\nHost: {request['address']}\r\nConnection: close\r\n\r\n"
+        host = f"[{request['address']}]" if of_ipv6(request["address"]) else request["address"]
+        head = f"GET {request['path']} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         stream.sendall(head.encode("ascii"))
         while True:
             chunk = stream.recv(65536)
@@ -247,6 +252,24 @@ class Answer:
             self.head += chunk
 
 
+def explained(request, failure):
+    """What went wrong, as a person reads it."""
+    if request["protocol"] == "sctp" and failure.errno == errno.EPROTONOSUPPORT:
+        return "the client's kernel has no SCTP: load the module sctp there"
+    return str(failure)
+
+
+def of_ipv6(address):
+    return ":" in address
+
+
+def socket_for(request, speaks):
+    """Family, type and protocol of the socket of a request. With SCTP, one socket has one association, like a connection of TCP."""
+    kind = socket.SOCK_DGRAM if speaks in DATAGRAMS else socket.SOCK_STREAM
+    family = socket.AF_INET6 if of_ipv6(request["address"]) else socket.AF_INET
+    return family, kind, IPPROTO_SCTP if request["protocol"] == "sctp" else 0
+
+
 def unverified():
     """The request checks that packets arrive; the name in the certificate does not matter."""
     context = ssl.create_default_context()
@@ -263,7 +286,7 @@ def query(number):
 
 def told(answer):
     """The peer that the answer contains, if any."""
-    header = re.search(rb"\r\nPeer: ([0-9.:]+)\r\n", answer)
+    header = re.search(rb"\r\nPeer: ([0-9a-fA-F.:%\[\]]+)\r\n", answer)
     if header:
         return header[1].decode("ascii")
     try:

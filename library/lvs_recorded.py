@@ -37,7 +37,7 @@ from ansible.module_utils.lvs_host.kinds import IPVS
 from ansible.module_utils.lvs_host.resource import HostError
 
 ARGUMENTS = {}
-PROTOCOLS = {"-t": "tcp", "-u": "udp"}
+PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp", "-f": "mark"}
 
 
 def main():

@@ -34,20 +34,32 @@ options:
     description: iptables rules in lvskit's own chains, as iptables-save(8) writes them.
     type: str
     default: ""
+  netfilter6:
+    description: ip6tables rules in lvskit's own chains, as ip6tables-save(8) writes them.
+    type: str
+    default: ""
+  ipvs_timeouts:
+    description: The timeouts of IPVS, as the option C(--set) of ipvsadm(8) and its three numbers of seconds.
+    type: str
+    default: ""
   ipvs:
-    description: The IPVS table, as C(ipvsadm --save --numeric) writes it.
+    description: The IPVS table, as C(ipvsadm --save --numeric) writes it, and the thresholds C(-x) and C(-y) of its real servers.
     type: str
     default: ""
   network:
-    description: Addresses, routes and rules, as C(ip -batch) reads them.
+    description: IPv4 addresses, routes and rules, as C(ip -batch) reads them.
+    type: str
+    default: ""
+  network6:
+    description: IPv6 addresses, routes and rules, as C(ip -6 -batch) reads them.
     type: str
     default: ""
   netfilter_unit:
-    description: The systemd unit that restores the iptables rules at boot.
+    description: The systemd unit that restores the iptables and ip6tables rules at boot.
     type: str
     default: ""
   ipvs_unit:
-    description: The systemd unit that restores the IPVS table at boot.
+    description: The systemd unit that restores the IPVS timeouts and table at boot.
     type: str
     default: ""
   network_unit:
@@ -62,7 +74,7 @@ options:
     elements: str
     default: []
   interfaces:
-    description: Interfaces that must exist, each with its address and prefix length.
+    description: Interfaces that must exist, each with a list of its addresses with prefix lengths.
     type: dict
     default: {}
   remove:
@@ -116,7 +128,7 @@ EXAMPLES = r"""
     network: |
       address replace 203.0.113.80/32 dev eth1
     interfaces:
-      eth1: 203.0.113.10/24
+      eth1: [203.0.113.10/24]
 """
 
 RETURN = r"""

@@ -14,6 +14,8 @@ description:
   - Runs on the controller, once for all hosts, and connects to none. Needs M(lvs_compile) before it.
 options:
   only: {description: Names of services; all of them if it is empty., type: list, elements: str, default: []}
+  one: {description: "Of each service only the first entry.", type: bool, default: false}
+  vip: {description: "Only entries of this VIP.", type: str}
   path: {description: "The path of HTTP requests. Without it the path of the service's health check, else C(/).", type: str}
   count: {description: "Requests to each service. Default: so many that each real server gets two by its weight, at most 60.", type: int}
 attributes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
 
 from . import inventory, modes, rules
 from .contract.key import keys_of
+from .families import TABLE, Address
 from .modes import Mode
 from .rules.sharing import LOCAL_BY_DIRECTORS, VIP
 from .topology import Service, Topology
@@ -114,19 +114,23 @@ def _settings(raw: Mapping[str, Any], mode: Mode, others: Topology) -> Iterator[
         yield mode.settings
 
 
-def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[IPv4Address]:
-    """For each director of the service, the highest address of its last network that nothing in the inventory has."""
-    gateways = {network.gateway for network in topology.networks.values()}
+def _free(raw: Mapping[str, Any], topology: Topology) -> Iterator[Address]:
+    """For each director of the service and each family of its VIPs, the highest address of its last network that nothing has."""
+    vips = inventory.service({**raw, "mode": modes.NAMES[0]}, topology)[0]
+    wanted = vips.families if vips else TABLE[:1]
+    gateways = {router for network in topology.networks.values() for router in network.routers}
     for name in topology.groups.get(raw.get("directors", _KEYS["directors"].default), ()):
-        for interface in topology.hosts[name].interfaces[-1:]:
-            cidr = interface.network.cidr
-            last = int(cidr.broadcast_address) - 1
-            candidates = (IPv4Address(last - i) for i in range(min(cidr.num_addresses - 2, 1000)))
-            free = (a for a in candidates if a not in gateways and a not in topology.owners and not _used(a, topology))
-            yield from islice(free, 1)
+        for family in wanted:
+            for one in topology.hosts[name].on(family)[-1:]:
+                last = int(one.prefix.broadcast_address) - 1
+                candidates = (family.address_type(last - i) for i in range(min(one.prefix.num_addresses - 2, 1000)))
+                free = (
+                    a for a in candidates if a not in gateways and a not in topology.owners and not _used(a, topology)
+                )
+                yield from islice(free, 1)
 
 
-def _used(address: IPv4Address, topology: Topology) -> bool:
+def _used(address: Address, topology: Topology) -> bool:
     """Whether a service has the address."""
     register = topology.register
     return bool(register.first(VIP, address) or register.firsts(LOCAL_BY_DIRECTORS, address))
@@ -147,7 +151,8 @@ def _option(raw: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], oth
 def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
     """The options of a service as lines of text for a person."""
     needs = [f"{key}: {_yaml(value)}" for key, value in raw.get("needs", {}).items()]
-    end = f"{raw.get('vip')}:{raw.get('port')}/{raw.get('protocol', _KEYS['protocol'].default)}"
+    vips, ports = (" and ".join(_texts(raw.get(key))) for key in ("vip", "port"))
+    end = f"{vips}{':' if len(_texts(raw.get('vip'))) == 1 else ', port '}{ports}/{','.join(_texts(raw.get('protocol', 'tcp')))}"
     lines = [f"service {raw.get('name')} ({end}{', now ' if 'mode' in raw else ''}{raw.get('mode', '')})"]
     lines += [f"  needs    {', '.join(needs)}"] if needs else []
     best = next((option for option in found if option.possible), None)
@@ -157,6 +162,11 @@ def report(raw: Mapping[str, Any], found: Sequence[Option]) -> list[str]:
         lines += [] if option.obstacles else [f"           {'; '.join(option.mode.effects)}"]
         lines += [f"           {text}" for text in _first_of_each_rule([*option.obstacles, *option.warnings])]
     return lines
+
+
+def _texts(value: Any) -> list[str]:
+    """A value of the inventory, or each of a list of them."""
+    return list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def _first_of_each_rule(messages: Sequence[str]) -> Iterator[str]:

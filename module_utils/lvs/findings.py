@@ -14,6 +14,7 @@ from ansible.module_utils.lvs_host import evidence
 
 from . import departures
 from .host_plan import HostPlan
+from .plan import GATEWAY_TABLE
 from .questions import Questions
 from .topology import Host, Interface, Topology
 
@@ -47,9 +48,9 @@ CHECKS = {
     "INTERFACE": "each interface of the inventory exists, is up, and has its address",
     "VLAN": "an interface with an 802.1Q tag has the VLAN id of its network",
     "MTU": "the MTU of an interface is not smaller than that of its network",
-    "SEGMENT": "at least one host of the interface's network answers ARP on it",
-    "ADDRESS-OWNER": "only the owner's MAC answers ARP for the addresses of the gateway and of other hosts",
-    "VIP-ARP": "only the director's MAC answers ARP for each VIP and each local address",
+    "SEGMENT": "at least one host of the interface's network answers ARP or neighbour discovery on it",
+    "ADDRESS-OWNER": "only the owner's MAC answers for the addresses of the gateway and of other hosts",
+    "VIP-ARP": "only the director's MAC answers for each VIP and each local address",
     "ROUTE": "the host's routes use the interface and gateway that follow from the inventory",
     "PATH-MTU": "full-size packets reach the real server and the client, and come back",
     "LRO": "interfaces that forward do not merge received packets (LRO)",
@@ -60,6 +61,11 @@ CHECKS = {
     "FORWARD": "the firewall accepts packets that the director forwards",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
+}
+# By the sysctl of a host that forwards a family: how rules begin that see its packets.
+_FORWARDING = {
+    "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
+    "net/ipv6/conf/all/forwarding": ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
 }
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
@@ -109,7 +115,7 @@ def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer)
         return
     if not link["up"]:
         yield Finding(host.name, "INTERFACE", interface.name, "down", "up", lost)
-    if str(interface) not in link["addresses"]:
+    if any(str(one) not in link["addresses"] for one in interface.attachments):
         present = ", ".join(link["addresses"]) or "no address"
         yield Finding(host.name, "INTERFACE", interface.name, present, wanted, lost)
     if link["vlan"] is not None and link["vlan"] != network.vlan:
@@ -151,7 +157,7 @@ def _neighbours(
         wrong = [mac for mac in replied if mac != own]
         provisioned = _recorded(answers.get(ask.owner or "", {}), f"address replace {ask.address}/")
         if wrong and not (own is None and len(replied) == 1):
-            text = "Packets for that address bypass the director, or the router's ARP entry flaps."
+            text = "Packets for that address bypass the director, or the router's entry for it flaps."
             needed = (
                 f"{own or 'one MAC'} ({ask.owner}) alone" if provisioned else f"no answer before {ask.owner} has it"
             )
@@ -163,7 +169,7 @@ def _neighbours(
         if interface not in heard:
             text = "The interface is probably in a different VLAN, or the switch port does not carry this VLAN."
             needed = f"an answer from {' or '.join(addresses)}"
-            yield Finding(host.name, "SEGMENT", interface, "no ARP answer", needed, text)
+            yield Finding(host.name, "SEGMENT", interface, "no answer", needed, text)
 
 
 def _recorded(answer: Answer, words: str) -> bool:
@@ -180,7 +186,7 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
         there = f"via {found['gateway']} " if found.get("gateway") else ""
         words = found.get("error") or f"{there}dev {found.get('interface')}"
         # State that the next run would create is not reported.
-        if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, "from all lookup"):
+        if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, f" lookup {GATEWAY_TABLE} "):
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
 
 
@@ -226,10 +232,11 @@ def _settings(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
 
 
 def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
-    forwards = any(setting.key == "net/ipv4/ip_forward" for setting in plan.sysctls)
+    planned = {setting.key for setting in plan.sysctls}
+    concerned = tuple(begin for key, begins in _FORWARDING.items() if key in planned for begin in begins)
     for rule, _ in answer["drops"]:
-        refuses = rule == "iptables -t filter -P FORWARD DROP" or rule.endswith(" hook forward policy drop")
-        if refuses and forwards:
+        refuses = rule.endswith((" -t filter -P FORWARD DROP", " hook forward policy drop"))
+        if refuses and rule.startswith(concerned):
             text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
     for name in answer["companions"] if not plan.empty else ():

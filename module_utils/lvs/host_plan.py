@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+_MULTIPORT = 15  # ports that one rule can name
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,14 @@ class Sysctl:
 
 @dataclass(frozen=True)
 class VirtualAddress:
-    """A VIP on a device, always /32."""
+    """A VIP on a device, with the whole length of its family as prefix. `options` are further words of ip-address(8), in the order
+    `preferred_lft 0`, `nodad`.
+    """
 
     address: str
     device: str
+    length: int = 32
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,14 @@ class DefaultRoute:
 class PolicyRule:
     """Which packets use which routing table, as ip-rule(8) has it.
 
-    With `suppress_default` the table's default route does not count.
+    With `suppress_default` the table's default route does not count. `family` is 4 or 6: `from all` does not tell.
     """
 
     selector: str
     lookup: str
     priority: int
     suppress_default: bool = False
+    family: int = 4
 
 
 @dataclass(frozen=True)
@@ -68,21 +75,51 @@ class AddressRange:
 
 @dataclass(frozen=True)
 class SourceNat:
-    """The source NAT of a virtual service to its local addresses."""
+    """The source NAT of a virtual service to its local addresses. The rule finds its packets by `mark`, or by VIP and port if it is 0."""
 
     protocol: str
     vip: str
     port: int
     ranges: tuple[AddressRange, ...]
+    mark: int = 0
 
 
 @dataclass(frozen=True)
-class Untracked:
-    """Requests that bypass conntrack: it sees no reply to them, and would take later packets for new connections."""
+class Ports:
+    """Packets to some ports of a VIP. `ports` are single ones, `80`, and ranges, `8000:8100`, as iptables has them."""
 
     protocol: str
     vip: str
-    port: int
+    ports: tuple[str, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The ports in groups that one rule can match: a range counts twice (iptables-extensions(8), multiport)."""
+        groups: list[list[str]] = []
+        room = 0
+        for port in self.ports:
+            size = 2 if ":" in port else 1
+            if size > room:
+                groups.append([])
+                room = _MULTIPORT
+            groups[-1].append(port)
+            room -= size
+        return tuple(map(tuple, groups))
+
+
+@dataclass(frozen=True)
+class Mark(Ports):
+    """The firewall mark by which IPVS finds a service: the whole mark of a packet, because IPVS compares all of its bits."""
+
+    mark: int
+
+
+@dataclass(frozen=True)
+class Untracked(Ports):
+    """Requests that bypass conntrack: it sees no reply to them, and would take later packets for new connections.
+
+    They are found by their ports even if the service has a mark: the table raw comes before the one that sets marks.
+    """
 
 
 @dataclass(frozen=True)
@@ -118,21 +155,44 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Destination:
+class Netfilter:
+    """The rules of one family, in iptables' or ip6tables' tables."""
+
+    chains: tuple[Chain, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    mss_clamps: tuple[MssClamp, ...] = ()
+    source_nats: tuple[SourceNat, ...] = ()
+    returning_vips: tuple[str, ...] = ()
+    untracked: tuple[Untracked, ...] = ()
+    guards: tuple[Guard, ...] = ()
+
+
+class Destination(NamedTuple):
+    """One real server of a virtual service; `endpoint` is its address and port as ipvsadm has them, `address` the former alone.
+
+    From `upper_threshold` connections on it gets no new ones, until it has fewer than `lower_threshold`; 0: no threshold.
+    """
+
     address: str
-    port: int
+    endpoint: str
     method: str
     weight: int
+    upper_threshold: int = 0
+    lower_threshold: int = 0
 
 
 @dataclass(frozen=True)
 class VirtualService:
-    """One virtual service in ipvsadm(8)'s terms. `options` are those other than the scheduler."""
+    """One virtual service in ipvsadm(8)'s terms: `protocol` is the option that names it, `endpoint` that option's value.
 
-    name: str
+    The endpoint of a firewall mark is the decimal number, for IPv6 with `-6` behind it. `service` is the inventory's name of it,
+    `options` are those other than the scheduler, in the order of `ipvs_lines.OPTIONS`. The order of `destinations` is the one in which they
+    are added.
+    """
+
+    service: str
     protocol: str
-    address: str
-    port: int
+    endpoint: str
     scheduler: str
     options: tuple[str, ...]
     destinations: tuple[Destination, ...]
@@ -140,30 +200,34 @@ class VirtualService:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """All state of lvskit's on one host. `interfaces` must exist with their addresses before a run."""
+    """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run.
+
+    Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
+    `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
+    seconds: TCP, TCP after a FIN, UDP.
+    """
 
     host: str
-    interfaces: dict[str, str] = field(default_factory=dict)
+    interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     devices_up: tuple[str, ...] = ()
+    tunnels_for_both: tuple[str, ...] = ()
     addresses: tuple[VirtualAddress, ...] = ()
     routes: tuple[DefaultRoute, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
-    chains: tuple[Chain, ...] = ()
-    mss_clamps: tuple[MssClamp, ...] = ()
-    source_nats: tuple[SourceNat, ...] = ()
-    returning_vips: tuple[str, ...] = ()
-    untracked: tuple[Untracked, ...] = ()
+    netfilter: Netfilter = Netfilter()
+    netfilter6: Netfilter = Netfilter()
     built_modules: tuple[BuiltModule, ...] = ()
-    guards: tuple[Guard, ...] = ()
     services: tuple[VirtualService, ...] = ()
+    timeouts: tuple[int, int, int] | None = None
 
     @property
     def empty(self) -> bool:
         """Whether the plan is empty."""
-        return not any(getattr(self, item.name) for item in fields(self) if item.name not in ("host", "interfaces"))
+        nothing = HostPlan(self.host, self.interfaces)
+        return self == nothing
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as mappings and lists, and whether it is empty; equal plans give equal texts."""

@@ -15,6 +15,7 @@ from . import modes
 from .contract.key import keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .contract.variables import IN_INVENTORIES
+from .families import TABLE
 from .reader import Reader, Report, about
 from .topology import Host, Interface, Network, RealServer, Service, Topology
 from .violations import Violation
@@ -106,22 +107,24 @@ def _interface(name: str, reader: Reader, networks: _Networks) -> Interface | No
     values = reader.values(network=networks.find)
     if not reader.finish():
         return None
-    read = Interface(name=name, at=reader.raw["address"], **values)
-    if read.address not in read.network.cidr:
-        reader.fault(
-            "ADDRESS-NETWORK",
-            f"address {read.address} is outside its network {read.network.name} ({read.network.cidr}). "
-            "Correct the address or the network.",
-            read.at,
-        )
-        return None
-    return read
+    places = [reader.raw[f"address{family.suffix}"] for family in TABLE if f"address{family.suffix}" in reader.raw]
+    read = Interface(name=name, at=places[0], **values)
+    for one, place in zip(read.attachments, places):
+        if one.address not in read.network:
+            there = read.network.prefix(one.family) or f"it has no {one.family}: say cidr{one.family.suffix}"
+            reader.fault(
+                "ADDRESS-NETWORK",
+                f"address{one.family.suffix} {one.address} is outside its network {read.network.name} ({there}). "
+                "Correct the address or the network.",
+                place,
+            )
+    return read if reader.ok else None
 
 
 def _check_default_route(name: str, interfaces: Sequence[Interface], report: Report) -> None:
     chosen = [interface for interface in interfaces if interface.default_route]
     for interface in chosen:
-        if interface.network.gateway is None:
+        if not interface.network.routers:
             message = (
                 f"host {name}: interface {interface.name} is to have the default route, and its network "
                 f"{interface.network.name} has no gateway. Say it of another interface, or give the network a gateway."
@@ -167,6 +170,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
     values["mode"] = _mode(reader)
     values["health_check"] = _health_check(reader)
     values["directors"] = _directors(reader, topology)
+    values["locals_by"] = _locals_by(reader, values)
     return _without_unread(Service(source=reader.raw, **values), topology) if reader.finish() else None
 
 
@@ -220,6 +224,21 @@ def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
     return ()
 
 
+def _locals_by(reader: Reader, values: dict[str, Any]) -> dict[str, Any]:
+    """The local addresses of each director, where each has its own; all of them are the service's."""
+    given = values["local_addresses"]
+    if not isinstance(given, Mapping):
+        return {}
+    values["local_addresses"] = tuple(dict.fromkeys(local for own in given.values() for local in own))
+    names = [director.name for director in values["directors"]]
+    for name in given:
+        if name not in names and names:
+            reader.fault(
+                "DIRECTOR-UNKNOWN", f"local_addresses: {name} is no director of it: {nearest(name, names)}", name
+            )
+    return dict(given)
+
+
 def _members(rule: str, topology: Topology, group: str) -> tuple[Host, ...]:
     """The hosts of an inventory group."""
     if group not in topology.groups:
@@ -234,9 +253,9 @@ def _members(rule: str, topology: Topology, group: str) -> tuple[Host, ...]:
 
 
 def _real_servers(reader: Reader, topology: Topology, entries: Sequence[Any]) -> tuple[RealServer, ...]:
-    port = reader.get("port")
     find_host, find_group = partial(_known_host, topology), partial(_members, "RS-UNKNOWN", topology)
     found: list[RealServer] = []
+    named: list[tuple[Mapping[str, Any], RealServer]] = []
     for index, entry in enumerate(entries):
         item = Reader(entry, f"{reader.place}: real_servers, entry {index + 1}", reader.report, RealServer)
         values = item.values(host=find_host)
@@ -245,10 +264,45 @@ def _real_servers(reader: Reader, topology: Topology, entries: Sequence[Any]) ->
             item.fault("KEY-MISSING", "must name either a group or a host.", next(iter(item.raw.values()), entries))
         if item.finish():
             host = values.pop("host")
-            values["port"] = values["port"] or port or 0
             at = item.raw.get("host", item.raw.get("group"))
-            found += [RealServer(host=one, at=at, **values) for one in ([host] if host else group or ())]
-    return tuple(found)
+            if host:
+                found.append(RealServer(host=host, at=at, **values))
+                named.append((item.raw, found[-1]))
+            else:
+                found += [RealServer(host=one, at=at, **values) for one in group or ()]
+    return _overridden(found, named)
+
+
+def _overridden(
+    found: Sequence[RealServer], named: Sequence[tuple[Mapping[str, Any], RealServer]]
+) -> tuple[RealServer, ...]:
+    """The real servers, those of a group as the entry of a host by itself has it: what that one does not say, the group says."""
+    if not named or len(named) == len(found):
+        return tuple(found)  # as almost everywhere: groups alone, or hosts alone
+    by_host: dict[str, list[tuple[Mapping[str, Any], RealServer]]] = {}
+    for raw, server in named:
+        by_host.setdefault(server.host.name, []).append((raw, server))
+    own = {id(server) for _, server in named}
+    of_groups = {server.host.name for server in found if id(server) not in own}
+    kept: list[RealServer] = []
+    for server in found:
+        entries = by_host.get(server.host.name, ())
+        if id(server) not in own:
+            kept += [_like(server, raw, one) for raw, one in entries] if entries else [server]
+        elif server.host.name not in of_groups:
+            kept.append(server)
+    return tuple(kept)
+
+
+def _like(group: RealServer, raw: Mapping[str, Any], own: RealServer) -> RealServer:
+    """The entry of a host, with its group's values for the keys that it does not say."""
+    said = {key.field for name, key in keys_of(RealServer).items() if name in raw}
+    kept = {
+        key.field: getattr(group, key.field)
+        for key in keys_of(RealServer).values()
+        if key.field and key.field not in said
+    }
+    return replace(own, **{**kept, "host": own.host})
 
 
 def _known_host(topology: Topology, name: str) -> Host:

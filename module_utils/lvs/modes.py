@@ -9,11 +9,13 @@ Services" (2000), for nat, tun and dr; the triangle mode (enat) and fullnat as t
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 # The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most implementations use it.
 OPTION_KIND = 254
+PROTOCOLS = ("tcp", "udp", "sctp")
 # The keys of a service that select a row besides the mode's name, with their defaults.
 SETTINGS: dict[str, Any] = {"client_address": "none", "cip_src": False}
 
@@ -33,11 +35,11 @@ class Leg:
 
     source: Address
     destination: Address
-    encapsulated: bool = False  # inside another IPv4 header, DIP -> RIP, protocol 4 (RFC 2003)
+    encapsulated: bool = False  # inside another IP header, DIP -> RIP (RFC 2003, RFC 2473, RFC 4213)
     option: Address | None = None  # what a TCP option carries besides
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mode:
     """One row of the table.
 
@@ -56,18 +58,23 @@ class Mode:
     director_is_gateway: bool  # the reply is only repaired if the real server routes it to the director
     port_mapping: bool
     protocols: frozenset[str]
-    vip_device: str | None  # where the real server holds the VIP
-    overhead: int  # what the director adds to every packet
+    holds_vip: bool  # the real server has the VIP, too: on `lo`, or on the tunnel's device
+    overhead: int  # what the director adds to every packet; in a tunnel at least, see families.py
     director_modules: tuple[str, ...]  # kernel modules beyond ip_vs and its scheduler
     real_server_modules: tuple[str, ...]
     promise: str  # the mode in one sentence, for messages and the documentation
     client_address: str = "none"  # how the application gets CIP if it is not the packet's source
     client_in_packets: bool = True  # the real server's network stack sees CIP as the source of packets
+    ipv6: bool = True  # whether it carries IPv6; lvskit's kernel modules know IPv4 only
     local_real_server: bool = False  # the director may be one of its own real servers
     sender: str | None = None  # lvskit's kernel module on the director: adds the option, removes forged ones
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
     carrier: str = ""  # name of the option in messages
     every_packet: bool = False  # each packet has the option, not only those that open a connection
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A row of the table is itself again in another process."""
+        return row, (self.name, self.client_address, self.cip_src)
 
     @property
     def source_nat(self) -> bool:
@@ -83,11 +90,6 @@ class Mode:
     def restored_in_packet(self) -> bool:
         """Whether CIP is put back into requests, and LIP into replies, somewhere between director and the real server's stack."""
         return self.source_nat and self.client_in_packets
-
-    @property
-    def tunnel_device(self) -> str | None:
-        """The real server's device that takes requests out of the outer header."""
-        return self.vip_device if self.request.encapsulated else None
 
     @property
     def needs_modules(self) -> bool:
@@ -124,6 +126,7 @@ class Mode:
         return self.receiver is not None and not self.client_in_packets
 
 
+_ANY = frozenset(PROTOCOLS)
 _BOTH = frozenset({"tcp", "udp"})
 _TCP = frozenset({"tcp"})
 _FULLNAT_REPLY = Leg(Address.REAL, Address.LOCAL)
@@ -147,7 +150,7 @@ def _fullnat(
         director_is_gateway=False,
         port_mapping=True,
         protocols=_TCP if option else _BOTH,
-        vip_device=None,
+        holds_vip=False,
         overhead=0,
         director_modules=("nf_conntrack", "xt_ipvs"),
         real_server_modules=(),
@@ -157,6 +160,7 @@ def _fullnat(
         sender="lvskit_toa" if receiver else None,
         receiver=receiver,
         carrier="toa" if receiver else "",
+        ipv6=receiver is None,
     )
 
 
@@ -173,7 +177,7 @@ def _enat(request: Leg, title: str, promise: str) -> Mode:
         director_is_gateway=False,
         port_mapping=True,
         protocols=_TCP,
-        vip_device=None,
+        holds_vip=False,
         overhead=8,
         director_modules=(),
         real_server_modules=(),
@@ -181,6 +185,7 @@ def _enat(request: Leg, title: str, promise: str) -> Mode:
         sender="lvskit_enat",
         receiver="lvskit_ctk",
         carrier="enat",
+        ipv6=False,
         every_packet=True,
     )
 
@@ -197,8 +202,8 @@ TABLE: tuple[Mode, ...] = (
         shared_segment=True,
         director_is_gateway=False,
         port_mapping=False,
-        protocols=_BOTH,
-        vip_device="lo",
+        protocols=_ANY,
+        holds_vip=True,
         overhead=0,
         director_modules=(),
         real_server_modules=(),
@@ -215,8 +220,8 @@ TABLE: tuple[Mode, ...] = (
         shared_segment=True,
         director_is_gateway=True,
         port_mapping=True,
-        protocols=_BOTH,
-        vip_device=None,
+        protocols=_ANY,
+        holds_vip=False,
         overhead=0,
         director_modules=(),
         real_server_modules=(),
@@ -260,11 +265,11 @@ TABLE: tuple[Mode, ...] = (
         shared_segment=False,
         director_is_gateway=False,
         port_mapping=False,
-        protocols=_BOTH,
-        vip_device="tunl0",
+        protocols=_ANY,
+        holds_vip=True,
         overhead=20,
         director_modules=(),
-        real_server_modules=("ipip",),
+        real_server_modules=(),
         promise="tun wraps the request in another IP header, so any routed network carries it",
     ),
 )
@@ -283,13 +288,16 @@ def row(name: str, client_address: str = "none", cip_src: bool = False) -> Mode:
     return _ROWS[name, client_address, cip_src]
 
 
-def alternatives(*, port_mapping: bool, shared_segment: bool, protocol: str) -> tuple[str, ...]:
+def alternatives(
+    *, port_mapping: bool, shared_segment: bool, protocols: Iterable[str], ipv6: bool = False
+) -> tuple[str, ...]:
     """The modes that would carry a service with these needs, in the table's order."""
     fitting = (
         mode.name
         for mode in TABLE
         if (mode.port_mapping or not port_mapping)
         and (shared_segment or not mode.shared_segment)
-        and protocol in mode.protocols
+        and mode.protocols.issuperset(protocols)
+        and (mode.ipv6 or not ipv6)
     )
     return tuple(dict.fromkeys(fitting))

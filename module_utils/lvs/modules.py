@@ -7,6 +7,8 @@ from collections.abc import Mapping
 WITHOUT: Mapping[str, str] = {
     "xt_ipvs": "the source NAT rules match no packet",
     "ipip": "the real server does not decapsulate requests",
+    "sit": "the real server does not decapsulate requests",
+    "ip6_tunnel": "the real server does not decapsulate requests",
     "lvskit_toa": "the director sends no client address, and does not remove forged ones",
     "lvskit_toa_peer": "applications see the director's local address as their client",
     "lvskit_restore": "the real server sees the director's local address, and not the client's",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
 
+from .families import Address
 from .topology import Service
 from .walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Hop, Node, Packet, Walk
 
@@ -34,7 +34,7 @@ class Vantage:
     """A host that captured: the MACs of its interfaces, and its neighbour tables."""
 
     macs: Mapping[str, str]
-    neighbours: Mapping[IPv4Address, str]
+    neighbours: Mapping[Address, str]
 
 
 @dataclass(frozen=True)

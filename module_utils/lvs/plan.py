@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Network
+from typing import Any
 
+from . import families
+from .contract.values import Ports
+from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
     BuiltModule,
@@ -15,7 +18,9 @@ from .host_plan import (
     Destination,
     Guard,
     HostPlan,
+    Mark,
     MssClamp,
+    Netfilter,
     PolicyRule,
     SourceNat,
     Sysctl,
@@ -23,20 +28,70 @@ from .host_plan import (
     VirtualAddress,
     VirtualService,
 )
-from .modes import Address
-from .topology import Host, Interface, RealServer, Service, Topology
+from .modes import Address as Source
+from .topology import Attachment, Entry, Host, RealServer, Service, Topology
 
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
 _METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
-_PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u"}
-# ipvsadm(8)'s options by the key of the service, other than the scheduler.
-_OPTIONS = {"persistence_timeout": "-p {}"}
-_CONNTRACK_DEFAULT = 262144  # the kernel's default on a host with enough memory
+_PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+# ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
+_OPTIONS = {
+    "persistence_timeout": "-p {}",
+    "persistence_netmask": "-M {}",
+    "persistence_engine": "--pe {}",
+    "one_packet": "-o",
+    "scheduler_flags": "-b {}",
+}
+_CONNTRACK_MOST = (
+    262144  # the kernel's own choice where memory is ample: never less, as the file is also applied at boot
+)
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
-_TCP_IP_HEADERS = 40  # bytes, without options (RFC 6691)
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
-_PARAMETERS = {Address.LOCAL: "lips", Address.VIRTUAL: "vips", Address.CLIENT: "cip_src_vips"}
+_PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
+# The source of a packet before the kernel has chosen one: a socket without an address of its own, by the family's version. (The
+# rules of IPv6 do not match it.) Other sources than this and the RIP keep their way: that of the host's management, for example.
+_UNBOUND = {4: ("0.0.0.0",)}
+_TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
+_DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
+
+
+@dataclass
+class _Rules:
+    """The netfilter rules of one family that are collected for a host."""
+
+    chains: dict[Chain, None] = field(default_factory=dict)
+    marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
+    mss: dict[str, int] = field(default_factory=dict)
+    source_nats: list[SourceNat] = field(default_factory=list)
+    returning_vips: dict[str, None] = field(default_factory=dict)
+    one_way: list[Untracked] = field(default_factory=list)
+    guards: dict[Guard, None] = field(default_factory=dict)
+
+    def build(self) -> Netfilter:
+        untracked = tuple(self.one_way) if self.source_nats else ()
+        chains = (*self.chains, Chain("raw", "PREROUTING")) if untracked else tuple(self.chains)
+        return Netfilter(
+            chains=chains,
+            marks=tuple(
+                Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
+            ),
+            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+            source_nats=tuple(self.source_nats),
+            returning_vips=tuple(self.returning_vips),
+            untracked=untracked,
+            guards=tuple(self.guards),
+        )
+
+
+@dataclass(frozen=True)
+class _WayBack:
+    """The route of a real server's replies through its director."""
+
+    entry: Entry
+    server: RealServer
+    gateway: Address
+    real: Attachment
 
 
 @dataclass
@@ -49,85 +104,147 @@ class _Builder:
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     devices_up: dict[str, None] = field(default_factory=dict)
-    addresses: dict[VirtualAddress, None] = field(default_factory=dict)
-    gateways: list[tuple[Service, RealServer, str, str]] = field(default_factory=list)
-    chains: dict[Chain, None] = field(default_factory=dict)
-    mss: dict[str, int] = field(default_factory=dict)
-    source_nats: list[SourceNat] = field(default_factory=list)
-    returning_vips: dict[str, None] = field(default_factory=dict)
-    one_way: list[Untracked] = field(default_factory=list)
-    built_modules: dict[str, dict[str, set[IPv4Address]]] = field(default_factory=dict)
+    tunnels_for_both: dict[str, None] = field(default_factory=dict)
+    addresses: dict[tuple[str, str], VirtualAddress] = field(default_factory=dict)  # by address and device
+    ways_back: list[_WayBack] = field(default_factory=list)
+    rules: dict[Family, _Rules] = field(default_factory=lambda: {family: _Rules() for family in families.TABLE})
+    built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
-    guards: dict[Guard, None] = field(default_factory=dict)
     connections: int = 0
-    silent: bool = False
     services: list[VirtualService] = field(default_factory=list)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
         if key not in self.sysctls:
             self.sysctls[key] = Sysctl(key, value, why)
 
-    def arrives_by(self, interface: Interface | None) -> None:
-        """Requests arrive on `interface`; if the route to their senders uses another one, strict reverse path filtering would drop them."""
-        if interface and interface != self.host.default_interface:
+    def netfilter(self, family: Family, *chains: Chain) -> _Rules:
+        """The rules of a family, with these chains."""
+        self.programs[family.iptables] = None
+        rules = self.rules[family]
+        rules.chains.update(dict.fromkeys(chains))
+        return rules
+
+    def hold_address(self, address: str, device: str) -> None:
+        """The host has an address that is not its own, with the whole length of its family as prefix."""
+        key = address, device
+        if key in self.addresses:
+            return
+        if ":" not in address:
+            self.addresses[key] = VirtualAddress(address, device)
+            return
+        # On a network, duplicate address detection would take the address away where two directors have it one after the other.
+        there = device == "lo" or device in _TUNNELS
+        options = _DEPRECATED if there else (*_DEPRECATED, "nodad")
+        self.addresses[key] = VirtualAddress(address, device, IPV6.bits, options)
+
+    def arrives_by(self, one: Attachment | None) -> None:
+        """Requests arrive on an interface; if the route to their senders uses another one, strict reverse path filtering would drop them."""
+        if one and one.family is IPV4 and one != self.host.default_interface(IPV4):  # IPv6 has no such filter
             why = "clients are reached by another interface"
-            self.sysctl(f"net/ipv4/conf/{interface.name}/rp_filter", 2, why)
+            self.sysctl(f"net/ipv4/conf/{one.name}/rp_filter", 2, why)
 
     def direct(self, service: Service) -> None:
         """The host is a director of `service`."""
         mode = service.mode
         self.programs["ipvsadm"] = None
         self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules)))
-        entry = self.topology.vip_interface(service, self.host)
-        self.addresses[VirtualAddress(str(service.vip), entry.name if entry else "lo")] = None
-        self.arrives_by(entry)
+        for entry in service.by_vip:
+            entrance = self.topology.vip_interface(entry, self.host)
+            self.hold_address(entry.text, entrance.name if entrance else "lo")
+            self.arrives_by(entrance)
+            if entrance is None and entry.family is IPV4:
+                self.keep_silent("routers send packets for the VIP, and nobody asks for it by ARP")
         why = "what is left of the connections of a real server that went is not swallowed"
         self.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
-        if mode.reply_through_director:
-            why = "replies pass the director on their way to the client"
-            self.sysctl("net/ipv4/ip_forward", 1, why)
-            why = "a redirect would tell the real server to bypass the director"
-            self.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
-            for interface in self.host.interfaces:
-                self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
-        else:
-            self.one_way.append(Untracked(service.protocol, str(service.vip), service.port))
+        for family in service.families if mode.reply_through_director else ():
+            self.forward(family)
+        if not mode.reply_through_director:
+            self.pass_by_conntrack(service)
         if mode.source_nat:
             self.translate_sources(service)
         if service.persistence_timeout:
             why = "a client that comes again to a real server being drained gets another one"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
-        self.services.append(
-            VirtualService(
-                name=service.name,
-                protocol=_PROTOCOL_FLAGS[service.protocol],
-                address=str(service.vip),
-                port=service.port,
+        self.services += self._virtual_services(service)
+
+    def forward(self, family: Family) -> None:
+        """Replies pass the director."""
+        why = "replies pass the director on their way to the client"
+        if family is IPV6:
+            self.sysctl("net/ipv6/conf/all/forwarding", 1, why)
+            return
+        self.sysctl("net/ipv4/ip_forward", 1, why)
+        why = "a redirect would tell the real server to bypass the director"
+        self.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
+        for interface in self.host.interfaces:
+            self.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
+
+    def pass_by_conntrack(self, service: Service) -> None:
+        """Requests whose replies take another way: conntrack would see half of each connection."""
+        ports: dict[tuple[Family, str, str], list[str]] = {}
+        for entry in service.entries:
+            ports.setdefault((entry.family, entry.protocol, str(entry.vip)), []).append(_of_iptables(entry.ports))
+        for (family, protocol, vip), own in ports.items():
+            self.rules[family].one_way.append(Untracked(protocol, vip, tuple(own)))
+
+    def _virtual_services(self, service: Service) -> Iterator[VirtualService]:
+        """One for each entry; one for all entries of a VIP that are found by a mark."""
+        marks: set[int] = set()
+        for entry in service.entries:
+            flag, endpoint = _PROTOCOL_FLAGS[entry.protocol], f"{bracketed(entry.vip)}:{entry.port}"
+            if entry.by_mark:
+                mark = self.topology.mark(entry)
+                self.mark(entry, mark)
+                if mark in marks:
+                    continue
+                marks.add(mark)
+                flag, endpoint = "-f", f"{mark} -6" if entry.family is IPV6 else str(mark)
+            yield VirtualService(
+                service=service.name,
+                protocol=flag,
+                endpoint=endpoint,
                 scheduler=service.scheduler,
-                options=tuple(settings(service).values()),
-                destinations=tuple(self._destinations(service)),
+                options=tuple(settings(service, entry.family).values()),
+                destinations=tuple(self._destinations(entry)),
             )
-        )
+
+    def mark(self, entry: Entry, mark: int) -> None:
+        """IPVS finds an entry's packets by a firewall mark."""
+        rules = self.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+        key = entry.protocol, str(entry.vip), mark
+        rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
+
+    def _destinations(self, entry: Entry) -> Iterator[Destination]:
+        method, marked, asked = _METHOD_FLAGS[entry.mode.ipvs_method], entry.by_mark, entry.port
+        for server in entry.service.real_servers:
+            real = self.topology.real_interface(entry, self.host, server.host)
+            if real and not server.host.drained:
+                port = 0 if marked else server.at_port(asked)  # 0: the one that the client asks for
+                limits = server.upper_threshold, server.lower_threshold
+                yield Destination(real.text, f"{real.bracketed}:{port}", method, server.weight, *limits)
 
     def translate_sources(self, service: Service) -> None:
         """The source of requests is a local address, so that replies come to it."""
-        self.programs["iptables"] = None
         self.sysctl(
             "net/ipv4/vs/conntrack",
             1,
             "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
         )
         self.connections += service.connections or 0
-        for local in service.local_addresses:
+        for local in (local for family in families.TABLE for local in service.locals_of(family, self.host)):
             interface = self.topology.local_interface(self.host, local)
             if interface and local not in self.host.addresses:
-                self.addresses[VirtualAddress(str(local), interface.name)] = None
-        self.chains[Chain("nat", "POSTROUTING")] = None
-        self.chains[Chain("filter", "FORWARD")] = None
-        vip = str(service.vip)
-        self.returning_vips[vip] = None
-        self.source_nats.append(SourceNat(service.protocol, vip, service.port, _ranges(service.local_addresses)))
+                self.hold_address(str(local), interface.name)
+        for entry in service.entries:
+            rules = self.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
+            vip = str(entry.vip)
+            rules.returning_vips[vip] = None
+            ranges = _ranges(service.locals_of(entry.family, self.host))
+            mark = self.topology.mark(entry) if entry.by_mark else 0
+            nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
+            if nat not in rules.source_nats[-1:]:
+                rules.source_nats.append(nat)
         if service.mode.sender:
             why = "the TOA sender tells a connection's first packets by their count"
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
@@ -135,7 +252,7 @@ class _Builder:
     def act_on(self, module: str | None, service: Service) -> None:
         """The host needs one of lvskit's modules, with the addresses that identify the service's packets."""
         if module:
-            addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
+            addresses = service.local_addresses if service.mode.source_nat else service.vips
             parameter = _PARAMETERS[service.mode.request.source]
             self.built_modules.setdefault(module, {}).setdefault(parameter, set()).update(addresses)
 
@@ -150,118 +267,141 @@ class _Builder:
         else:
             self.act_on(mode.receiver, service)
         if mode.receiver and mode.restored_in_packet:
-            found = (self.topology.real_interface(service, director, server.host) for director in service.directors)
-            addresses = {interface.address for interface in found if interface}
+            addresses = {real.address for _, real in self._reals(service, server)}
             self.built_modules[mode.receiver].setdefault("rips", set()).update(addresses)
         if server.host is not self.host:
-            for interface in self.host.interfaces:  # the host in front of a real server: clients' packets pass it
-                self.arrives_by(interface)
+            for one in self.host.on(IPV4):  # the host in front of a real server: clients' packets pass it
+                self.arrives_by(one)
 
-    def _destinations(self, service: Service) -> Iterator[Destination]:
-        method = _METHOD_FLAGS[service.mode.ipvs_method]
-        for server in service.real_servers:
-            real = self.topology.real_interface(service, self.host, server.host)
-            if real and not server.host.drained:
-                yield Destination(real.text, server.port, method, server.weight)
+    def _reals(self, service: Service, server: RealServer) -> Iterator[tuple[Entry, Attachment]]:
+        """The interfaces by which a real server gets a service, with an entry of each family; from any of its directors."""
+        for entry in service.by_family:
+            for director in service.directors:
+                real = self.topology.real_interface(entry, director, server.host)
+                if real:
+                    yield entry, real
 
     def serve(self, service: Service, server: RealServer) -> None:
         """The host is a real server of `service`."""
         mode = service.mode
         self.modules.update(dict.fromkeys(mode.real_server_modules))
         if mode.client_in_packets:
-            for director in service.directors:
-                self.arrives_by(self.topology.real_interface(service, director, self.host))
+            for _, real in self._reals(service, server):
+                self.arrives_by(real)
         if mode.every_packet:
             self.guard(service, server)
-        if mode.vip_device:
-            self.keep_silent()
-            self.addresses[_virtual_address(service.vip, mode.vip_device)] = None
-        if mode.tunnel_device:
-            why = "the client of a decapsulated packet is reached by another interface"
-            self.sysctl(f"net/ipv4/conf/{mode.tunnel_device}/rp_filter", 2, why)
-            self.devices_up[mode.tunnel_device] = None
-            if service.protocol == "tcp":
-                self.programs["iptables"] = None
-                self.chains[Chain("mangle", "OUTPUT")] = None
-                room = min(self.topology.path_mtu(service, d, self.host) for d in service.directors)
-                mss = room - mode.overhead - _TCP_IP_HEADERS
-                self.mss[str(service.vip)] = min(mss, self.mss.get(str(service.vip), mss))
+        if mode.holds_vip:
+            self.hold(service)
         if mode.director_is_gateway:
-            director = service.directors[0]
-            real = self.topology.real_interface(service, director, self.host)
-            gateway = self.topology.gateway(service, director, self.host)
-            if real and gateway:
-                self.gateways.append((service, server, str(gateway), real.name))
+            self.reply_by_director(service, server)
 
-    def keep_silent(self) -> None:
-        """The host has a VIP for which it must not answer ARP. Once for all VIPs: a host may have thousands."""
-        if self.silent:
+    def hold(self, service: Service) -> None:
+        """The host has the VIPs, on the loopback device or on that of the tunnel by which their packets come."""
+        tunnelled = service.mode.request.encapsulated
+        if IPV4 in service.families:
+            self.keep_silent("the director alone answers ARP for the VIP")
+        for entry in service.by_vip:
+            if not tunnelled:
+                self.hold_address(entry.text, "lo")
+                continue
+            tunnel = self.topology.tunnel(entry)
+            if tunnel:
+                for director in service.directors:
+                    self.decapsulate(entry, tunnel, director)
+
+    def decapsulate(self, entry: Entry, tunnel: Tunnel, director: Host) -> None:
+        """Packets of an entry come from `director` inside others."""
+        self.modules[tunnel.module] = None
+        self.hold_address(entry.text, tunnel.device)
+        if entry.family is IPV4:
+            why = "the client of a decapsulated packet is reached by another interface"
+            self.sysctl(f"net/ipv4/conf/{tunnel.device}/rp_filter", 2, why)
+        self.devices_up[tunnel.device] = None
+        if tunnel.both:
+            self.tunnels_for_both[tunnel.device] = None
+        if "tcp" in entry.service.protocols:
+            rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
+            room = self.topology.path_mtu(entry, director, self.host)
+            mss = room - self.topology.overhead(entry) - entry.family.tcp_ip_headers
+            rules.mss[str(entry.vip)] = min(mss, rules.mss.get(str(entry.vip), mss))
+
+    def reply_by_director(self, service: Service, server: RealServer) -> None:
+        """Replies leave by the director. The rules have seen to it that there is only one."""
+        for entry in service.by_family:
+            for director in service.directors:
+                real = self.topology.real_interface(entry, director, self.host)
+                gateway = self.topology.gateway(entry, director, self.host)
+                if real and gateway:
+                    self.ways_back.append(_WayBack(entry, server, gateway, real))
+                    if entry.family is IPV6:
+                        why = "the director forwards replies to the router of this network, and would tell it as the better way"
+                        self.sysctl(f"net/ipv6/conf/{real.name}/accept_redirects", 0, why)
+
+    def keep_silent(self, why: str) -> None:
+        """The host has a VIP for which it must not answer ARP: on no interface, also on one that the inventory does not describe, or
+        that comes later.
+
+        For IPv6 there is nothing to set: the kernel answers only for addresses of the interface that the question comes by.
+        """
+        if "net/ipv4/conf/all/arp_ignore" in self.sysctls:  # a host may hold thousands of VIPs
             return
-        self.silent = True
-        for interface in self.host.interfaces:
-            conf = f"net/ipv4/conf/{interface.name}"
-            self.sysctl(f"{conf}/arp_ignore", 1, "the director alone answers ARP for the VIP")
-            self.sysctl(f"{conf}/arp_announce", 2, "ARP requests must not carry the VIP as sender")
+        self.sysctl("net/ipv4/conf/all/arp_ignore", 1, why)
+        self.sysctl("net/ipv4/conf/all/arp_announce", 2, "ARP requests must not carry the VIP as sender")
 
     def guard(self, service: Service, server: RealServer) -> None:
         """Without its module the host would answer clients from its own address, and they would reset the connection."""
-        self.programs["iptables"] = None
-        self.chains[Chain("mangle", "POSTROUTING")] = None
-        directors = sorted(address for director in service.directors for address in director.addresses)
-        for director in service.directors:
-            real = self.topology.real_interface(service, director, self.host)
-            if real:
-                self.guards[Guard(str(real.address), server.port, tuple(str(a) for a in directors))] = None
+        for entry, real in self._reals(service, server):
+            rules = self.netfilter(entry.family, Chain("mangle", "POSTROUTING"))
+            addresses = (address for director in service.directors for address in director.addresses)
+            directors = tuple(str(one) for one in sorted(a for a in addresses if families.of(a) is entry.family))
+            for ports in service.ports:
+                rules.guards[Guard(real.text, server.at_port(ports.first), directors)] = None
 
     def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
         """The default routes through directors, and the rules that route the replies of single services there."""
         policies = sorted(
-            {(IPv4Address(gw), device) for s, _, gw, device in self.gateways if s.return_path == "policy"}
+            {(way.gateway.version, way.gateway, way.real.name) for way in self.ways_back if _by_policy(way)}
         )
-        tables = {(str(gateway), device): FIRST_TABLE + i for i, (gateway, device) in enumerate(policies)}
-        routes = {DefaultRoute(gateway, device, table): None for (gateway, device), table in tables.items()}
+        tables = {(gateway, device): FIRST_TABLE + i for i, (_, gateway, device) in enumerate(policies)}
+        routes = {DefaultRoute(str(gateway), device, table): None for (gateway, device), table in tables.items()}
         rules: dict[PolicyRule, None] = {}
-        for service, server, gateway, device in self.gateways:
-            if service.return_path == "gateway":
-                routes[DefaultRoute(gateway, device, GATEWAY_TABLE)] = None
+        for way in self.ways_back:
+            service, version = way.entry.service, way.entry.family.version
+            if not _by_policy(way):
+                routes[DefaultRoute(str(way.gateway), way.real.name, GATEWAY_TABLE)] = None
                 # Not two default routes in one table: the kernel would choose either of the gateways.
-                rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, suppress_default=True)] = None
-                rules[PolicyRule("from all", str(GATEWAY_TABLE), GATEWAY_TABLE)] = None
-            else:
-                real = self.topology.real_interface(service, service.directors[0], self.host)
-                table = tables[gateway, device]
-                source = real.address if real else ""
-                selector = f"from {source} ipproto {service.protocol} sport {server.port}"
-                rules[PolicyRule(selector, str(table), table)] = None
+                rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, version)] = None
+                for source in (way.real.text, *_UNBOUND.get(version, ())):
+                    rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
+                continue
+            table = tables[way.gateway, way.real.name]
+            for protocol in service.protocols:
+                for ports in service.ports:
+                    port = way.server.at_port(ports.first)
+                    selector = f"from {way.real.text} ipproto {protocol} sport {port if ports.single else ports}"
+                    rules[PolicyRule(selector, str(table), table, False, version)] = None
         return tuple(routes), tuple(rules)
 
     def build(self) -> HostPlan:
         routes, rules = self.routes()
-        if self.connections * _CONNTRACK_ROOM > _CONNTRACK_DEFAULT:
+        if self.connections:
+            room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
-            self.sysctl("net/netfilter/nf_conntrack_max", self.connections * _CONNTRACK_ROOM, why)
-            self.sysctl(
-                "net/netfilter/nf_conntrack_buckets",
-                self.connections * _CONNTRACK_ROOM // 4,
-                "one for each four connections",
-            )
-        if self.source_nats and self.one_way:
-            self.chains[Chain("raw", "PREROUTING")] = None
+            self.sysctl("net/netfilter/nf_conntrack_max", room, why)
+            self.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
         return HostPlan(
             host=self.host.name,
-            interfaces={i.name: str(i) for i in self.host.interfaces},
+            interfaces={i.name: tuple(map(str, i.attachments)) for i in self.host.interfaces},
             programs=tuple(self.programs),
             modules=(*self.modules, *self.built_modules, *self.foreign_modules),
             sysctls=tuple(self.sysctls.values()),
             devices_up=tuple(self.devices_up),
-            addresses=tuple(self.addresses),
+            tunnels_for_both=tuple(self.tunnels_for_both),
+            addresses=tuple(self.addresses.values()),
             routes=routes,
             rules=rules,
-            chains=tuple(self.chains),
-            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
-            source_nats=tuple(self.source_nats),
-            returning_vips=tuple(self.returning_vips),
-            untracked=tuple(self.one_way) if self.source_nats else (),
+            netfilter=self.rules[IPV4].build(),
+            netfilter6=self.rules[IPV6].build(),
             built_modules=(
                 *(
                     BuiltModule(
@@ -273,30 +413,42 @@ class _Builder:
                 ),
                 *self.foreign_modules.values(),
             ),
-            guards=tuple(self.guards),
             services=tuple(self.services),
+            timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
         )
 
 
-def settings(service: Service) -> dict[str, str]:
+def _by_policy(way: _WayBack) -> bool:
+    return way.entry.service.return_path == "policy"
+
+
+def settings(service: Service, family: Family = IPV4) -> dict[str, str]:
     """ipvsadm's options of a service, other than the scheduler, by the inventory's keys."""
-    return {key: form.format(_words(service, key)) for key, form in _OPTIONS.items() if getattr(service, key)}
+    values = {key: getattr(service, key) for key in _OPTIONS}
+    values["persistence_netmask"] = _netmask(service, family)
+    return {key: form.format(_words(values[key])) for key, form in _OPTIONS.items() if values[key]}
 
 
-def _words(service: Service, key: str) -> str:
-    value = getattr(service, key)
+def _netmask(service: Service, family: Family) -> str:
+    """ipvsadm's -M: dotted in IPv4, the length of a prefix in IPv6. Single addresses are the default."""
+    length = service.persistence_netmask.get(family.version, family.bits)
+    if length == family.bits:
+        return ""
+    return str(IPv4Network((0, length)).netmask) if family is IPV4 else str(length)
+
+
+def _words(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-@lru_cache(maxsize=1024)  # all real servers of a service have the same one
-def _virtual_address(vip: IPv4Address, device: str) -> VirtualAddress:
-    return VirtualAddress(str(vip), device)
+def _of_iptables(ports: Ports) -> str:
+    return str(ports.first) if ports.single else f"{ports.first}:{ports.last}"
 
 
-def _ranges(addresses: Iterable[IPv4Address]) -> tuple[AddressRange, ...]:
+def _ranges(addresses: Iterable[Address]) -> tuple[AddressRange, ...]:
     """The addresses as ranges, each of which gets its share of the connections by its size."""
-    runs: list[list[IPv4Address]] = []
-    for address in sorted(set(addresses)):
+    runs: list[list[Address]] = []
+    for address in sorted(set(addresses), key=int):
         if runs and int(address) == int(runs[-1][-1]) + 1:
             runs[-1].append(address)
         else:

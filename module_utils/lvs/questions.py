@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import Any
 
+from .families import Address, Family
 from .host_plan import HostPlan
-from .topology import Host, Interface, Network, RealServer, Service, Topology
+from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
 
-OUTSIDE = IPv4Address("192.0.2.1")  # represents any client if the inventory has none (TEST-NET-1, RFC 5737)
 PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
 
 
@@ -21,12 +20,12 @@ PEERS = 3  # hosts of a network that are probed, to check that an interface is c
 class Way:
     """The route that the host must use for a packet. `source` None: the address that the host chooses."""
 
-    to: IPv4Address
-    source: IPv4Address | None
+    to: Address
+    source: Address | None
     protocol: str
     port: int | None
     interface: str
-    gateway: IPv4Address | None
+    gateway: Address | None
     consequence: str = field(compare=False)  # it names a service; services with the same route share one question
 
     def as_argument(self) -> dict[str, Any]:
@@ -44,10 +43,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An ARP probe for an address on an interface. `vip`: only the host `owner` may answer; otherwise the address is a peer's."""
+    """A probe for an address on an interface, by ARP or neighbour discovery. `vip`: only the host `owner` may answer; otherwise the address is a peer's."""
 
     interface: str
-    address: IPv4Address
+    address: Address
     owner: str | None
     vip: bool
 
@@ -59,7 +58,7 @@ class Neighbour:
 class Path:
     """Packets of `size` bytes must reach `address` of the host `to`, and come back."""
 
-    address: IPv4Address
+    address: Address
     size: int
     to: str
 
@@ -98,20 +97,22 @@ def questions(
     asked = {name: _of_plan(plans[name]) for name in hosts}
     client = next((host for host in topology.clients if host.interfaces), None)
     for service in topology.services if services is None else services:
-        for director in service.directors:
-            for server in service.real_servers:
-                for host, way in _ways(topology, service, director, server, client):
-                    if host.name in asked:
-                        asked[host.name].ways.setdefault(way)
-                for host, path in _paths(topology, service, director, server, client):
-                    if host.name in asked:
-                        asked[host.name].paths[path] = None
-            for name, neighbour in _addresses(topology, service, director, asked):
-                asked[name].neighbours[neighbour] = None
+        for entry in service.by_vip:
+            for director in service.directors:
+                for server in service.real_servers:
+                    for host, way in _ways(topology, entry, director, server, client):
+                        if host.name in asked:
+                            asked[host.name].ways.setdefault(way)
+                    for host, path in _paths(topology, entry, director, server, client):
+                        if host.name in asked:
+                            asked[host.name].paths[path] = None
+                for name, neighbour in _addresses(topology, entry, director, asked):
+                    asked[name].neighbours[neighbour] = None
     for name, found in asked.items():
         for interface in topology.hosts[name].interfaces:
-            for address, owner in _peers(topology, topology.hosts[name], interface):
-                found.neighbours[Neighbour(interface.name, address, owner, vip=False)] = None
+            for one in interface.attachments:
+                for address, owner in _peers(topology, topology.hosts[name], one):
+                    found.neighbours[Neighbour(interface.name, address, owner, vip=False)] = None
     return asked
 
 
@@ -124,28 +125,31 @@ def _of_plan(plan: HostPlan) -> Questions:
 
 
 def _ways(
-    topology: Topology, service: Service, director: Host, server: RealServer, client: Host | None
+    topology: Topology, entry: Entry, director: Host, server: RealServer, client: Host | None
 ) -> Iterator[tuple[Host, Way]]:
-    mode = service.mode
-    real = topology.real_interface(service, director, server.host)
-    outside = client.interfaces[0].address if client else OUTSIDE
+    service, mode = entry.service, entry.mode
+    real = topology.real_interface(entry, director, server.host)
+    outside = _outside(client, entry.family)
     if real is None:
         return
     consequence = f"requests of {service.name} do not reach {server.host.name} as planned"
     yield from _routed(topology, director, real.address, None, consequence)
     if mode.director_is_gateway:
-        gateway = topology.gateway(service, director, server.host)
+        gateway = topology.gateway(entry, director, server.host)
         consequence = (
             f"the reply of {service.name} does not pass {director.name}, keeps {real.address} as its source, and the client, "
-            f"which asked {service.vip}, resets the connection"
+            f"which asked {entry.vip}, resets the connection"
         )
-        yield server.host, Way(outside, real.address, service.protocol, server.port, real.name, gateway, consequence)
+        port = server.at_port(entry.port)
+        if entry.protocol == "sctp":
+            return  # the kernel tells no route by SCTP's ports (RTM_GETROUTE)
+        yield server.host, Way(outside, real.address, entry.protocol, port, real.name, gateway, consequence)
     elif not mode.reply_through_director:
-        source = service.vip if mode.vip_device else real.address
+        source = entry.vip if mode.holds_vip else real.address
         consequence = f"replies of {service.name} take a different route to the client than planned"
         yield from _routed(topology, server.host, outside, source, consequence)
     elif not mode.restored_in_packet:  # the module redirects replies after the routing decision
-        for local in service.local_addresses:
+        for local in service.locals_of(entry.family, director):
             consequence = f"replies of {service.name} do not reach {director.name}"
             yield from _routed(topology, server.host, local, real.address, consequence)
     if mode.reply_through_director:
@@ -153,11 +157,16 @@ def _ways(
         yield from _routed(topology, director, outside, None, consequence)
     if client:
         consequence = f"requests of {service.name} do not reach {director.name}"
-        yield from _routed(topology, client, service.vip, None, consequence)
+        yield from _routed(topology, client, entry.vip, None, consequence)
+
+
+def _outside(client: Host | None, family: Family) -> Address:
+    """The address of a client; one that stands for any, if there is none of the family."""
+    return next((one.address for one in client.on(family)), family.outside) if client else family.outside
 
 
 def _routed(
-    topology: Topology, host: Host, to: IPv4Address, source: IPv4Address | None, consequence: str
+    topology: Topology, host: Host, to: Address, source: Address | None, consequence: str
 ) -> Iterator[tuple[Host, Way]]:
     route = topology.route(host, to)
     if route and to not in host.addresses:
@@ -165,25 +174,26 @@ def _routed(
 
 
 def _paths(
-    topology: Topology, service: Service, director: Host, server: RealServer, client: Host | None
+    topology: Topology, entry: Entry, director: Host, server: RealServer, client: Host | None
 ) -> Iterator[tuple[Host, Path]]:
-    real = topology.real_interface(service, director, server.host)
+    real = topology.real_interface(entry, director, server.host)
     if real and director is not server.host:
-        yield director, Path(real.address, topology.path_mtu(service, director, server.host), server.host.name)
-    replying = director if service.mode.reply_through_director else server.host
-    route = topology.route(replying, client.interfaces[0].address) if client else None
-    if client and route:
-        size = min(route.interface.network.mtu, client.interfaces[0].network.mtu)
-        yield replying, Path(client.interfaces[0].address, size, client.name)
+        yield director, Path(real.address, topology.path_mtu(entry, director, server.host), server.host.name)
+    replying = director if entry.mode.reply_through_director else server.host
+    asking = next(iter(client.on(entry.family)), None) if client else None
+    route = topology.route(replying, asking.address) if asking else None
+    if client and asking and route:
+        size = min(route.interface.network.mtu, asking.network.mtu)
+        yield replying, Path(asking.address, size, client.name)
 
 
 def _addresses(
-    topology: Topology, service: Service, director: Host, hosts: Collection[str]
+    topology: Topology, entry: Entry, director: Host, hosts: Collection[str]
 ) -> Iterator[tuple[str, Neighbour]]:
     """The hosts that probe a director's addresses: the director itself, which receives the answers of others, and one that receives the director's."""
-    entry = topology.vip_interface(service, director)
-    held: list[tuple[IPv4Address, Interface | None]] = [(service.vip, entry)]
-    held += [(local, topology.local_interface(director, local)) for local in service.local_addresses]
+    held: list[tuple[Address, Attachment | None]] = [(entry.vip, topology.vip_interface(entry, director))]
+    locals_ = entry.service.locals_of(entry.family, director)
+    held += [(local, topology.local_interface(director, local)) for local in locals_]
     for address, interface in held:
         if interface is None:
             continue
@@ -205,13 +215,13 @@ def _another(
     return (host, interface) if host and interface else None
 
 
-def _peers(topology: Topology, host: Host, interface: Interface) -> Iterator[tuple[IPv4Address, str | None]]:
+def _peers(topology: Topology, host: Host, one: Attachment) -> Iterator[tuple[Address, str | None]]:
     """Addresses that should answer on the interface's network, and their hosts."""
-    network = interface.network
-    if network.gateway and network.gateway != interface.address:
-        owner = topology.owners.get(network.gateway)
-        yield network.gateway, owner.name if owner else None
+    network = one.network
+    if one.gateway and one.gateway != one.address:
+        owner = topology.owners.get(one.gateway)
+        yield one.gateway, owner.name if owner else None
     for other in topology.in_network(network)[: PEERS + 1]:
-        address = other.interface_in(network)
-        if other.name != host.name and address and address.address != network.gateway:
+        address = other.attached(network, one.family)
+        if other.name != host.name and address and address.address != one.gateway:
             yield address.address, other.name

@@ -10,6 +10,34 @@ from .contract.key import Key, Keyed, Nested, keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .violations import Violation
 
+# Keys of keepalived, ipvsadm and other load balancers, and what lvskit has for them.
+OTHER_WORDS = {
+    "lb_kind": "mode",
+    "lvs_method": "mode",
+    "forward_method": "mode",
+    "lb_algo": "scheduler",
+    "lvs_sched": "scheduler",
+    "algorithm": "scheduler",
+    "virtual_ip": "vip",
+    "virtual_ipaddress": "vip",
+    "backends": "real_servers",
+    "servers": "real_servers",
+    "members": "real_servers",
+    "ops": "one_packet",
+    "persistence_granularity": "persistence_netmask",
+    "sticky": "persistence_timeout",
+    "stickiness": "persistence_timeout",
+    "persistent_timeout": "persistence_timeout",
+    "max_connections": "upper_threshold of a real server",
+    "maxconn": "upper_threshold of a real server",
+    "uthreshold": "upper_threshold of a real server",
+    "lthreshold": "lower_threshold of a real server",
+    "idle_timeout": "lvs_timeouts of the directors (in group_vars)",
+    "tcp_timeout": "lvs_timeouts of the directors (in group_vars)",
+    "laddr_group": "local_addresses",
+    "snat_pool": "local_addresses",
+    "fwmark": "port ranges and persistence_across_ports, for which it sets firewall marks itself,",
+}
 Report = Callable[[Violation], None]
 
 
@@ -32,6 +60,7 @@ class Reader:
         self.readable = isinstance(raw, Mapping)
         self.report = report
         self.keys = keys_of(of)
+        self.least = of.LEAST
         self._read: dict[str, Any] = {}
         self.raw: Mapping[str, Any] = {}
         if self.readable:
@@ -57,6 +86,8 @@ class Reader:
         for name in self.keys.required:
             if name not in self.raw:
                 self.get(name)
+        if self.least and self.readable and not any(name in self.raw for name in self.least):
+            self._missing(self.least[0], f" (or {' or '.join(self.least[1:])})")
         found = self.keys.defaults.copy()
         for name in self.raw:
             key = self.keys.get(name)
@@ -67,8 +98,7 @@ class Reader:
     def _value(self, key: Key, then: Callable[[Any], Any] | None) -> Any:
         if key.name not in self.raw:
             if key.required and self.readable:
-                at = next(iter(self.raw.values()), self.raw)
-                self.fault("KEY-MISSING", f"has no {key.name}. Add {key.name}: to it.", self.raw.get("name", at))
+                self._missing(key.name)
             return key.fallback
         value = self.raw[key.name]
         try:
@@ -81,11 +111,15 @@ class Reader:
         except Passed:
             self.ok = False
         except Fault as fault:
-            usable = self.ok and not key.required
+            usable = self.ok and not key.required and key.name not in self.least
             said = "" if value is None else f"{str(value).lower() if isinstance(value, bool) else value} "
             self.fault(fault.rule, f"{key.name}: {said}{fault}", self._at(key.name))
             self.ok = usable
         return key.fallback
+
+    def _missing(self, name: str, besides: str = "") -> None:
+        at = next(iter(self.raw.values()), self.raw)
+        self.fault("KEY-MISSING", f"has no {name}. Add {name}:{besides} to it.", self.raw.get("name", at))
 
     def _nested(self, key: Key, kind: Nested, value: Any) -> Any:
         inner = Reader(value, f"{self.place}: {key.name}", self.report, kind.of)
@@ -102,5 +136,7 @@ class Reader:
         usable = self.ok
         for name in self.raw:
             if name not in self.keys:
-                self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {nearest(str(name), self.keys)}", name)
+                own = OTHER_WORDS.get(str(name))
+                hint = f"lvskit has {own} for it" if own else nearest(str(name), self.keys)
+                self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {hint}", name)
         return usable

@@ -1,23 +1,39 @@
 """An environment: its networks, hosts and virtual services, and the routes between them.
 
-Only IPv4. Networks that have a gateway are routed to each other; a network without one is isolated.
+Networks that have a gateway of a family are routed to each other in it; a network without one is isolated. What a service needs of
+the network is asked for one of its entries: an entry has one family.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from ipaddress import IPv4Address
 from operator import itemgetter
 from typing import Any
 
 from .contract.hosts import Host, Receiver, Route
-from .contract.networks import Interface, Network
-from .contract.services import Needs, RealServer, Service
+from .contract.networks import Attachment, Interface, Network
+from .contract.services import Entry, Needs, RealServer, Service
+from .contract.values import MarkRange
+from .families import TABLE, TUNNELS, Address, Family, Tunnel
+from .families import of as family_of
 from .register import Index, Register
 
-__all__ = ["Host", "Interface", "Needs", "Network", "RealServer", "Receiver", "Route", "Service", "Topology"]
+__all__ = [
+    "Attachment",
+    "Entry",
+    "Host",
+    "Interface",
+    "Needs",
+    "Network",
+    "RealServer",
+    "Receiver",
+    "Route",
+    "Service",
+    "Topology",
+]
 
 # Ports that source NAT uses, for each local address, real server and port: 1024 to 65535 (nf_nat_l4proto_unique_tuple).
 SOURCE_PORTS = 64512
@@ -29,7 +45,15 @@ BEHIND_DIRECTOR = Index(
         else ()
     )
 )
-_OF_NETWORKS_AND_HOSTS = ("clients", "owners", "_members", "_in_network", "_by_prefix", "_found_between")
+_OF_NETWORKS_AND_HOSTS = (
+    "clients",
+    "owners",
+    "_members",
+    "_in_network",
+    "_by_prefix",
+    "_networks_of",
+    "_found_between",
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +106,7 @@ class Topology:
         return {}
 
     @cached_property
-    def owners(self) -> Mapping[IPv4Address, Host]:
+    def owners(self) -> Mapping[Address, Host]:
         """The host of each interface address."""
         return {address: host for host in self.hosts.values() for address in host.addresses}
 
@@ -98,111 +122,169 @@ class Topology:
                 found.setdefault(interface.network.name, {})[host.name] = host
         return {name: tuple(hosts.values()) for name, hosts in found.items()}
 
-    def network_of(self, address: IPv4Address) -> Network | None:
+    def network_of(self, address: Address) -> Network | None:
         """The network that an address is in; the first one where they overlap."""
-        found = (
-            networks.get(int(address) >> (address.max_prefixlen - length))
-            for length, networks in self._by_prefix.items()
-        )
-        return min((place for place in found if place), key=itemgetter(0), default=(0, None))[1]
+        key = address.version, int(address)  # an address itself takes longer to look up
+        if key not in self._networks_of:
+            found = (
+                networks.get(int(address) >> (address.max_prefixlen - length))
+                for length, networks in self._by_prefix[family_of(address)].items()
+            )
+            first = min((place for place in found if place), key=itemgetter(0), default=(0, None))
+            self._networks_of[key] = first[1]
+        return self._networks_of[key]
 
     @cached_property
-    def _by_prefix(self) -> Mapping[int, Mapping[int, tuple[int, Network]]]:
-        """By the length of its prefix, and by the prefix, each network with its place in the inventory's order."""
-        found: dict[int, dict[int, tuple[int, Network]]] = {}
+    def _networks_of(self) -> dict[tuple[int, int], Network | None]:
+        return {}
+
+    @cached_property
+    def _by_prefix(self) -> Mapping[Family, Mapping[int, Mapping[int, tuple[int, Network]]]]:
+        """By the family, the length and the bits of its prefix, each network with its place in the inventory's order."""
+        found: dict[Family, dict[int, dict[int, tuple[int, Network]]]] = {family: {} for family in TABLE}
         for place, network in enumerate(self.networks.values()):
-            length = network.cidr.prefixlen
-            prefix = int(network.cidr.network_address) >> (network.cidr.max_prefixlen - length)
-            found.setdefault(length, {}).setdefault(prefix, (place, network))
+            for family in TABLE:
+                if prefix := network.prefix(family):
+                    length = prefix.prefixlen
+                    bits = int(prefix.network_address) >> (prefix.max_prefixlen - length)
+                    found[family].setdefault(length, {}).setdefault(bits, (place, network))
         return found
 
-    def route(self, host: Host, destination: IPv4Address) -> Route | None:
+    def route(self, host: Host, destination: Address) -> Route | None:
         """The route of a provisioned host to an address: through a director, if that is its default gateway."""
         found = host.route_to(destination)
         if found and found.gateway is None:
             return found
-        directed = self._directed_by(host)
+        directed = self._directed_by(host, family_of(destination))
         return directed[1] if directed else found
 
     def redirects(self, service: Service, host: Host) -> bool:
         """Whether it is `service` that gives a real server its director as gateway, and none before it."""
-        directed = self._directed_by(host)
-        return directed is not None and directed[0] is service
+        directed = (self._directed_by(host, family) for family in service.families)
+        return any(found is not None and found[0] is service for found in directed)
 
-    def _directed_by(self, host: Host) -> tuple[Service, Route] | None:
+    def _directed_by(self, host: Host, family: Family) -> tuple[Service, Route] | None:
         """The route through the director that is a host's gateway, and the first service that makes it so."""
-        if host.name not in self._directed:
+        key = host.name, family
+        if key not in self._directed:
             services = self.register.all(BEHIND_DIRECTOR, host.name)
             ways = (
                 (service, Route(real, gateway))
                 for service in services
+                for entry in service.by_family
+                if entry.family is family
                 for director in service.directors
-                if (real := self.real_interface(service, director, host))
-                and (gateway := self.gateway(service, director, host))
+                if (real := self.real_interface(entry, director, host))
+                and (gateway := self.gateway(entry, director, host))
             )
-            self._directed[host.name] = next(ways, None)
-        return self._directed[host.name]
+            self._directed[key] = next(ways, None)
+        return self._directed[key]
 
     @cached_property
-    def _directed(self) -> dict[str, tuple[Service, Route] | None]:
+    def _directed(self) -> dict[tuple[str, Family], tuple[Service, Route] | None]:
         return {}
 
-    def reaches(self, host: Host, destination: IPv4Address, receiver: Host) -> bool:
+    def reaches(self, host: Host, destination: Address, receiver: Host) -> bool:
         """Whether the described networks are known to carry a packet from `host` to `destination`, which `receiver` has.
 
         If the receiver is itself the gateway of that address's network, the inventory does not describe how others reach it, except
         hosts for which it is the next hop anyway.
         """
+        key = host.name, destination.version, int(destination), receiver.name
+        if key not in self._reached:
+            self._reached[key] = self._reaches(host, destination, receiver)
+        return self._reached[key]
+
+    @cached_property
+    def _reached(self) -> dict[tuple[str, int, int, str], bool]:
+        return {}
+
+    def _reaches(self, host: Host, destination: Address, receiver: Host) -> bool:
         route = self.route(host, destination)
         if route is None:
             return False
         if route.gateway is None or route.gateway in receiver.addresses:
             return True
         target = self.network_of(destination)
-        return target is not None and target.gateway is not None and target.gateway not in receiver.addresses
+        router = target.router(family_of(destination)) if target else None
+        return router is not None and router not in receiver.addresses
 
-    def vip_interface(self, service: Service, director: Host) -> Interface | None:
-        """The director's interface in the VIP's own network; None when the VIP is routed to it."""
-        network = self.network_of(service.vip)
-        return director.interface_in(network) if network else None
+    def vip_interface(self, entry: Entry, director: Host) -> Attachment | None:
+        """The director's interface in the VIP's own network, which has the VIP; None when the VIP is routed to it.
 
-    def shared(self, service: Service, director: Host, real_server: Host) -> tuple[Network, ...]:
+        A routed VIP is on no interface, also not where it lies in a network of the director: several directors may have it, and
+        none of them may answer for it there.
+        """
+        network = None if entry.service.vip_routed else self.network_of(entry.vip)
+        return director.attached(network, entry.family) if network else None
+
+    def entrance(self, entry: Entry, director: Host) -> Attachment | None:
+        """The director's interface by which requests come to it."""
+        return self.vip_interface(entry, director) or director.default_interface(entry.family)
+
+    def shared(self, entry: Entry, director: Host, real_server: Host) -> tuple[Network, ...]:
         """The networks in which both have an interface (only `network:` of the service, if set)."""
-        return self._between(service, director, real_server)[0]
+        return self._between(entry.service, entry.outer, director, real_server)[0]
 
-    def real_interface(self, service: Service, director: Host, real_server: Host) -> Interface | None:
+    def real_interface(self, entry: Entry, director: Host, real_server: Host) -> Attachment | None:
         """The interface whose address is the RIP: in the network both share, else the one of the default route."""
-        return self._between(service, director, real_server)[1]
+        return self._between(entry.service, entry.outer, director, real_server)[1]
 
     def _between(
-        self, service: Service, director: Host, real_server: Host
-    ) -> tuple[tuple[Network, ...], Interface | None]:
+        self, service: Service, family: Family, director: Host, real_server: Host
+    ) -> tuple[tuple[Network, ...], Attachment | None]:
         """The results of `shared` and `real_interface`, computed once for all services with the same `network:`."""
-        key = (service.network.name if service.network else None, director.name, real_server.name)
+        key = (service.network.name if service.network else None, family, director.name, real_server.name)
         if key not in self._found_between:
             shared = tuple(
-                interface.network
-                for interface in director.interfaces
-                if real_server.interface_in(interface.network)
-                and (service.network is None or service.network.name == interface.network.name)
+                one.network
+                for one in director.on(family)
+                if real_server.attached(one.network, family)
+                and (service.network is None or service.network.name == one.network.name)
             )
             here = next(iter(shared), service.network)
-            real = real_server.interface_in(here) if here else None
-            first = next(iter(real_server.interfaces), None)
-            self._found_between[key] = shared, real or real_server.default_interface or first
+            real = real_server.attached(here, family) if here else None
+            first = next(iter(real_server.on(family)), None)
+            self._found_between[key] = shared, real or real_server.default_interface(family) or first
         return self._found_between[key]
 
     @cached_property
-    def _found_between(self) -> dict[tuple[str | None, str, str], tuple[tuple[Network, ...], Interface | None]]:
+    def _found_between(
+        self,
+    ) -> dict[tuple[str | None, Family, str, str], tuple[tuple[Network, ...], Attachment | None]]:
         return {}
 
-    def gateway(self, service: Service, director: Host, real_server: Host) -> IPv4Address | None:
+    def gateway(self, entry: Entry, director: Host, real_server: Host) -> Address | None:
         """The director's address in the network it shares with the real server."""
-        for network in self.shared(service, director, real_server):
-            interface = director.interface_in(network)
-            if interface:
-                return interface.address
+        for network in self.shared(entry, director, real_server):
+            found = director.attached(network, entry.family)
+            if found:
+                return found.address
         return None
+
+    def tunnel(self, entry: Entry) -> Tunnel | None:
+        """The device by which real servers take the entry's packets out of the director's; None in modes without a tunnel."""
+        return TUNNELS[entry.family, entry.outer] if entry.mode.request.encapsulated else None
+
+    def mark(self, entry: Entry) -> int:
+        """The firewall mark of an entry by a mark: the same for all entries of its service and VIP, and on all directors."""
+        return self._marks[entry.service.name, entry.vip]
+
+    @cached_property
+    def _marks(self) -> dict[tuple[str, Address], int]:
+        """A number made of the name and the VIP: another service changes it only if both make the same one."""
+        marked = [entry for service in self.services for entry in service.entries if entry.by_mark]
+        wanted = {(entry.service.name, entry.vip): entry.service.directors[:1] for entry in marked}
+        found: dict[tuple[str, Address], int] = {}
+        taken: set[int] = set()
+        for name, vip in sorted(wanted, key=lambda key: (key[0], str(key[1]))):
+            own = next((director.mark for director in wanted[name, vip]), MarkRange(0, 0))
+            room = own.number // 2  # the upper half is for checks
+            start = int.from_bytes(hashlib.sha256(f"{name} {vip}".encode()).digest()[:4], "big")
+            number = next(own.base | n % room for n in range(start, start + room) if own.base | n % room not in taken)
+            taken.add(number)
+            found[name, vip] = number
+        return found
 
     def restorer(self, service: Service, server: Host) -> Host | None:
         """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""
@@ -210,14 +292,19 @@ class Topology:
             return None
         return self.hosts.get(server.restore_on or server.name)
 
-    def local_interface(self, director: Host, local: IPv4Address) -> Interface | None:
+    def local_interface(self, director: Host, local: Address) -> Attachment | None:
         """The director's interface in the network of one of its local addresses."""
-        return next((i for i in director.interfaces if local in i.network.cidr), None)
+        return next((one for one in director.on(family_of(local)) if local in one.prefix), None)
 
     def capacity(self, service: Service) -> int:
-        """The number of simultaneous connections for which the service's local addresses have ports."""
-        ends = {(server.host.name, server.port) for server in service.real_servers}
-        return len(set(service.local_addresses)) * SOURCE_PORTS * len(ends)
+        """The number of simultaneous connections for which the service's local addresses have ports; of the family with fewer."""
+        return min((self._capacity(service, family) for family in service.families), default=0)
+
+    def _capacity(self, service: Service, family: Family) -> int:
+        ports = [ports.first for ports in service.ports]
+        ends = {(server.host.name, server.at_port(port)) for server in service.real_servers for port in ports}
+        each = [len(set(service.locals_of(family, director))) for director in service.directors]
+        return min(each, default=0) * SOURCE_PORTS * len(ends)
 
     def summary(self, service: Service) -> str:
         """The service in one line, with its capacity."""
@@ -227,10 +314,14 @@ class Topology:
             line += f", ports for {self.capacity(service)} connections at the same time"
         return line
 
-    def path_mtu(self, service: Service, director: Host, real_server: Host) -> int:
+    def path_mtu(self, entry: Entry, director: Host, real_server: Host) -> int:
         """The smallest MTU, in bytes, of the networks that a forwarded request crosses."""
-        real = self.real_interface(service, director, real_server)
+        real = self.real_interface(entry, director, real_server)
         if real is None:
             return 1500
         route = director.route_to(real.address)
         return min(real.network.mtu, route.interface.network.mtu) if route else real.network.mtu
+
+    def overhead(self, entry: Entry) -> int:
+        """The bytes that the director adds to each request."""
+        return entry.outer.header if entry.mode.request.encapsulated else entry.mode.overhead

@@ -6,10 +6,11 @@ A hop is one frame on one layer-2 segment. A packet that a router forwards makes
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 
-from .modes import Address, Leg
-from .topology import Host, Interface, Network, RealServer, Service, Topology
+from .families import Address, bracketed
+from .modes import Address as Symbol
+from .modes import Leg
+from .topology import Attachment, Entry, Host, Network, RealServer, Topology
 
 CLIENT_PORT = "cport"  # chosen by the client
 LOCAL_PORT = "lport"  # chosen by the director
@@ -19,21 +20,21 @@ LOCAL_PORT = "lport"  # chosen by the director
 class Endpoint:
     """An address with its port: a number, or the symbol of a port that is chosen at run time."""
 
-    address: IPv4Address
+    address: Address
     port: int | str
 
     def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
+        return f"{bracketed(self.address)}:{self.port}"
 
 
 @dataclass(frozen=True)
 class Packet:
-    """`outer` is the source and destination of an enclosing IPv4 header, `option` the endpoint in a TCP option."""
+    """`outer` is the source and destination of an enclosing IP header, `option` the endpoint in a TCP option."""
 
     protocol: str
     source: Endpoint
     destination: Endpoint
-    outer: tuple[IPv4Address, IPv4Address] | None = None
+    outer: tuple[Address, Address] | None = None
     option: Endpoint | None = None
 
     def __str__(self) -> str:
@@ -49,7 +50,7 @@ class Node:
 
     host: str | None
     interface: str | None
-    address: IPv4Address
+    address: Address
 
     def __str__(self) -> str:
         return self.host or f"gateway {self.address}"
@@ -81,46 +82,47 @@ class NoRoute(Exception):
     """The described networks do not carry the packet; the rules would have refused the service."""
 
 
-def walk(topology: Topology, service: Service, director: Host, server: RealServer, client: Host) -> Walk:
+def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, client: Host) -> Walk:
     """The hops of a request from `client` that `director` forwards to `server`, and of its reply.
 
-    Raises NoRoute if the described networks cannot carry one of them.
+    Of a range of ports the request is for the first one. Raises NoRoute if the described networks cannot carry one of them.
     """
-    mode = service.mode
-    entry = topology.vip_interface(service, director) or director.default_interface
-    real = topology.real_interface(service, director, server.host)
-    way = client.route_to(service.vip)
-    if entry is None or real is None or way is None:
+    service, mode = entry.service, entry.mode
+    entrance = topology.entrance(entry, director)
+    real = topology.real_interface(entry, director, server.host)
+    way = client.route_to(entry.vip)
+    if entrance is None or real is None or way is None:
         raise NoRoute(f"{service}: no way from {client.name} by {director.name} to {server.host.name}")
 
     onward = director.route_to(real.address)
     if onward is None:
         raise NoRoute(f"{service}: {director.name} has no route to {real}")
+    locals_ = service.locals_of(entry.family, director)
     local = next(
-        (a for a in service.local_addresses if topology.local_interface(director, a) == onward.interface),
-        service.local_addresses[0] if service.local_addresses else onward.interface.address,
+        (a for a in locals_ if topology.local_interface(director, a) == onward.interface),
+        locals_[0] if locals_ else onward.interface.address,
     )
     ends = {
-        Address.CLIENT: Endpoint(way.interface.address, CLIENT_PORT),
-        Address.VIRTUAL: Endpoint(service.vip, service.port),
-        Address.LOCAL: Endpoint(local, LOCAL_PORT),
-        Address.REAL: Endpoint(real.address, server.port),
+        Symbol.CLIENT: Endpoint(way.interface.address, CLIENT_PORT),
+        Symbol.VIRTUAL: Endpoint(entry.vip, entry.port),
+        Symbol.LOCAL: Endpoint(local, LOCAL_PORT),
+        Symbol.REAL: Endpoint(real.address, server.at_port(entry.port)),
     }
     tunnel = (onward.interface.address, real.address) if mode.request.encapsulated else None
-    asked = Packet(service.protocol, ends[Address.CLIENT], ends[Address.VIRTUAL])
-    forwarded = _packet(service, mode.request, ends, tunnel)
-    replied = _packet(service, mode.reply, ends, None)
-    answered = Packet(service.protocol, ends[Address.VIRTUAL], ends[Address.CLIENT])
+    asked = Packet(entry.protocol, ends[Symbol.CLIENT], ends[Symbol.VIRTUAL])
+    forwarded = _packet(entry, mode.request, ends, tunnel)
+    replied = _packet(entry, mode.reply, ends, None)
+    answered = Packet(entry.protocol, ends[Symbol.VIRTUAL], ends[Symbol.CLIENT])
 
-    hops = _carry(topology, "request", asked, client, service.vip, director, entry)
+    hops = _carry(topology, "request", asked, client, entry.vip, director, entrance)
     passing = _carry(topology, "request", forwarded, director, real.address, server.host, real)
     restorer = topology.restorer(service, server.host)
-    restored = replace(forwarded, source=ends[Address.CLIENT])
+    restored = replace(forwarded, source=ends[Symbol.CLIENT])
     hops += tuple(
         replace(hop, packet=restored) if restorer and hop.sender.host == restorer.name else hop for hop in passing
     )
     if not mode.reply_through_director:
-        target = ends[Address.CLIENT].address
+        target = ends[Symbol.CLIENT].address
         hops += _carry(topology, "reply", replied, server.host, target, client, way.interface)
     else:
         back = onward.interface
@@ -130,29 +132,27 @@ def walk(topology: Topology, service: Service, director: Host, server: RealServe
             inner = topology.local_interface(director, local) or back
             passing = _carry(topology, "reply", replied, server.host, local, director, inner)
             in_front = restorer is not None and restorer is not server.host
-            unturned = replace(replied, destination=ends[Address.CLIENT])
+            unturned = replace(replied, destination=ends[Symbol.CLIENT])
             hops += tuple(
                 replace(hop, packet=unturned) if in_front and hop.sender.host == server.host.name else hop
                 for hop in passing
             )
-        target = ends[Address.CLIENT].address
+        target = ends[Symbol.CLIENT].address
         hops += _carry(topology, "reply", answered, director, target, client, way.interface)
     return Walk(hops, ends[mode.seen])
 
 
-def _packet(
-    service: Service, leg: Leg, ends: dict[Address, Endpoint], tunnel: tuple[IPv4Address, IPv4Address] | None
-) -> Packet:
+def _packet(entry: Entry, leg: Leg, ends: dict[Symbol, Endpoint], tunnel: tuple[Address, Address] | None) -> Packet:
     option = ends[leg.option] if leg.option else None
-    return Packet(service.protocol, ends[leg.source], ends[leg.destination], tunnel, option)
+    return Packet(entry.protocol, ends[leg.source], ends[leg.destination], tunnel, option)
 
 
-def _node(host: Host, interface: Interface) -> Node:
+def _node(host: Host, interface: Attachment) -> Node:
     return Node(host.name, interface.name, interface.address)
 
 
 def _carry(
-    topology: Topology, leg: str, packet: Packet, sender: Host, target: IPv4Address, receiver: Host, arrival: Interface
+    topology: Topology, leg: str, packet: Packet, sender: Host, target: Address, receiver: Host, arrival: Attachment
 ) -> tuple[Hop, ...]:
     """The hops of `packet` from `sender`, routed as for `target`, to the interface `arrival` of `receiver`."""
     route = topology.route(sender, target)
@@ -165,12 +165,12 @@ def _carry(
     router = topology.hosts.get(first.host or "")
     if router is receiver:
         return (Hop(leg, route.interface.network, start, first, packet),)
-    if arrival.network.gateway is None:
+    if arrival.gateway is None:
         raise NoRoute(
             f"network {arrival.network.name} has no gateway, so {target} cannot be reached from {sender.name}"
         )
-    between = router.interface_in(arrival.network) if router else None
-    last = _node(router, between) if router and between else _holder(topology, arrival.network, arrival.network.gateway)
+    between = router.attached(arrival.network, arrival.family) if router else None
+    last = _node(router, between) if router and between else _holder(topology, arrival.network, arrival.gateway)
     if last.host == receiver.name:
         raise NoRoute(
             f"{receiver.name} is itself the gateway of {arrival.network.name}: how it gets {target} is unknown"
@@ -181,7 +181,7 @@ def _carry(
     )
 
 
-def _holder(topology: Topology, network: Network, gateway: IPv4Address) -> Node:
+def _holder(topology: Topology, network: Network, gateway: Address) -> Node:
     """The host with a gateway's address in a network."""
     owner = topology.owners.get(gateway)
     interface = owner.interface_in(network) if owner else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils.lvs.topology import RealServer, Service
+from ansible.module_utils.lvs.topology import Entry, RealServer, Service
 
+MOST_ENTRIES = 16  # of one service that are probed; each VIP and protocol at least once
 MOST_REQUESTS = 60  # for one service; a real server of very small weight may then get none
 HTTP_PORTS = (80, 8000, 8008, 8080, 8888)  # a service without a health check on one of these is probed by HTTP
 DNS_PORT = 53
@@ -23,29 +25,36 @@ _BY_CHECK = {
 _OF_UDP = ("dns", "datagram")
 
 
-def speaks(service: Service) -> str:
+def probed(service: Service) -> Sequence[Entry]:
+    """The entries that requests go to: all, or of a service with many the first of each VIP and protocol, then further ports."""
+    firsts = {(entry.vip, entry.protocol): entry for entry in reversed(service.entries)}
+    ordered = dict.fromkeys([*reversed(firsts.values()), *service.entries])
+    return list(ordered)[: max(MOST_ENTRIES, len(firsts))]
+
+
+def speaks(entry: Entry) -> str:
     """The kind of request of lvs_probe. If neither health check nor port of a TCP service names a protocol, only a connection is opened.
 
     Servers of other protocols, for example MySQL, count bytes that they do not understand as attacks.
     """
-    said = _BY_CHECK.get(str(service.health_check.get("type", "")))
-    if said and (said in _OF_UDP) == (service.protocol == "udp"):
+    said = _BY_CHECK.get(str(entry.service.health_check.get("type", "")))
+    if said and (said in _OF_UDP) == (entry.protocol == "udp"):
         return said
-    if service.protocol == "udp":
-        return "dns" if service.port == DNS_PORT else "datagram"
-    return "http" if service.port in HTTP_PORTS else "connect"
+    if entry.protocol == "udp":
+        return "dns" if entry.port == DNS_PORT else "datagram"
+    return "http" if entry.port in HTTP_PORTS else "connect"
 
 
-def request(service: Service, count: int, path: str | None = None) -> dict[str, Any]:
+def request(entry: Entry, count: int, path: str | None = None) -> dict[str, Any]:
     """`count` requests to the VIP, for lvs_probe. `path` is that of HTTP requests; None: the path of the health check, else `/`."""
     return {
-        "service": service.name,
-        "address": str(service.vip),
-        "port": service.port,
-        "protocol": service.protocol,
+        "service": entry.label,
+        "address": str(entry.vip),
+        "port": entry.port,
+        "protocol": entry.protocol,
         "count": count,
-        "speaks": speaks(service),
-        "path": path or str(service.health_check.get("path") or "/"),
+        "speaks": speaks(entry),
+        "path": path or str(entry.service.health_check.get("path") or "/"),
     }
 
 

@@ -24,16 +24,16 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """The table, and under it each service's path and what differs from it. Of many services those that differ come first."""
-        ordered = (
-            sorted(self.reports, key=lambda item: not item.failures) if len(self.reports) > SHOWN else self.reports
-        )
-        shown = [item for number, item in enumerate(ordered) if number < SHOWN or item.failures]
+        ordered = verification.by_service(self.reports)
+        if len(ordered) > SHOWN:
+            ordered.sort(key=lambda items: not any(item.failures for item in items))
+        shown = [items for number, items in enumerate(ordered) if number < SHOWN or any(i.failures for i in items)]
         lines = [verification.table(shown)]
         if len(shown) < len(ordered):
             lines.append(f"and {len(ordered) - len(shown)} more, all ok")
         lines.append("")
-        for item in shown:
-            lines += [f"{item.expectation.service}", verification.path(item)]
+        for item in (item for items in shown for item in items):
+            lines += [_name(item), verification.path(item)]
             lines += [f"    DIFFERS {failure}" for failure in item.failures]
             if item.not_chosen:
                 lines.append(f"    {', '.join(item.not_chosen)} got no request ({item.expectation.service.scheduler})")
@@ -41,17 +41,24 @@ class Comparison:
 
     def failures(self) -> list[str]:
         """Why the verification has failed; empty if it has not."""
-        failed = [item.expectation.service.name for item in self.reports if item.failures]
+        failed = list(dict.fromkeys(item.expectation.service.name for item in self.reports if item.failures))
         limits = self._limits()
         if not failed and not limits:
             return []
         what = f"{', '.join(failed)} did not behave as predicted" if failed else "not every hop could be compared"
-        details = [f"{item.expectation.service}: {failure}" for item in self.reports for failure in item.failures]
+        details = [f"{_name(item)}: {failure}" for item in self.reports for failure in item.failures]
         return [f"{what}.", *details, *limits]
 
     def _limits(self) -> list[str]:
         blind = [f"No capture from {', '.join(self.blind)}: their hops were not compared."] if self.blind else []
         return [*blind, *self.remarks]
+
+
+def _name(item: Report) -> str:
+    """The service, with the entry where it has several."""
+    entry = item.expectation.entry
+    alone = entry.label == entry.service.name
+    return f"{entry.service}" if alone else f"{entry.service}, {entry}/{entry.protocol}"
 
 
 def compared(folder: RunFolder, *, peers: bool) -> Comparison:
@@ -82,7 +89,7 @@ def _reports(
     for one in connections:
         by_service.setdefault(str(one["service"]), []).append(one)
     for item in batch.expectations:
-        probes = by_service.get(item.service.name, [])
+        probes = by_service.get(item.entry.label, [])
         yield verification.report(item, probes, sightings, vantages, peers=peers)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from ansible.module_utils.lvs import modes, rules
@@ -23,7 +25,7 @@ DRAWN = 40  # services whose walks are drawn by default
 HOSTS = 200  # hosts whose load is listed
 NAMED = 6  # hosts of one group that are named one by one
 _COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
-_HEADERS = {"tcp": 40, "udp": 28}  # bytes of the headers, IPv4's among them, without options
+_HEADERS = {"tcp": 20, "udp": 8, "sctp": 28}  # bytes, of TCP without options, of SCTP with that of one chunk
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def explain(
     serving: dict[str, list[str]] = {}
     for service in topology.services:
         for server in service.real_servers:
-            text = f"{service.name} (port {server.port}, weight {server.weight})"
+            ports = ", ".join(str(server.at_port(p.first) if p.single else p) for p in service.ports)
+            text = f"{service.name} (port {ports}, weight {server.weight})"
             serving.setdefault(server.host.name, []).append(text)
     limits = []
     if len(drawn) < len(topology.services):
@@ -167,14 +170,16 @@ def _boxes(topology: Topology, network: Network) -> Iterator[Box]:
             continue
         for host in hosts:
             interface = host.interface_in(network)
-            yield Box(host.name, kind, f"{interface.address} ({interface.name})" if interface else "")
+            yield Box(
+                host.name, kind, f"{', '.join(map(str, interface.addresses))} ({interface.name})" if interface else ""
+            )
 
 
 def _kind(topology: Topology, host: Host) -> str:
     kinds = (("directors", "director"), ("clients", "client"), ("real_servers", "real server"))
     found = next((kind for group, kind in kinds if host.name in topology.members(group)), None)
-    gateways = {network.gateway for network in topology.networks.values()}
-    return found or ("router" if gateways & set(host.addresses) else "other")
+    gateways = {router for network in topology.networks.values() for router in network.routers}
+    return found or ("router" if gateways & host.addresses else "other")
 
 
 def _group(topology: Topology, host: Host) -> str:
@@ -186,14 +191,19 @@ def _ways(topology: Topology, service: Service, client: Host | None, anchor: str
     """One walk of each kind: real servers whose packets pass the same networks and hosts are of one."""
     if client is None:
         return
-    kinds: dict[tuple[tuple[str, str, bool, bool], ...], list[tuple[RealServer, Walk]]] = {}
-    for director in service.directors:
-        for server in service.real_servers:
-            found = walk(topology, service, director, server, client)
-            kind = tuple(
-                (hop.leg, hop.network.name, hop.sender.host is None, hop.packet.outer is None) for hop in found.hops
-            )
-            kinds.setdefault(kind, []).append((server, found))
+    kinds: dict[tuple[Any, ...], list[tuple[RealServer, Walk]]] = {}
+    for entry in (entry for entry in service.by_family if client.on(entry.family)):
+        for director in service.directors:
+            for server in service.real_servers:
+                found = walk(topology, entry, director, server, client)
+                kind = (
+                    entry.family.name,
+                    *(
+                        (hop.leg, hop.network.name, hop.sender.host is None, hop.packet.outer is None)
+                        for hop in found.hops
+                    ),
+                )
+                kinds.setdefault(kind, []).append((server, found))
     for number, servers in enumerate(kinds.values(), 1):
         server, found = servers[0]
         others = [name for name in dict.fromkeys(other.host.name for other, _ in servers) if name != server.host.name]
@@ -217,12 +227,19 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
     yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"
     if mode.needs_modules:
         yield "kernel modules", ", ".join(name for name in (mode.sender, mode.receiver) if name)
-    sizes = {topology.path_mtu(service, d, s.host) for d in service.directors for s in service.real_servers}
+    ways = [(e, d, s.host) for e in service.by_family for d in service.directors for s in service.real_servers]
+    sizes = {topology.path_mtu(*way) for way in ways}
     if sizes:
         yield "smallest MTU on the way", f"{min(sizes)} bytes"
     if mode.overhead and sizes:
-        room = min(sizes) - mode.overhead - _HEADERS[service.protocol]
-        yield "added to each packet of a request", f"{mode.overhead} bytes; up to {room} bytes of data are left in each"
+        header = _HEADERS[service.protocols[0]]
+        rooms = [
+            (topology.path_mtu(*way) - topology.overhead(way[0]) - way[0].family.header - header, way[0])
+            for way in ways
+        ]
+        room, entry = min(rooms, key=itemgetter(0))
+        added = topology.overhead(entry)
+        yield "added to each packet of a request", f"{added} bytes; up to {room} bytes of data are left in each"
     if mode.source_nat:
         room = topology.capacity(service)
         used = (
@@ -254,9 +271,9 @@ def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[
 
 def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str]) -> Load:
     kinds = {
-        "interfaces": tuple(f"{name}: {address}" for name, address in plan.interfaces.items()),
+        "interfaces": tuple(f"{name}: {' and '.join(addresses)}" for name, addresses in plan.interfaces.items()),
         "virtual services": tuple(
-            f"{service.name}: {service.protocol} {service.address}:{service.port} {service.scheduler}, "
+            f"{service.service}: {service.protocol} {service.endpoint} {service.scheduler}, "
             f"{len(service.destinations)} real servers"
             for service in plan.services
         ),
@@ -267,10 +284,10 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
         "routing rules": tuple(f"{rule.selector} lookup {rule.lookup}" for rule in plan.rules),
         "source NAT": tuple(
             f"{nat.protocol} {nat.vip}:{nat.port} from {', '.join(r.addresses for r in nat.ranges)}"
-            for nat in plan.source_nats
+            for nat in plan.netfilter.source_nats
         ),
-        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.mss_clamps),
-        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.guards),
+        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps),
+        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.netfilter.guards),
     }
     parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}
     return Load(host.name, _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))

@@ -34,5 +34,5 @@ def arguments(plan: HostPlan, folder: str, systemd_sysctl: str) -> Mapping[str, 
     return {
         **texts(plan, folder, systemd_sysctl),
         "programs": list(plan.programs),
-        "interfaces": dict(plan.interfaces),
+        "interfaces": {name: list(addresses) for name, addresses in plan.interfaces.items()},
     }

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.lvs.families import IPV6
 from ansible.module_utils.lvs.schedulers import BY_SOURCE, SPREADING
-from ansible.module_utils.lvs.topology import Host, Service, Topology
+from ansible.module_utils.lvs.topology import Entry, Host, Service, Topology
 from ansible.module_utils.lvs.violations import listed
 
 from . import asking
@@ -40,26 +41,35 @@ def nobody_asks(topology: Topology) -> str:
     return f"No client probes the services before and after this run, so the run cannot detect a lost service: {why}."
 
 
-def before(topology: Topology, recorded: Mapping[str, Collection[str]], path: str | None) -> dict[str, Any]:
-    """The requests before the run, for lvs_probe. `recorded`: the recorded services of each director that could be read.
+def before(
+    topology: Topology, client: str, recorded: Mapping[str, Collection[str]], path: str | None
+) -> dict[str, Any]:
+    """The requests of a client before the run, for lvs_probe. `recorded`: the recorded services of each director that could be read.
 
     A service that none of its directors has yet cannot be lost, and requests to its VIP would only time out.
     """
     carried = [
-        service
-        for service in topology.services
-        if any(name not in recorded or _key(service) in recorded[name] for name in (d.name for d in service.directors))
+        entry
+        for entry in _entries(topology, client)
+        if any(d.name not in recorded or _key(topology, entry) in recorded[d.name] for d in entry.service.directors)
     ]
-    return {"requests": [asking.request(service, _COUNT_BEFORE, path) for service in carried], **_BEFORE}
+    return {"requests": [asking.request(entry, _COUNT_BEFORE, path) for entry in carried], **_BEFORE}
 
 
-def after(topology: Topology, answers: Answers, path: str | None) -> dict[str, Any]:
-    """The requests after the run, for lvs_probe: to the services that have answered before."""
+def _entries(topology: Topology, client: str) -> Iterator[Entry]:
+    """The entries that a client can ask: those of the families of its addresses."""
+    host = topology.hosts[client]
+    for service in topology.services:
+        yield from (entry for entry in asking.probed(service) if host.on(entry.family))
+
+
+def after(topology: Topology, client: str, answers: Answers, path: str | None) -> dict[str, Any]:
+    """The requests of a client after the run, for lvs_probe: to the services that have answered before."""
     answered = _answered(answers)
     requests = [
-        asking.request(service, asking.enough(service), path)
-        for service in topology.services
-        if service.name in answered
+        asking.request(entry, asking.enough(entry.service), path)
+        for entry in _entries(topology, client)
+        if entry.label in answered
     ]
     return {"requests": requests, **_AFTER}
 
@@ -68,22 +78,22 @@ def after(topology: Topology, answers: Answers, path: str | None) -> dict[str, A
 class Verdict:
     """`lost`: services, each with its client's error. `doubts`: sentences about services that may be lost.
 
-    `undecided`: services whose loss a second observer must confirm.
+    Of a service with several entries each is decided by itself. `undecided`: those whose loss a second observer must confirm.
     """
 
     lost: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
-    undecided: list[Service] = field(default_factory=list)
+    undecided: list[Entry] = field(default_factory=list)
     unknown: bool = False  # the clients of the first requests could not send the second ones
 
     def behind(self, topology: Topology, in_run: Collection[str]) -> dict[str, dict[str, Any]]:
         """The requests of directors to the real servers of undecided services, for lvs_probe, by director."""
         found: dict[str, dict[str, Any]] = {}
-        for service in self.undecided:
-            director = next((host for host in service.directors if host.name in in_run), None)
+        for entry in self.undecided:
+            director = next((host for host in entry.service.directors if host.name in in_run), None)
             if director is not None:
                 questions = found.setdefault(director.name, {"requests": [], **_AFTER})
-                questions["requests"] += [request for request, _ in _to_real_servers(topology, service, director)]
+                questions["requests"] += [request for request, _ in _to_real_servers(topology, entry, director)]
         return found
 
 
@@ -94,35 +104,37 @@ def verdict(
     asked = {name for name, answers in before.items() if _answered(answers)}
     found = Verdict(unknown=bool(asked) and not asked & after.keys())
     witnesses = {name: (_answered(before[name]), _answered(after[name]), after[name]) for name in asked & after.keys()}
-    for service in topology.services:
-        clients = sorted(name for name, (answered, _, _) in witnesses.items() if service.name in answered)
-        still = [name for name in clients if service.name in witnesses[name][1]]
-        late = [name for name in clients if service.name in witnesses[name][2]["unasked"]]
+    for entry in (entry for service in topology.services for entry in asking.probed(service)):
+        service, label = entry.service, entry.label
+        clients = sorted(name for name, (answered, _, _) in witnesses.items() if label in answered)
+        still = [name for name in clients if label in witnesses[name][1]]
+        late = [name for name in clients if label in witnesses[name][2]["unasked"]]
         gone = [name for name in clients if name not in still]
         if not gone or not asking.in_use(service):
             continue  # a service without real servers in use need not answer
-        begin = f"{service.name} answered {listed(gone, 'and')} before this run, and not afterwards."
+        begin = f"{label} answered {listed(gone, 'and')} before this run, and not afterwards."
         if still:
             found.doubts.append(f"{begin} It still answers {listed(still, 'and')}.")
         elif late:
             found.doubts.append(f"{begin} Not all requests to it were sent: the time limit was reached.")
         elif _several(service) or (len(gone) > 1 and _by_source(service)):
-            found.lost[service.name] = _error(service, witnesses[gone[0]][2])
+            found.lost[label] = _error(entry, witnesses[gone[0]][2])
         else:
-            _by_real_servers(topology, found, service, begin, _error(service, witnesses[gone[0]][2]), behind)
+            _by_real_servers(topology, found, entry, begin, _error(entry, witnesses[gone[0]][2]), behind)
     return found
 
 
 def _by_real_servers(
-    topology: Topology, found: Verdict, service: Service, begin: str, error: str, behind: Mapping[str, Answers]
+    topology: Topology, found: Verdict, entry: Entry, begin: str, error: str, behind: Mapping[str, Answers]
 ) -> None:
     """Decides by the real servers: if their director reaches all of them, the service is lost."""
+    service = entry.service
     director = next((host for host in service.directors if host.name in behind), None)
     answers = behind[director.name] if director else {"connections": []}
     sent = {str(one["service"]) for one in answers["connections"]}
     asked = [
         (str(request["service"]), host)
-        for request, host in (_to_real_servers(topology, service, director) if director else ())
+        for request, host in (_to_real_servers(topology, entry, director) if director else ())
         if request["service"] in sent
     ]
     answered = _answered(answers)
@@ -131,10 +143,10 @@ def _by_real_servers(
         "with persistence" if service.persistence_timeout else f"by its scheduler {service.scheduler}"
     ) + " one client always gets the same real server"
     if not asked:
-        found.undecided.append(service)
+        found.undecided.append(entry)
         found.doubts.append(f"{begin} But {why}, and no other client has probed it. Probe it from another client.")
     elif not silent:
-        found.lost[service.name] = f"{error}, although its director reaches all of its real servers"
+        found.lost[entry.label] = f"{error}, although its director reaches all of its real servers"
     else:
         found.doubts.append(
             f"{begin} But {why}, and {listed(silent, 'and')} {'do' if len(silent) > 1 else 'does'} not answer the director either. "
@@ -142,14 +154,14 @@ def _by_real_servers(
         )
 
 
-def _to_real_servers(topology: Topology, service: Service, director: Host) -> Iterator[tuple[dict[str, Any], str]]:
+def _to_real_servers(topology: Topology, entry: Entry, director: Host) -> Iterator[tuple[dict[str, Any], str]]:
     """Requests by which a director asks each real server by its own address, and the real servers' names."""
-    for server in asking.in_use(service)[: asking.MOST_REQUESTS]:
-        interface = topology.real_interface(service, director, server.host)
+    for server in asking.in_use(entry.service)[: asking.MOST_REQUESTS]:
+        interface = topology.real_interface(entry, director, server.host)
         if interface:
-            own = {"service": f"{server.host.name}:{server.port} of {service.name}", "port": server.port}
-            request = {**asking.request(service, _COUNT_BEHIND), **own, "address": interface.text}
-            yield request, server.host.name
+            port = server.at_port(entry.port)
+            own = {"service": f"{server.host.name}:{port} of {entry.label}", "port": port, "address": interface.text}
+            yield {**asking.request(entry, _COUNT_BEHIND), **own}, server.host.name
 
 
 def _several(service: Service) -> bool:
@@ -166,14 +178,16 @@ def _answered(answers: Answers) -> set[str]:
     return {str(one["service"]) for one in answers["connections"] if not one["error"]}
 
 
-def _error(service: Service, answers: Answers) -> str:
-    errors = (str(one["error"]) for one in answers["connections"] if one["service"] == service.name)
+def _error(entry: Entry, answers: Answers) -> str:
+    errors = (str(one["error"]) for one in answers["connections"] if one["service"] == entry.label)
     return next(errors, "no answer")
 
 
-def _key(service: Service) -> str:
-    """The service as lvs_recorded names it."""
-    return f"{service.protocol} {service.vip}:{service.port}"
+def _key(topology: Topology, entry: Entry) -> str:
+    """The entry as lvs_recorded names it."""
+    if entry.by_mark:
+        return f"mark {topology.mark(entry)}{' -6' if entry.family is IPV6 else ''}"
+    return f"{entry.protocol} {entry}"
 
 
 def report(found: Verdict, *, rolled_back: bool) -> Sequence[str]:

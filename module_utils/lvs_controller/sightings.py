@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from ipaddress import IPv4Address
 
+from ansible.module_utils.lvs.families import Address
 from ansible.module_utils.lvs.observation import Ends, Frame, find_ends
 from ansible.module_utils.lvs.topology import Service
 from ansible.module_utils.lvs.walk import Endpoint
@@ -31,7 +31,7 @@ class Sightings:
         alike = self._at(sorted({number for mark in marks for number in self._by_mark[mark]}))
         return find_ends(client, service, director, alike)
 
-    def of(self, ends: Ends, addresses: Container[IPv4Address]) -> list[Frame]:
+    def of(self, ends: Ends, addresses: Container[Address]) -> list[Frame]:
         """The frames of one connection, `addresses` are those of its service and real servers.
 
         Filters also let packets of other clients pass: a local address and port may be in use towards other hosts at the same time.
@@ -41,7 +41,7 @@ class Sightings:
             numbers |= {n for n in self._by_end.get(ends.local, ()) if self._other(n, ends.local) in addresses}
         return self._at(sorted(numbers))
 
-    def _other(self, number: int, end: Endpoint) -> IPv4Address:
+    def _other(self, number: int, end: Endpoint) -> Address:
         packet = self.frames[number].packet
         return packet.source.address if packet.destination == end else packet.destination.address
 

@@ -42,7 +42,7 @@ def _used(text: str) -> set[tuple[str, str, str]]:
     """Service, real server's address and forwarding method of each destination in a table."""
     table = ipvs.parse(text)
     return {
-        (" ".join(name), destination.rpartition(":")[0], options.partition(" ")[0])
+        (" ".join(name), destination.rpartition(":")[0].strip("[]"), options.partition(" ")[0])
         for name, service in table.items()
         for destination, options in service.destinations.items()
     }

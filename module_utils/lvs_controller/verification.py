@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs.families import Address, parsed
 from ansible.module_utils.lvs.observation import Connection, Ends, Vantage, compare
 from ansible.module_utils.lvs.schedulers import TURN_TAKING
-from ansible.module_utils.lvs.topology import Host, Service, Topology
+from ansible.module_utils.lvs.topology import Entry, Host, Service, Topology
 from ansible.module_utils.lvs.walk import CLIENT_PORT, LOCAL_PORT, Endpoint, Walk, walk
 
-from .asking import MOST_REQUESTS, in_use, speaks
+from .asking import MOST_REQUESTS, in_use, probed, speaks
 from .environment import named
 from .sightings import Sightings
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """The walks of one service from one client: one for each real server that is to get requests."""
+    """The walks of one entry of a service from one client: one for each real server that is to get requests."""
 
-    service: Service
+    entry: Entry
     director: Host
     client: Host
     walks: Mapping[str, Walk]
+
+    @property
+    def service(self) -> Service:
+        return self.entry.service
 
     @property
     def hosts(self) -> list[Host]:
@@ -36,36 +41,57 @@ class Expectation:
         return [self.client, self.director, *serving]
 
     @property
-    def source(self) -> IPv4Address:
+    def source(self) -> Address:
         """The address that the client asks from."""
         return next(iter(self.walks.values())).hops[0].packet.source.address
 
     @cached_property
-    def addresses(self) -> frozenset[IPv4Address]:
+    def addresses(self) -> frozenset[Address]:
         """The addresses of the service and of its real servers."""
         packets = [hop.packet for each in self.walks.values() for hop in each.hops]
         ends = [end for packet in packets for end in (packet.source, packet.destination)]
         return frozenset(end.address for end in ends if isinstance(end.port, int))
 
 
-def expectations(topology: Topology, names: Sequence[str]) -> list[Expectation]:
+def expectations(
+    topology: Topology, names: Sequence[str], *, vip: str | None = None, one: bool = False
+) -> list[Expectation]:
     """What is to be seen of each service that has real servers in use, or of those named; asked by the first client that has an
-    interface. Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
+    address of its family. `vip`: only the entries of this VIP. `one`: only the first entry of each service.
+
+    Raises AnsibleActionFail where nobody can ask, or there is nothing to ask for.
     """
-    client = next((host for host in topology.clients if host.interfaces), None)
-    if client is None:
+    clients = [host for host in topology.clients if host.interfaces]
+    if not clients:
         raise AnsibleActionFail(
             "nobody can send a request: the group clients has no host with lvs_interfaces. Add a host that may send probes."
         )
     found = []
     for service in named(topology, names):
-        director = service.directors[0]
-        walks = {server.host.name: walk(topology, service, director, server, client) for server in in_use(service)}
-        if walks:
-            found.append(Expectation(service, director, client, walks))
-        elif names:
+        if names and not in_use(service):
             raise AnsibleActionFail(f"no real server of {service.name} gets requests: each is drained or has weight 0")
+        entries = [entry for entry in probed(service) if vip in (None, str(entry.vip))]
+        if names and not entries:
+            known = ", ".join(map(str, service.vips))
+            raise AnsibleActionFail(f"{vip} is no VIP of {service.name}, which has {known}")
+        own = [item for entry in entries for item in _expected(topology, entry, clients)]
+        if names and entries and in_use(service) and not own:
+            raise AnsibleActionFail(
+                f"no client can ask {service.name} at {entries[0].vip}: none has an {entries[0].family} address. Give one to a "
+                "host of the group clients."
+            )
+        found += own[:1] if one else own
     return found
+
+
+def _expected(topology: Topology, entry: Entry, clients: Sequence[Host]) -> Iterator[Expectation]:
+    """What is to be seen of one entry; it is asked by the first client with an address of its family."""
+    client = next((host for host in clients if host.on(entry.family)), None)
+    for director in entry.service.directors[:1] if client else ():
+        servers = in_use(entry.service)
+        walks = {server.host.name: walk(topology, entry, director, server, client) for server in servers if client}
+        if client and walks:
+            yield Expectation(entry, director, client, walks)
 
 
 @dataclass
@@ -118,13 +144,14 @@ def report(
         if probe["error"]:
             failures[f"client {client.name} got no answer ({probe['error']})"] += 1
         elif probe["peer"]:
-            seen.add(str(probe["peer"]).rpartition(":")[0])
+            told = endpoint(str(probe["peer"]))
+            seen.add(str(told.address) if told else str(probe["peer"]))
         else:
             found.untold += 1
         for difference in connection.differences:
-            text = difference.replace(f":{port}", f":{CLIENT_PORT}")
-            failures[text.replace(f":{ends.local.port}", f":{LOCAL_PORT}") if ends.local else text] += 1
-    if peers and found.untold:
+            text = _symbolic(difference, port, CLIENT_PORT)
+            failures[_symbolic(text, ends.local.port, LOCAL_PORT) if ends.local else text] += 1
+    if peers and found.untold and speaks(expectation.entry) != "connect":  # which asks the application nothing
         failures["the application did not tell its client's address"] = found.untold
     found.seen, found.reached = sorted(seen), sorted(reached)
     found.not_chosen = [name for name in expectation.walks if name not in reached]
@@ -153,7 +180,25 @@ def followed(
 def _told(walk: Walk, ends: Ends, peer: str) -> list[str]:
     """What differs between the peer that the application says it has and the predicted one."""
     expected = ends.client if walk.seen.port == CLIENT_PORT else ends.local
-    return [] if peer == str(expected) else [f"the application saw {peer} as its client, expected {expected}"]
+    return [] if endpoint(peer) == expected else [f"the application saw {peer} as its client, expected {expected}"]
+
+
+def endpoint(text: str) -> Endpoint | None:
+    """Address and port as an application tells them; None if it is something else.
+
+    A socket that serves both families has IPv4 clients as IPv6 addresses (RFC 4291, 2.5.5.2); they count as what they are.
+    """
+    host, _, port = text.rpartition(":")
+    try:
+        address = parsed(host.strip("[]").partition("%")[0])
+        return Endpoint(getattr(address, "ipv4_mapped", None) or address, int(port))
+    except ValueError:
+        return None
+
+
+def _symbolic(text: str, port: int | str, symbol: str) -> str:
+    """The text with a symbol for a port that each connection has another of. (`:80` may also be part of an IPv6 address.)"""
+    return re.sub(rf"(\.\d+|\]):{port}\b", rf"\1:{symbol}", text)
 
 
 COLUMNS = (
@@ -168,23 +213,33 @@ COLUMNS = (
 )
 
 
-def table(reports: Sequence[Report]) -> str:
+def by_service(reports: Sequence[Report]) -> list[list[Report]]:
+    """The reports of each service together: one for each of its entries."""
+    found: dict[str, list[Report]] = {}
+    for item in reports:
+        found.setdefault(item.expectation.service.name, []).append(item)
+    return list(found.values())
+
+
+def table(services: Sequence[Sequence[Report]]) -> str:
     """One line for each service, expected before observed where both could differ."""
     rows = [COLUMNS]
-    for item in reports:
-        mode = item.expectation.service.mode
-        through = "yes" if item.replies_at_director else "no"
+    for items in services:
+        name, mode = items[0].expectation.service.name, items[0].expectation.service.mode
+        through = "yes" if any(item.replies_at_director for item in items) else "no"
         expected = "yes" if mode.reply_through_director else "no"
+        served = sum(item.served for item in items)
+        reached = dict.fromkeys(server for item in items for server in item.reached)
         rows.append(
             (
-                item.expectation.service.name,
+                name,
                 mode.label,
-                str(item.requests),
-                f"{','.join(item.reached) or '-'}",
+                str(sum(item.requests for item in items)),
+                f"{','.join(reached) or '-'}",
                 f"{expected} / {through}",
-                _sees(item),
-                f"{item.director_bytes / item.served:.2f}" if item.served else "-",
-                "FAILED" if item.failures else "ok",
+                " ".join(dict.fromkeys(map(_sees, items))),
+                f"{sum(item.director_bytes for item in items) / served:.2f}" if served else "-",
+                "FAILED" if any(item.failures for item in items) else "ok",
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
@@ -195,7 +250,7 @@ def _sees(item: Report) -> str:
     """The clients' addresses as the application tells them, or why they are not known."""
     if item.seen:
         return ",".join(item.seen) + (" (not always told)" if item.untold else "")
-    if speaks(item.expectation.service) == "connect":
+    if speaks(item.expectation.entry) == "connect":
         return "not asked"
     return "not told" if item.untold else "-"
 

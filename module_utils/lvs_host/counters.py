@@ -10,41 +10,48 @@ from .evidence import COUNTERS
 _COUNTED = re.compile(r"^\[(\d+):\d+\] (.*)$")
 _POLICY = re.compile(r"^:(\S+) (DROP) \[(\d+):\d+\]$")
 _VERDICT = re.compile(r" -j (DROP|REJECT)(\s|$)")
-_NFT_FAMILIES = ("ip", "inet", "netdev")  # that see IPv4 packets of this host
+_NFT_FAMILIES = ("ip", "ip6", "inet", "netdev")  # that see IP packets of this host
 _NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes \d+ ?")
 _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
 
 def kernel(texts: list[str]) -> dict[str, int]:
-    """The values of COUNTERS in the contents of /proc/net/snmp and /proc/net/netstat."""
-    found = {}
+    """The values of COUNTERS in the contents of /proc/net/snmp, snmp6 and netstat."""
+    found: dict[str, int] = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
+        if not text.partition(" ")[0].endswith(":"):  # snmp6: a counter and its value on each line
+            found.update((words[0], int(words[1])) for words in lines if len(words) == 2)
+            continue
         for names, values in zip(lines[::2], lines[1::2]):
             for name, value in zip(names[1:], values[1:]):
                 found[f"{names[0].rstrip(':')}.{name}"] = int(value)
     return {name: found[name] for name in COUNTERS if name in found}
 
 
-def iptables_drops(text: str) -> Iterator[tuple[str, int]]:
-    """Each rule and policy of the output of `iptables-save --counters` that drops or rejects, with the packets it has counted."""
+def iptables_drops(text: str, program: str = "iptables") -> Iterator[tuple[str, int]]:
+    """Each rule and policy that drops or rejects, with the packets it has counted.
+
+    `text` is the output of `iptables-save --counters`, or of ip6tables-save with the `program` ip6tables.
+    """
     table = ""
     for line in text.splitlines():
         policy, counted = _POLICY.match(line), _COUNTED.match(line)
         if line.startswith("*"):
             table = line[1:]
         elif policy:
-            yield f"iptables -t {table} -P {policy[1]} {policy[2]}", int(policy[3])
+            yield f"{program} -t {table} -P {policy[1]} {policy[2]}", int(policy[3])
         elif counted and _VERDICT.search(counted[2]):
-            yield f"iptables -t {table} {counted[2]}", int(counted[1])
+            yield f"{program} -t {table} {counted[2]}", int(counted[1])
 
 
-def nft_drops(text: str, saved: str) -> Iterator[tuple[str, int | None]]:
+def nft_drops(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, int | None]]:
     """Each rule and policy in the output of `nft list ruleset` that drops or rejects; None if it has no counter.
 
-    Skips tables that are also in `saved`, the output of iptables-save.
+    Skips tables that are also in `saved` and `saved6`, the outputs of iptables-save and ip6tables-save.
     """
-    shown = {f"ip {line[1:]}" for line in saved.splitlines() if line.startswith("*")}
+    both = (("ip", saved), ("ip6", saved6))
+    shown = {f"{family} {line[1:]}" for family, own in both for line in own.splitlines() if line.startswith("*")}
     table = chain = ""
     listing = False  # the line before was within a set's or map's elements, and not the last one
     for line in (line.strip() for line in text.splitlines()):

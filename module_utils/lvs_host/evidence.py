@@ -46,12 +46,16 @@ FEATURES = {
     "NET_IPIP": "ipip",
 }
 
-# Counters of /proc/net/snmp and /proc/net/netstat, and what it means if one has risen during a request.
+# Counters of /proc/net/snmp, snmp6 and netstat, and what it means if one has risen during a request.
 COUNTERS = {
     "TcpExt.IPReversePathFilter": "reverse path filtering has dropped packets: the route to their source uses another interface",
     "Ip.InAddrErrors": "packets were dropped whose destination is not an address of the host, because it does not forward",
     "Ip.OutNoRoutes": "packets were dropped for which the host has no route",
     "Ip.FragFails": "packets were dropped that are larger than the MTU of the next link and must not be fragmented",
     "IpExt.InNoRoutes": "packets were dropped for which the host has no route",
+    "Ip6InAddrErrors": "IPv6 packets were dropped whose destination is not an address of the host, because it does not forward IPv6",
+    "Ip6InNoRoutes": "IPv6 packets were dropped for which the host has no route",
+    "Ip6OutNoRoutes": "IPv6 packets were dropped for which the host has no route",
+    "Icmp6OutPktTooBigs": "IPv6 packets were dropped that are larger than the MTU of the next link; their senders were told so",
     "TcpExt.ListenDrops": "connections were dropped because the application does not accept them fast enough",
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from .errors import HostError, cannot, damaged
 
 SUFFIX = ".new"
+OWN = "lvskit"  # the name of the folders that contain only files of lvskit
 ROOT = ""  # prefix of every path: in tests, a folder that represents a host
 
 
@@ -57,13 +58,20 @@ def keep(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes a file that may be missing. Raises HostError."""
+    """Removes a file that may be missing, and then those of lvskit's own folders that contained nothing else. Raises HostError."""
     try:
         os.unlink(place(path))
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         raise cannot("remove", path, error) from error
+    folder = os.path.dirname(path)
+    while OWN in folder.split("/"):
+        try:
+            os.rmdir(place(folder))
+        except OSError:  # it contains other files, or is missing
+            return
+        folder = os.path.dirname(folder)
 
 
 def discard(paths: Iterable[str]) -> None:

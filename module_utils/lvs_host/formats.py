@@ -5,14 +5,17 @@ no comments. A version writes it with its first change, before the files of reco
 the host. Each entry of the history also has its number, because a version reads entries of older versions.
 
 1: version 0.1.0, which wrote no number. 2: numbers in entries of the history, and this file; otherwise the same.
+3: a list of addresses for each interface of an entry, and the files of ip6tables rules, of IPv6 addresses and routes, and of IPVS timeouts.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import files
 from .errors import HostError, damaged
 
-FORMAT = 2
+FORMAT = 3
 UNNUMBERED = 1  # files without a number
 PATH = "/var/lib/lvskit/format"
 
@@ -36,3 +39,10 @@ def known(number: int, thing: str) -> int:
             "Use the version of lvskit that wrote it, or a newer one"
         )
     return number
+
+
+def current(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The plan of an entry of the history in this version's format: formats 1 and 2 have one address for each interface."""
+    interfaces = wanted.get("interfaces", {})
+    lists = {name: [found] if isinstance(found, str) else list(found) for name, found in interfaces.items()}
+    return {**wanted, "interfaces": lists} if interfaces else wanted

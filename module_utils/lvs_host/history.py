@@ -37,7 +37,7 @@ def read(run: str) -> dict[str, Any]:
     try:
         content = dict(json.loads(text or ""))
         formats.known(int(content.get("format", formats.UNNUMBERED)), path)
-        return {"revision": str(content["revision"]), "wanted": dict(content["wanted"])}
+        return {"revision": str(content["revision"]), "wanted": formats.current(dict(content["wanted"]))}
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(path, "it does not contain the plan of a run", remedy) from error
 
@@ -75,12 +75,16 @@ def at(run: str) -> dict[str, Any]:
 
 
 def known(wanted: dict[str, Any]) -> bool:
-    """Whether the last run had the same plan for the host."""
+    """Whether the last run had the same plan for the host. What an older version did not know is empty in its plan."""
     last = runs()[-1:]
     try:
-        return bool(last) and bool(read(last[0])["wanted"] == wanted)
+        return bool(last) and _parts(read(last[0])["wanted"]) == _parts(wanted)
     except HostError:
         return False
+
+
+def _parts(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in wanted.items() if part}
 
 
 def stage(run: str, revision: str, wanted: dict[str, Any], *, first: bool) -> list[str]:

@@ -12,11 +12,12 @@ from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
 from .kinds import KINDS, Kind
-from .netfilter import Netfilter
-from .network import Network
+from .netfilter import Netfilter, Netfilter6
+from .network import Network, Network6
 from .programs import CommandRunner, find
 from .resource import REMEDY, Resource
 from .sysctls import Sysctls
+from .timeouts import Timeouts
 from .unit import Manager, Unit
 
 MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
@@ -60,9 +61,12 @@ def _modules(run: Run) -> Resource:
     return KernelModules(*run.texts(kinds.MODULES), options=options, coming=list(options) if run.check else [])
 
 
-def _netfilter(run: Run) -> Resource:
-    installed = find("iptables-restore") is not None
-    return Netfilter(*run.texts(kinds.NETFILTER), installed=installed, drain_timeout=run.drain_timeout)
+def _netfilter(made: type[Netfilter], kind: Kind) -> Callable[[Run], Resource]:
+    def make(run: Run) -> Resource:
+        installed = find(f"{made.iptables}-restore") is not None
+        return made(*run.texts(kind), installed=installed, drain_timeout=run.drain_timeout)
+
+    return make
 
 
 def _ipvs(run: Run) -> Resource:
@@ -84,9 +88,12 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.MODULES: _modules,
     kinds.MODULE_OPTIONS: lambda run: module_options.ModuleOptions(*run.texts(kinds.MODULE_OPTIONS)),
     kinds.SYSCTLS: lambda run: Sysctls(*run.texts(kinds.SYSCTLS)),
-    kinds.NETFILTER: _netfilter,
+    kinds.NETFILTER: _netfilter(Netfilter, kinds.NETFILTER),
+    kinds.NETFILTER6: _netfilter(Netfilter6, kinds.NETFILTER6),
+    kinds.IPVS_TIMEOUTS: lambda run: Timeouts(*run.texts(kinds.IPVS_TIMEOUTS), installed=find("ipvsadm") is not None),
     kinds.IPVS: _ipvs,
     kinds.NETWORK: lambda run: Network(*run.texts(kinds.NETWORK), interfaces=run.wanted["interfaces"]),
+    kinds.NETWORK6: lambda run: Network6(*run.texts(kinds.NETWORK6)),
     kinds.NETFILTER_UNIT: _unit(kinds.NETFILTER_UNIT),
     kinds.IPVS_UNIT: _unit(kinds.IPVS_UNIT),
     kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),

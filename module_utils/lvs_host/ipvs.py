@@ -1,9 +1,13 @@
-"""The IPVS table, in the format that `ipvsadm --save --numeric` writes and `ipvsadm --restore` reads (ipvsadm(8))."""
+"""The IPVS table, in the format that `ipvsadm --save --numeric` writes and `ipvsadm --restore` reads (ipvsadm(8)).
+
+`--restore` also reads what `--save` leaves out: the thresholds of real servers, which are in the file of record.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,27 +15,32 @@ from functools import lru_cache
 
 from . import files, kinds
 from .errors import HostError, damaged
+from .ipvs_lines import OPTIONS, ServiceKey, split
 from .ipvs_netlink import Interrupted, Unsupported
 from .programs import CommandRunner
 from .resource import REMEDY, Resource, statements
 
-_SERVICE_FLAGS = {
-    "-t": "-t",
-    "--tcp-service": "-t",
-    "-u": "-u",
-    "--udp-service": "-u",
-    "--sctp-service": "--sctp-service",  # not lvskit's
-    "-f": "-f",
-    "--fwmark-service": "-f",
+_PLACES = {option: place for place, option in enumerate(OPTIONS)}
+_DEFAULT_OPTIONS = {
+    ("--tun-type", "ipip"),
+    ("--tun-nocsum",),
+    ("-M", "255.255.255.255"),
+    ("-M", "128"),
+    ("-x", "0"),
+    ("-y", "0"),
 }
-_METHODS = ("-g", "-m", "-i")
-_DEFAULT_OPTIONS = {("--tun-type", "ipip"), ("-M", "255.255.255.255"), ("--tun-nocsum",)}
 
-_ADDRESS = re.compile(r"[0-9A-F]{8}:[0-9A-F]{4}")  # in /proc/net/ip_vs
+_LISTED_FLAGS = {
+    "TCP": "-t",
+    "UDP": "-u",
+    "SCTP": "--sctp-service",
+    "FWM": "-f",
+}  # in /proc/net/ip_vs and `ipvsadm --list`
+_ADDRESS = re.compile(r"(?:[0-9A-F]{8}|\[[0-9a-f:]{39}\]):[0-9A-F]{4}")  # in /proc/net/ip_vs
+_MARK = re.compile(r"[0-9A-F]{8}")
 _WEIGHT = re.compile(r"-w \d+")
+_THRESHOLD = " -x "
 TABLE = "/proc/net/ip_vs"
-
-ServiceKey = tuple[str, str]  # flag and address: ("-t", "203.0.113.80:80")
 
 
 @dataclass
@@ -50,17 +59,15 @@ def parse(text: str) -> Table:
     """The table that a saved file describes, to be read only. Raises HostError for a line that is not in ipvsadm's format."""
     table: Table = {}
     for line in statements(text):
-        words = line.split(None, 3)
         try:
-            command, flag, address = words[0], _SERVICE_FLAGS[words[1]], words[2]
-            key = (flag, address)
+            command, key, rest = split(line)
             if command in ("-A", "--add-service"):
-                table[key] = VirtualService(_options(*words[3:]))
+                table[key] = VirtualService(_options(rest))
             elif command in ("-a", "--add-server"):
-                option, rip, *rest = words[3].split(None, 2)
+                option, rip, *options = rest.split(None, 2)
                 if option != "-r":
                     raise KeyError(option)
-                table[key].destinations[rip] = _options(*rest)
+                table[key].destinations[rip] = _options(*options)
             else:
                 raise KeyError(command)
         except (KeyError, IndexError, ValueError):
@@ -78,7 +85,7 @@ def _options(text: str = "") -> str:
         else:
             groups[-1] += (word,)
     kept = [group for group in groups if group not in _DEFAULT_OPTIONS]
-    kept.sort(key=lambda group: (group[0] not in ("-s", *_METHODS), group))
+    kept.sort(key=lambda group: (_PLACES.get(group[0], len(OPTIONS)), group))
     return " ".join(word for group in kept for word in group)
 
 
@@ -88,8 +95,9 @@ def by_service(statements: Sequence[str]) -> dict[str, list[str]]:
     start = "\n"  # of the lines of the service that the line before was for
     for line in statements:
         if not line.startswith(start):
-            name = " ".join(line.split(None, 3)[1:3])
-            start = f"-a {name} "
+            words = line.split(None, 4)[1:4]
+            name = " ".join(words if words[2:] == ["-6"] else words[:2])
+            start = f"-a {name} -r "
             lines = found.setdefault(name, [])
         lines.append(line)
     return found
@@ -141,7 +149,11 @@ def removals(live: Table, wanted: Table, recorded: Table, *, foreign: bool) -> l
 
 def going(commands: Sequence[str]) -> set[tuple[str, ...]]:
     """The entries that `removals` removes: flag and address of a service; for a real server also its address."""
-    return {tuple(word for word in command.split()[1:] if word != "-r") for command in commands}
+    found: set[tuple[str, ...]] = set()
+    for command in commands:
+        _, key, real_server = split(command)
+        found.add((*key, real_server.split()[1]) if real_server else key)
+    return found
 
 
 def quieting(live: Table, removed: set[tuple[str, ...]]) -> list[str]:
@@ -150,32 +162,62 @@ def quieting(live: Table, removed: set[tuple[str, ...]]) -> list[str]:
         f"-e {' '.join(key)} -r {rip} {_WEIGHT.sub('-w 0', options)}"
         for key, service in live.items()
         for rip, options in service.destinations.items()
-        if (key in removed or (*key, rip) in removed) and not options.endswith(" -w 0")
+        if (key in removed or (*key, rip) in removed) and " -w 0 " not in f"{options} "
     ]
 
 
 def active_connections(text: str) -> dict[tuple[str, str, str], int]:
     """The number of open connections, by a service's flag and address and the real server's address.
 
-    `text` is the content of /proc/net/ip_vs, with hexadecimal addresses. UDP has no open connections.
+    `text` is the content of /proc/net/ip_vs, with hexadecimal addresses. UDP has no open connections. The kernel does not tell the
+    family of a firewall mark there: the connections are listed for both.
     """
     found: dict[tuple[str, str, str], int] = {}
-    flag = address = ""
+    keys: list[ServiceKey] = []
     for words in (line.split() for line in text.splitlines()):
         if words[0] == "->":
-            if flag and _ADDRESS.fullmatch(words[1]):
-                found[flag, address, _address(words[1])] = int(words[4])
-        elif words[0] in ("TCP", "UDP") and _ADDRESS.fullmatch(words[1]):
-            flag, address = f"-{words[0][0].lower()}", _address(words[1])
+            if keys and _ADDRESS.fullmatch(words[1]):
+                found.update({(*key, _address(words[1])): int(words[4]) for key in keys})
         else:
-            flag = ""  # the header, or a foreign service: by firewall mark, IPv6, SCTP
+            keys = _listed_keys(*words[:2])
     return found
 
 
+def _listed_keys(protocol: str, address: str) -> list[ServiceKey]:
+    """The keys that a service's line in /proc/net/ip_vs can stand for; none for the lines of the header."""
+    flag = _LISTED_FLAGS.get(protocol, "")
+    if flag == "-f" and _MARK.fullmatch(address):
+        number = int(address, 16)
+        return [(flag, str(number)), (flag, f"{number} -6")]
+    return [(flag, _address(address))] if flag and _ADDRESS.fullmatch(address) else []
+
+
+@lru_cache(maxsize=65536)
 def _address(text: str) -> str:
-    """192.0.2.1:80 for C0000201:0050."""
-    host, _, port = text.partition(":")
-    return f"{'.'.join(str(int(host[i : i + 2], 16)) for i in range(0, 8, 2))}:{int(port, 16)}"
+    """192.0.2.1:80 for C0000201:0050, and [2001:db8::1]:80 for [2001:0db8:0000:0000:0000:0000:0000:0001]:0050."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("["):
+        return f"[{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(host[1:-1].replace(':', '')))}]:{int(port, 16)}"
+    return f"{socket.inet_ntop(socket.AF_INET, bytes.fromhex(host))}:{int(port, 16)}"
+
+
+def with_thresholds(saved: Sequence[str], listing: str) -> list[str]:
+    """The lines of a saved table, with the thresholds that `ipvsadm --list --numeric --thresholds` gives for real servers."""
+    found: dict[tuple[str, str, str], str] = {}
+    key = ("", "")
+    for line in listing.splitlines():
+        first, *words = line.split()
+        if first in _LISTED_FLAGS:
+            flag = _LISTED_FLAGS[first]
+            _, key, _ = split(f"-A {flag} {words[0]}{' -6' if flag == '-f' and words[1] == 'IPv6' else ''}")
+        elif first == "->" and words[1:]:
+            limits = zip(("-x", "-y"), words[1:3])
+            found[(*key, words[0])] = "".join(f" {option} {limit}" for option, limit in limits if limit != "0")
+    lines = []
+    for line in saved:
+        command, service, rest = split(line)
+        lines.append(line + found.get((*service, rest.split()[1]), "") if command == "-a" else line)
+    return lines
 
 
 class IpvsTable(Resource):
@@ -208,11 +250,18 @@ class IpvsTable(Resource):
         if self.installed and os.path.exists(
             files.place(TABLE)
         ):  # ipvsadm would load the kernel module to read the table
-            found, wanted = statements(self.output(["ipvsadm", "--save", "--numeric"])), statements(self.wanted)
+            found, wanted = self._saved(), statements(self.wanted)
             if set(found) == set(wanted):  # in any order: the kernel has its own order
                 self.found = self.differing = self.known = ""
             else:
                 self._leave_out_what_is_the_same(*map(by_service, (found, wanted, statements(self.recorded))))
+
+    def _saved(self) -> list[str]:
+        """The kernel's table, with thresholds if lvskit has any: they take a second look at it."""
+        saved = statements(self.output(["ipvsadm", "--save", "--numeric"]))
+        if _THRESHOLD not in self.wanted and _THRESHOLD not in self.recorded:
+            return saved
+        return with_thresholds(saved, self.output(["ipvsadm", "--list", "--numeric", "--thresholds"]))
 
     def _leave_out_what_is_the_same(self, *tables: dict[str, list[str]]) -> None:
         found, wanted, _ = tables
@@ -286,9 +335,14 @@ class IpvsTable(Resource):
         while removed and time.monotonic() < until:
             with open(files.place(TABLE), encoding="ascii") as file:
                 active = active_connections(file.read())
-            if not any(number for key, number in active.items() if key in removed or key[:2] in removed):
+            if not any(number and self._concerns(key, removed) for key, number in active.items()):
                 return
             time.sleep(1)
+
+    def _concerns(self, key: tuple[str, str, str], removed: set[tuple[str, ...]]) -> bool:
+        """Whether a real server of `active_connections` is removed, or its service. Of a firewall mark's two families it has one."""
+        service = key[:2]
+        return (key in removed or service in removed) and key[2] in self.live[service].destinations
 
     def _going(self) -> set[tuple[str, ...]]:
         return going([line[len("ipvsadm ") :] for line in self.removals()])

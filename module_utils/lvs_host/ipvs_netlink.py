@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from .ipvs_lines import split
+
 NETLINK_GENERIC = 16
 NLMSG_ERROR = 2
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
@@ -22,13 +24,21 @@ FAMILY, VERSION = "IPVS", 1
 COMMANDS = {"-A": 1, "-E": 2, "-D": 3, "-a": 5, "-e": 6, "-d": 7}
 SERVICE, DESTINATION = 1, 2  # IPVS_CMD_ATTR_SERVICE, IPVS_CMD_ATTR_DEST
 # IPVS_SVC_ATTR_…
-AF, PROTOCOL, ADDRESS, PORT, SCHEDULER, FLAGS, TIMEOUT, NETMASK = 1, 2, 3, 4, 6, 7, 8, 9
+AF, PROTOCOL, ADDRESS, PORT, MARK, SCHEDULER, FLAGS, TIMEOUT, NETMASK, ENGINE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 11
 # IPVS_DEST_ATTR_…
-TO_ADDRESS, TO_PORT, METHOD, WEIGHT, UPPER, LOWER = 1, 2, 3, 4, 5, 6
-PROTOCOLS = {"-t": socket.IPPROTO_TCP, "-u": socket.IPPROTO_UDP}
+TO_ADDRESS, TO_PORT, METHOD, WEIGHT, UPPER, LOWER, TO_AF = 1, 2, 3, 4, 5, 6, 11
+PROTOCOLS = {"-t": socket.IPPROTO_TCP, "-u": socket.IPPROTO_UDP, "--sctp-service": socket.IPPROTO_SCTP}
 METHODS = {"-m": 0, "-i": 2, "-g": 3}  # IP_VS_CONN_F_…
-PERSISTENT = 1  # IP_VS_SVC_F_PERSISTENT
-WHOLE_ADDRESS = struct.pack("!I", 0xFFFFFFFF)  # persistence for single client addresses
+# IP_VS_SVC_F_…; those of a scheduler by its own names and by ipvsadm's for all others.
+PERSISTENT, ONE_PACKET = 0x1, 0x4
+SCHEDULER_FLAGS = {
+    **{"flag-1": 0x8, "flag-2": 0x10, "flag-3": 0x20},
+    **{"sh-fallback": 0x8, "sh-port": 0x10, "mh-fallback": 0x8, "mh-port": 0x10},
+}
+WHOLE_ADDRESS: dict[int, str] = {
+    socket.AF_INET: "255.255.255.255",
+    socket.AF_INET6: "128",
+}  # persistence for single client addresses
 BATCH = 300  # commands; small compared with a socket's buffer
 SECONDS = 30
 
@@ -46,21 +56,21 @@ class Unsupported(Exception):
 
 def message(family: int, number: int, command: str, *, acknowledge: bool = False) -> bytes:
     """A line of `ipvsadm --restore` as a netlink message of the family, with a sequence number. Raises Unsupported."""
-    words = command.split(None, 3)
     try:
-        kind, service, rest = COMMANDS[words[0]], _service(words[1], words[2]), "".join(words[3:])
+        verb, (flag, address), rest = split(command)
+        kind, service = COMMANDS[verb], _service(flag, address)
         destination = b""
-        if words[0] in ("-A", "-E"):
-            service += _service_options(rest)
-        elif words[0] in ("-a", "-e", "-d"):
+        if verb in ("-A", "-E"):
+            service += _service_options(rest, _family_of(flag, address))
+        elif verb in ("-a", "-e", "-d"):
             option, real, *options = rest.split(None, 2)
             if option != "-r":
                 raise KeyError(option)
-            destination = _endpoint(TO_ADDRESS, TO_PORT, real)
-            if words[0] != "-d":
+            destination = _real_server(real, _family_of(flag, address))
+            if verb != "-d":
                 destination += _destination_options(options[0])
             destination = _attribute(DESTINATION | NLA_F_NESTED, destination)
-    except (KeyError, IndexError, ValueError, OSError) as error:
+    except (KeyError, IndexError, ValueError, OSError, struct.error) as error:
         raise Unsupported(command) from error
     body = _attribute(SERVICE | NLA_F_NESTED, service) + destination
     flags = NLM_F_REQUEST | (NLM_F_ACK if acknowledge else 0)
@@ -74,47 +84,82 @@ def _attribute(kind: int, payload: bytes) -> bytes:
 # Thousands of commands have few different services, real servers and weights.
 @lru_cache(maxsize=1024)
 def _service(flag: str, address: str) -> bytes:
-    return (
-        _attribute(AF, struct.pack("=H", socket.AF_INET))
-        + _attribute(PROTOCOL, struct.pack("=H", PROTOCOLS[flag]))
-        + _endpoint(ADDRESS, PORT, address)
-    )
+    family = _attribute(AF, struct.pack("=H", _family_of(flag, address)))
+    if flag == "-f":
+        return family + _attribute(MARK, struct.pack("=I", int(address.partition(" ")[0])))
+    return family + _attribute(PROTOCOL, struct.pack("=H", PROTOCOLS[flag])) + _endpoint(ADDRESS, PORT, address)
+
+
+def _family_of(flag: str, address: str) -> int:
+    six = address.endswith(" -6") if flag == "-f" else address.startswith("[")
+    return socket.AF_INET6 if six else socket.AF_INET
+
+
+@lru_cache(maxsize=65536)
+def _real_server(text: str, family: int) -> bytes:
+    """A real server, with its family where this is not the service's: the kernel takes the latter for both."""
+    own = _family_of("", text)
+    other = _attribute(TO_AF, struct.pack("=H", own)) if own != family else b""
+    return _endpoint(TO_ADDRESS, TO_PORT, text) + other
 
 
 @lru_cache(maxsize=65536)
 def _endpoint(address: int, port: int, text: str) -> bytes:
     host, _, number = text.rpartition(":")
-    return _attribute(address, socket.inet_aton(host) + bytes(12)) + _attribute(port, struct.pack("!H", int(number)))
+    six = host.startswith("[") and host.endswith("]")
+    packed = socket.inet_pton(socket.AF_INET6, host[1:-1]) if six else socket.inet_aton(host) + bytes(12)
+    return _attribute(address, packed) + _attribute(port, struct.pack("!H", int(number)))
 
 
 @lru_cache(maxsize=1024)
-def _service_options(text: str) -> bytes:
-    option, scheduler, *persistence = text.split()
-    timeout = 0
-    if persistence:
-        persistent, seconds = persistence
-        timeout = int(seconds) if persistent == "-p" else 0
-    if option != "-s" or (persistence and not timeout):
+def _service_options(text: str, family: int) -> bytes:
+    given = _given(text, ("-s", "-p", "-M", "--pe", "-o", "-b"))
+    timeout = int(given.get("-p", "0"))
+    if ("-p" in given) != bool(timeout) or given.get("-o", ""):
         raise KeyError(text)
+    flags = (PERSISTENT if timeout else 0) | (ONE_PACKET if "-o" in given else 0)
+    for name in given["-b"].split(",") if "-b" in given else ():
+        flags |= SCHEDULER_FLAGS[name]
+    netmask = given.get("-M", WHOLE_ADDRESS[family])
+    six = family == socket.AF_INET6
+    packed = struct.pack("=I", int(netmask)) if six else socket.inet_pton(socket.AF_INET, netmask)
+    engine = _attribute(ENGINE, given["--pe"].encode("ascii") + b"\0") if "--pe" in given else b""
     return (
-        _attribute(SCHEDULER, scheduler.encode("ascii") + b"\0")
-        + _attribute(FLAGS, struct.pack("=II", PERSISTENT if timeout else 0, 0xFFFFFFFF))
+        _attribute(SCHEDULER, given["-s"].encode("ascii") + b"\0")
+        + _attribute(FLAGS, struct.pack("=II", flags, 0xFFFFFFFF))
         + _attribute(TIMEOUT, struct.pack("=I", timeout))
-        + _attribute(NETMASK, WHOLE_ADDRESS)
+        + _attribute(NETMASK, packed)
+        + engine
     )
 
 
 @lru_cache(maxsize=1024)
 def _destination_options(text: str) -> bytes:
-    method, option, weight = text.split()
-    if option != "-w":
-        raise KeyError(text)
+    method, _, rest = text.partition(" ")
+    given = _given(rest, ("-w", "-x", "-y"))
     return (
         _attribute(METHOD, struct.pack("=I", METHODS[method]))
-        + _attribute(WEIGHT, struct.pack("=I", int(weight)))
-        + _attribute(UPPER, bytes(4))
-        + _attribute(LOWER, bytes(4))
+        + _attribute(WEIGHT, struct.pack("=I", int(given["-w"])))
+        + _attribute(UPPER, struct.pack("=I", int(given.get("-x", "0"))))
+        + _attribute(LOWER, struct.pack("=I", int(given.get("-y", "0"))))
     )
+
+
+def _given(text: str, known: Sequence[str]) -> dict[str, str]:
+    """The value of each option, empty for one without. Raises KeyError for an option that is not known."""
+    given: dict[str, str] = {}
+    option = ""
+    for word in text.split():
+        if word.startswith("-"):
+            option = word
+            given[option] = ""
+        elif option not in given or given[option]:
+            raise KeyError(word)
+        else:
+            given[option] = word
+    if not set(given) <= set(known):
+        raise KeyError(text)
+    return given
 
 
 def carry_out(commands: Sequence[str]) -> list[str]:

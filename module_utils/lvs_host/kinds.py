@@ -31,8 +31,11 @@ MODULES = Kind("modules", "/etc/modules-load.d/lvskit.conf", "kernel modules")
 MODULE_OPTIONS = Kind("module_options", "/etc/modprobe.d/lvskit.conf", "module parameters")
 SYSCTLS = Kind("sysctls", "/etc/sysctl.d/zz-lvskit.conf", "kernel settings")
 NETFILTER = Kind("netfilter", "/etc/lvskit/netfilter.rules", "iptables rules")
+NETFILTER6 = Kind("netfilter6", "/etc/lvskit/netfilter6.rules", "ip6tables rules")
+IPVS_TIMEOUTS = Kind("ipvs_timeouts", "/etc/lvskit/ipvs.timeouts", "IPVS timeouts")
 IPVS = Kind("ipvs", "/etc/lvskit/ipvs.rules", "IPVS table")
 NETWORK = Kind("network", "/etc/lvskit/network.batch", "addresses and routes")
+NETWORK6 = Kind("network6", "/etc/lvskit/network6.batch", "IPv6 addresses and routes")
 NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
 IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
 NETWORK_UNIT = Kind("network_unit", f"{UNITS}/lvskit-network.service", "unit lvskit-network.service")
@@ -42,8 +45,11 @@ KINDS = (
     MODULE_OPTIONS,
     SYSCTLS,
     NETFILTER,
+    NETFILTER6,
+    IPVS_TIMEOUTS,
     IPVS,
     NETWORK,
+    NETWORK6,
     NETFILTER_UNIT,
     IPVS_UNIT,
     NETWORK_UNIT,

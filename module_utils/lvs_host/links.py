@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from .programs import CommandRunner, listed, output
@@ -15,7 +16,10 @@ _ETH_FLAG_LRO = 1 << 15
 
 
 def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
-    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro."""
+    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro.
+
+    The addresses are of both families, without IPv6's link-local ones.
+    """
     out = output(run, ["ip", "-json", "-details", "address", "show"])
     found = {}
     for link in listed(out):
@@ -29,11 +33,16 @@ def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
             "addresses": [
                 f"{address['local']}/{address['prefixlen']}"
                 for address in link.get("addr_info", ())
-                if address.get("family") == "inet"
+                if described(address)
             ],
             "lro": merges(name),
         }
     return found
+
+
+def described(address: Mapping[str, Any]) -> bool:
+    """Whether an inventory can describe an address that ip(8) lists: a link-local one of IPv6 exists by itself."""
+    return address.get("family") != "inet6" or address.get("scope") != "link"
 
 
 def merges(interface: str) -> bool:

@@ -1,4 +1,4 @@
-"""iptables rules, in chains of lvskit's own, written with iptables-restore so that rules of other software stay.
+"""iptables and ip6tables rules, in chains of lvskit's own, written with iptables-restore so that rules of other software stay.
 
 A chain is named LVSKIT-<built-in chain> and called from that built-in chain of the same table, before other rules. The
 file of record contains the chains only: the calls follow from their names, and must not be added twice at boot.
@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from . import files, kinds
 from .errors import HostError
@@ -63,20 +63,24 @@ def called(chains: Chains) -> Chains:
 def sources(text: str) -> Iterator[str]:
     """The source addresses that the rules in an output of iptables-save assign to connections."""
     for first, last in _SOURCES.findall(text):
-        yield from (
-            str(IPv4Address(number)) for number in range(int(IPv4Address(first)), int(IPv4Address(last or first)) + 1)
-        )
+        kind = IPv6Address if ":" in first else IPv4Address
+        yield from (str(kind(number)) for number in range(int(kind(first)), int(kind(last or first)) + 1))
 
 
 def in_use(addresses: set[str], connections: str) -> bool:
     """Whether the replies of an open connection go to one of the addresses. `connections`: in the kernel's format."""
     lines = (line for line in connections.splitlines() if " ESTABLISHED " in line)
-    return any(word[4:] in addresses for line in lines for word in line.split() if word.startswith("dst="))
+    forms = addresses | {
+        ip_address(address).exploded for address in addresses
+    }  # the kernel writes IPv6 in full, conntrack(8) does not
+    return any(word[4:] in forms for line in lines for word in line.split() if word.startswith("dst="))
 
 
 class Netfilter(Resource):
     title = kinds.NETFILTER.title
     path = kinds.NETFILTER.path
+    iptables = "iptables"
+    connections: Sequence[str] = ("conntrack", "-L")
 
     def __init__(
         self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, drain_timeout: int = 0
@@ -93,7 +97,7 @@ class Netfilter(Resource):
         if not self.installed:
             return
         for table in sorted({table for table, _ in (*self.chains, *recorded)}):
-            self.live.update(parse(self.output(["iptables-save", "--table", table])))
+            self.live.update(parse(self.output([f"{self.iptables}-save", "--table", table])))
 
     def before(self) -> list[str]:
         return [f"-t {table} {rule}" for (table, _), rules in self.live.items() for rule in rules]
@@ -109,7 +113,7 @@ class Netfilter(Resource):
                 commands += [f"-t {table} -I{rule[2:]}" for rule in rules if rule not in (here or ())]
             elif here != rules:
                 commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
-        return [f"iptables {command}" for command in commands]
+        return [f"{self.iptables} {command}" for command in commands]
 
     def settle(self) -> None:
         """Waits for the open connections of local addresses to be removed, at most `drain_timeout`. New connections use other
@@ -137,7 +141,7 @@ class Netfilter(Resource):
         except FileNotFoundError:
             if not os.path.exists(files.place(TRACKED)):
                 return ""
-        return self.output(["conntrack", "-L"]) if find("conntrack") else None
+        return self.output([*self.connections]) if find("conntrack") else None
 
     def record(self, *, keep_stale: bool) -> str:
         return self.recorded if keep_stale and self.removals() else super().record(keep_stale=False)
@@ -151,7 +155,7 @@ class Netfilter(Resource):
         for table, chain in self.live:
             if chain.startswith(PREFIX) and (table, chain) not in self.chains:
                 commands += [f"-t {table} -F {chain}", f"-t {table} -X {chain}"]
-        return [f"iptables {command}" for command in commands]
+        return [f"{self.iptables} {command}" for command in commands]
 
     def batch(self, commands: Sequence[str]) -> None:
         """One atomic iptables-restore for each table; declaring a chain there creates or empties it."""
@@ -163,6 +167,13 @@ class Netfilter(Resource):
         for table, lines in by_table.items():
             text = "\n".join([f"*{table}", *lines, "COMMIT", ""])
             try:
-                self.output(["iptables-restore", "--wait", "--noflush"], text)
+                self.output([f"{self.iptables}-restore", "--wait", "--noflush"], text)
             except HostError as error:
                 raise HostError(f"{error}. The rules were: {'; '.join(lines)}") from None
+
+
+class Netfilter6(Netfilter):
+    title = kinds.NETFILTER6.title
+    path = kinds.NETFILTER6.path
+    iptables = "ip6tables"
+    connections = ("conntrack", "-L", "-f", "ipv6")

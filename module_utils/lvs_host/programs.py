@@ -21,6 +21,8 @@ PACKAGES = {
     "depmod": "kmod",
     "dkms": "dkms",
     "ip": "iproute2",
+    "ip6tables-restore": "iptables",
+    "ip6tables-save": "iptables",
     "iptables-restore": "iptables",
     "iptables-save": "iptables",
     "ipvsadm": "ipvsadm",

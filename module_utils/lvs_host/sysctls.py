@@ -1,7 +1,9 @@
 """Kernel settings, recorded in sysctl.d(5).
 
 The effective value counts. For a setting of an interface it is often a combination with `conf/all`
-(Documentation/networking/ip-sysctl.rst), so the written value alone is not sufficient.
+(Documentation/networking/ip-sysctl.rst), so the written value alone is not sufficient. IPv6 combines few of them. There
+`conf/all/forwarding` alone decides whether packets are forwarded; writing it also writes the value of every interface, and 1
+removes the default routes that router advertisements have set, except those of an interface whose accept_ra is 2.
 """
 
 from __future__ import annotations
@@ -22,11 +24,9 @@ def _either(own: int, all_interfaces: int) -> int:
     return int(bool(own or all_interfaces))
 
 
-_COMBINED: dict[str, Callable[[int, int], int]] = {
-    "arp_ignore": max,
-    "arp_announce": max,
-    "rp_filter": max,
-    "send_redirects": _either,
+_COMBINED: dict[str, dict[str, Callable[[int, int], int]]] = {
+    "net/ipv4": {"arp_ignore": max, "arp_announce": max, "rp_filter": max, "send_redirects": _either},
+    "net/ipv6": {"accept_dad": max, "proxy_ndp": _either},
 }
 # Values that are as good as the wanted one: arp_ignore=2 hides a VIP on lo as 1 does.
 _EQUIVALENT = {("arp_ignore", 1): (1, 2)}
@@ -50,10 +50,13 @@ def parse(text: str) -> dict[str, int]:
 
 def effective(key: str, own: int, all_interfaces: int | None) -> int:
     """The value the kernel uses for `key`, given its own value and that of conf/all."""
-    combine = _COMBINED.get(key.rpartition("/")[2])
-    if combine is None or all_interfaces is None or "/conf/" not in key:
-        return own
-    return int(combine(own, all_interfaces))
+    combine = _combination(key)
+    return own if combine is None or all_interfaces is None else int(combine(own, all_interfaces))
+
+
+def _combination(key: str) -> Callable[[int, int], int] | None:
+    family, found, rest = key.partition("/conf/")
+    return _COMBINED.get(family, {}).get(rest.rpartition("/")[2]) if found else None
 
 
 def serves(key: str, wanted: int, used: int) -> bool:
@@ -63,9 +66,9 @@ def serves(key: str, wanted: int, used: int) -> bool:
 
 
 def sibling(key: str) -> str | None:
-    """The conf/all counterpart of an interface's setting."""
+    """The conf/all counterpart of an interface's setting, None where the kernel does not look at it."""
     head, found, rest = key.partition("/conf/")
-    if not found or rest.startswith("all/"):
+    if not found or rest.startswith("all/") or (head == "net/ipv6" and _combination(key) is None):
         return None
     return f"{head}/conf/all/{rest.rpartition('/')[2]}"
 
@@ -111,9 +114,7 @@ class Sysctls(Resource):
 
     def _has(self, key: str, wanted: int) -> bool:
         live = self.live.get(key)
-        if key.rpartition("/")[2] in _AT_LEAST:
-            return live is not None and serves(key, wanted, live)
-        return live == wanted
+        return live is not None and serves(key, wanted, live)
 
     def stale(self) -> list[str]:
         recorded = self.of_record(parse)

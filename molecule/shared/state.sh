@@ -7,14 +7,20 @@ set -euo pipefail
 shopt -s nullglob
 
 network() {
-    ip -4 -oneline address show | awk '{print "address", $2, $4}'
-    ip -4 rule show
-    ip -4 route show table all
+    local family
+    for family in -4 -6; do
+        ip "$family" -oneline address show | awk '{print "address", $2, $4}'
+        ip "$family" rule show
+        ip "$family" route show table all
+    done
 }
 
 # Rules and added chains. Empty tables and their built-in chains stay for good once a program has looked at them.
 netfilter() {
-    iptables-save | awk '/^\*/ {table = $1} /^-A/ {print table, $0} /^:[^ ]+ - / {print table, $1}'
+    local program
+    for program in iptables ip6tables; do
+        "$program-save" | awk '/^\*/ {table = $1} /^-A/ {print table, $0} /^:[^ ]+ - / {print table, $1}'
+    done
 }
 
 # From the kernel: ipvsadm loads its module only to look, and is missing on hosts of one scenario.
@@ -30,12 +36,12 @@ settings() {
     for name in all default lo "${interfaces[@]##*/}"; do
         grep -H '' "/proc/sys/net/ipv4/conf/$name"/{arp_ignore,arp_announce,rp_filter,send_redirects,accept_local}
     done
-    grep -H '' /proc/sys/net/ipv4/ip_forward
+    grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/{all/forwarding,{all,default,lo,eth*}/accept_redirects}
 }
 
 # Kernel modules that were built, each with the identity of its build, and those of tunnels.
 modules() {
-    for folder in /sys/module/lvskit_* /sys/module/toa* /sys/module/ipip* /sys/class/net/tunl0*; do
+    for folder in /sys/module/lvskit_* /sys/module/toa* /sys/module/{ipip,sit,ip6_tunnel}* /sys/class/net/{tunl0,sit0,ip6tnl0}*; do
         note=$folder/notes/.note.gnu.build-id
         echo "$folder $(if [ -e "$note" ]; then od -An -v -tx1 "$note" | tr -d ' \n'; fi)"
     done

@@ -51,7 +51,7 @@ def main() -> None:
     machines.ask(CLIENT, "cat > /tmp/connect.c", (HERE / "connect.c").read_bytes())
     machines.ask(CLIENT, "gcc -O2 -o /tmp/connect /tmp/connect.c")
     topology = environment.topology(machines.listing)
-    ends = {service.name: (str(service.vip), service.port) for service in topology.services}
+    ends = {service.name: (str(service.entries[0].vip), service.entries[0].port) for service in topology.services}
     server = topology.services[0].real_servers[0]
     ends = {"direct": (str(server.host.interfaces[0].address), server.port), **ends}
     rounds: list[dict[str, dict[str, float]]] = []

@@ -6,6 +6,7 @@ import argparse
 import ast
 import queue
 import random
+import resource
 import shutil
 import sys
 import threading
@@ -20,11 +21,10 @@ import yaml
 from .lane import Lane, Outcome
 from .operators import Site, sites
 from .report import Result, report
-from .usage import Usage, measure
+from .usage import CODE, Usage, measure
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".lab/mutants"
-CODE = ("module_utils", "library", "action_plugins", "filter_plugins")
 TYPED = ("module_utils/lvs/", "module_utils/lvs_host/")
 LANES = 2
 PATIENCE = 60, 5  # time limit of a mutant: seconds for the start, and a multiple of the tests' usual time
@@ -129,9 +129,13 @@ def main() -> None:
                     f"{len(results):4} after {minutes:.0f} min{'' if result.fate else f': survives: {result}'}",
                     flush=True,
                 )
+        for lane in run.lanes:
+            lane.close()
     equivalent = yaml.safe_load((Path(__file__).parent / "equivalent.yml").read_text())
     shutil.rmtree(FOLDER)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print("\n".join(report(results, equivalent, (time.monotonic() - started) / 60)))
+    print(f"Processor time: {sum(one.ru_utime + one.ru_stime for one in used) / 60:.0f} min")
 
 
 if __name__ == "__main__":

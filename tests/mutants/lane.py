@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from . import plugin
 
@@ -62,22 +63,11 @@ class Lane:
                 shutil.copy2(project / name, folder / name, follow_symlinks=False)
         self.own = folder / ".mutants"  # files of the mutation run
         self.own.mkdir()
+        self._server: subprocess.Popen[str] | None = None
 
     def run(self, command: Sequence[str], seconds: float, **variables: str) -> Outcome:
         """Runs a Python command enclosed, for `seconds` at most."""
-        user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
-        # The tests are killed when this process ends.
-        enclosed = ["setpriv", "--pdeathsig", "KILL", "unshare", *user, *NAMESPACES]
-        place = {"HOME": str(self.own), "TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-        process = subprocess.Popen(
-            [*enclosed, "sh", "-c", ENCLOSED, str(self.folder), sys.executable, *command],
-            env={**os.environ, **place, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        process = self._enclosed(command, variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -85,17 +75,60 @@ class Lane:
             output, _ = process.communicate()
             return Outcome(None, output)
         if "enclosed" not in output:
-            raise SystemExit(
-                f"This user cannot have namespaces for the tests (unshare, mount). Run it as root.\n{output}"
-            )
+            raise _refused(output)
         return Outcome(process.returncode, output)
+
+    def _enclosed(self, command: Sequence[str], variables: dict[str, str], **streams: Any) -> subprocess.Popen[str]:
+        user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
+        # The tests are killed when this process ends.
+        enclosed = ["setpriv", "--pdeathsig", "KILL", "unshare", *user, *NAMESPACES]
+        place = {"HOME": str(self.own), "TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(
+            [*enclosed, "sh", "-c", ENCLOSED, str(self.folder), sys.executable, *command],
+            env={**os.environ, **place, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", **variables},
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            **streams,
+        )
 
     def tests(self, tests: Sequence[str], seconds: float) -> Outcome:
         """Runs these tests in this order, up to the first failure."""
         chosen = self.own / "chosen.json"
         chosen.write_text(json.dumps(list(tests)))
         files = dict.fromkeys(test.split("::")[0] for test in tests)
-        return self.run([*PYTEST, "-x", *files], seconds, **{plugin.CHOSEN: str(chosen)})
+        arguments = [*OPTIONS, "-x", *files]
+        asked = {"arguments": arguments, "seconds": seconds, "variables": {plugin.CHOSEN: str(chosen)}}
+        return Outcome(**self._ask(asked))
+
+    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The answer of the server, which is started with the first request. SystemExit if it has ended."""
+        log = self.own / "server.log"
+        if self._server is None:
+            with log.open("w") as file:
+                command = ["-m", "tests.mutants.server", str(self.own / "output")]
+                self._server = self._enclosed(command, {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file)
+            if self._output.readline() != "enclosed\n":
+                raise _refused(log.read_text())
+        assert self._server.stdin
+        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.flush()
+        answer = self._output.readline()
+        if not answer:
+            raise SystemExit(f"The process that runs the tests has ended:\n{log.read_text()}")
+        return dict(json.loads(answer))
+
+    @property
+    def _output(self) -> IO[str]:
+        assert self._server
+        assert self._server.stdout
+        return self._server.stdout
+
+    def close(self) -> None:
+        """Ends the server."""
+        if self._server is not None:
+            self._server.communicate()
+            self._server = None
 
     def types(self) -> Outcome:
         """Runs the type checker on the copy."""
@@ -105,7 +138,13 @@ class Lane:
         (self.folder / file).write_text(text)
 
 
-PYTEST = (
-    "-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin",
-    "--ignore=tests/unit/test_mutants.py",
+def _refused(output: str) -> SystemExit:
+    return SystemExit(f"This user cannot have namespaces for the tests (unshare, mount). Run it as root.\n{output}")
+
+
+# The tests of the collection run an installed copy of the code, in which nothing is mutated.
+OPTIONS = (
+    "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin",
+    "--ignore=tests/unit/test_mutants.py", "--ignore=tests/unit/test_collection.py",
 )  # fmt: skip
+PYTEST = "-m", "pytest", *OPTIONS

@@ -11,16 +11,14 @@ import coverage
 from . import plugin
 from .lane import PYTEST, WHOLE, Lane
 
+# The folders whose code is mutated.
+CODE = ("module_utils", "library", "action_plugins", "filter_plugins", "lookup_plugins", "callback_plugins")
 SLOW = "ansible-playbook"  # tests in files that start it are chosen only for lines that no other test runs
 SETTINGS = """\
 [run]
 data_file = {own}/coverage
 parallel = true
-source =
-    {folder}/module_utils
-    {folder}/library
-    {folder}/action_plugins
-    {folder}/filter_plugins
+source = {source}
 # A process that a test starts counts for that test.
 context = ${{PYTEST_CURRENT_TEST-}}
 patch = fork, _exit
@@ -59,7 +57,8 @@ class Usage:
 def measure(lane: Lane) -> Usage:
     """Runs all tests in the lane. SystemExit if they fail on the code as it is."""
     config, seconds = lane.own / "coveragerc", lane.own / "seconds.json"
-    config.write_text(SETTINGS.format(own=lane.own, folder=lane.folder))
+    source = ",".join(str(lane.folder / name) for name in CODE)
+    config.write_text(SETTINGS.format(own=lane.own, source=source))
     rc = f"--rcfile={config}"
     done = lane.run(["-m", "coverage", "run", rc, *PYTEST, "tests/unit"], WHOLE, **{plugin.SECONDS: str(seconds)})
     if done.code:

@@ -21,12 +21,17 @@ PROGRAMS = (
     "iptables",
     "iptables-save",
     "iptables-restore",
+    "ip6tables",
+    "ip6tables-save",
+    "ip6tables-restore",
     "modprobe",
     "rmmod",
     "systemctl",
     "depmod",
 )
 RECORDS = set(TEXTS.values())
+# The kind of the tunnels of each kernel module, and the device that it creates.
+TUNNELS = {"ipip": ("ipip", "tunl0"), "sit": ("sit", "sit0"), "ip6_tunnel": ("ip6tnl", "ip6tnl0")}
 
 
 class FakeHost:
@@ -35,8 +40,8 @@ class FakeHost:
     def __init__(self, folder, monkeypatch, addresses=()):
         self.folder = folder
         self.addresses = {"lo": ["127.0.0.1/8"], **{name: [address] for name, address in dict(addresses).items()}}
-        self.up, self.routes, self.rules = set(self.addresses), [], []
-        self.tables, self.services = {}, {}
+        self.up, self.routes, self.rules = set(self.addresses), [], {"4": [], "6": []}
+        self.tables, self.tables6, self.services = {}, {}, {}
         self.active = set()
         self.programs, self.fails, self.log = set(PROGRAMS), {}, []
         self.place("/run").mkdir(parents=True)
@@ -69,14 +74,16 @@ class FakeHost:
         for line in statements(self.text(TEXTS["sysctls"])):
             key, _, value = line.partition(" = ")
             self.write(f"/proc/sys/{key}", f"{value}\n")
-        rules = self.text(TEXTS["netfilter"])
-        if rules:
-            self(["iptables-restore"], rules)
-        for table, chain in [(t, c) for t, chains in self.tables.items() for c in chains]:
-            hook = chain.partition("LVSKIT-")[2]
-            self.tables[table].setdefault(hook, []).append(f"-A {hook} -j {chain}")
+        for name, tables in (("", self.tables), ("6", self.tables6)):
+            rules = self.text(TEXTS[f"netfilter{name}"])
+            if rules:
+                self([f"ip{name}tables-restore"], rules)
+            for table, chain in [(t, c) for t, chains in tables.items() for c in chains]:
+                hook = chain.partition("LVSKIT-")[2]
+                tables[table].setdefault(hook, []).append(f"-A {hook} -j {chain}")
         self.netlink(statements(self.text(TEXTS["ipvs"])))
         self(["ip", "-batch", "-"], self.text(TEXTS["network"]))
+        self(["ip", "-6", "-batch", "-"], self.text(TEXTS["network6"]))
         for path in (path for path in RECORDS if path.endswith(".service") and self.text(path)):
             self(["systemctl", "enable", "--no-reload", Path(path).name])
             self.active.add(Path(path).name)
@@ -111,8 +118,8 @@ class FakeHost:
         for setting in argv[2:]:
             name, _, value = setting.partition("=")
             self.write(f"/sys/module/{argv[1]}/parameters/{name}", f"{value}\n")
-        if argv[1] == "ipip":
-            self.addresses.setdefault("tunl0", [])
+        if argv[1] in TUNNELS:
+            self.addresses.setdefault(TUNNELS[argv[1]][1], [])
         return None
 
     def _rmmod(self, argv, stdin):
@@ -140,46 +147,68 @@ class FakeHost:
         return None
 
     def _ip(self, argv, stdin):
-        if argv[1] == "-batch":
+        family = "6" if "-6" in argv else "4"
+        if "-batch" in argv:
             for line in statements(stdin):
-                self._statement(line.split())
+                self._statement(line.split(), family)
             return None
         wanted = argv[argv.index("show") - 1]
         if wanted == "address":
-            tunnels = "ipip" in argv
-            return json.dumps([self._link(name) for name in self.addresses if name.startswith("tunl") or not tunnels])
-        return json.dumps(list(map(_spelled, self.routes if wanted == "route" else self.rules)))
+            start = dict(TUNNELS.values())[argv[-1]].rstrip("0") if "type" in argv else ""
+            return json.dumps([self._link(name) for name in self.addresses if name.startswith(start)])
+        found = (
+            [r for r in self.routes if family == "4" or ":" in " ".join(r)] if wanted == "route" else self.rules[family]
+        )
+        return json.dumps(list(map(_spelled, found)))
 
     def _link(self, name):
-        held = [address.partition("/") for address in self.addresses[name]]
-        info = [
-            {"family": "inet", "local": a, "prefixlen": int(p), "scope": "host" if a.startswith("127") else "global"}
-            for a, _, p in held
-        ]
+        info = []
+        for address in self.addresses[name]:
+            words = address.split()
+            local, _, length = words[0].partition("/")
+            scope = "link" if local.startswith("fe80") else "host" if local.startswith("127") else "global"
+            one = {
+                "family": "inet6" if ":" in local else "inet",
+                "local": local,
+                "prefixlen": int(length),
+                "scope": scope,
+            }
+            one["preferred_life_time"] = 0 if "preferred_lft" in words else 4294967295
+            info.append({**one, **({"nodad": True} if "nodad" in words else {})})
         return {"ifname": name, "flags": ["UP"] if name in self.up else [], "addr_info": info}
 
-    def _statement(self, words):
+    def _statement(self, words, family):
         kind, verb, *rest = words
         if kind == "link":
             (self.up.add if rest[-1] == "up" else self.up.discard)(rest[1])
         elif kind == "address":
             held = self.addresses[rest[2]]
-            held.append(rest[0]) if verb == "replace" else held.remove(rest[0])
+            held[:] = [address for address in held if address.split()[0] != rest[0]]
+            if verb == "replace":
+                held.append(" ".join([rest[0], *rest[3:]]))
         else:
-            held = self.routes if kind == "route" else self.rules
+            held = self.routes if kind == "route" else self.rules[family]
             held.append(rest) if verb != "del" else held.remove(rest)
 
+    def _ip6tables_save(self, argv, stdin):
+        return self._iptables_save(argv, stdin)
+
+    def _ip6tables_restore(self, argv, stdin):
+        self._iptables_restore(argv, stdin)
+
     def _iptables_save(self, argv, stdin):
-        chains = self.tables.get(argv[-1], {})
+        tables = self.tables6 if argv[0].startswith("ip6") else self.tables
+        chains = tables.get(argv[-1], {})
         heads = [f":{chain} {'-' if chain.startswith('LVSKIT') else 'ACCEPT'} [0:0]" for chain in chains]
         return "\n".join([f"*{argv[-1]}", *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""])
 
     def _iptables_restore(self, argv, stdin):
+        tables = self.tables6 if argv[0].startswith("ip6") else self.tables
         for line in statements(stdin):
             verb, _, rest = line.partition(" ")
             chain = rest.partition(" ")[0]
             if line.startswith("*"):
-                chains = self.tables.setdefault(line[1:], {})
+                chains = tables.setdefault(line[1:], {})
             elif line.startswith(":"):
                 chains[verb[1:]] = []
             elif verb in ("-A", "-I"):

@@ -30,11 +30,11 @@ class Scene:
         self.environment, self.service = env, env.service(name)
         client, director = env.host("client1"), env.host("lb1")
         self.walks = {
-            server.host.name: walk(env.topology, self.service, director, server, client)
+            server.host.name: walk(env.topology, self.service.entries[0], director, server, client)
             for server in self.service.real_servers
         }
         hosts = [client, director, *(server.host for server in self.service.real_servers)]
-        gateways = {network.gateway: ROUTER for network in env.topology.networks.values()}
+        gateways = {router: ROUTER for network in env.topology.networks.values() for router in network.routers}
         self.vantages = {h.name: Vantage({i.name: MACS[h.name] for i in h.interfaces}, gateways) for h in hosts}
         self.server = next(iter(self.walks))
         self.ends = Ends(CLIENT, LOCAL if self.service.local_addresses else None)

@@ -117,3 +117,21 @@ def test_a_long_run_tells_how_far_it_is_every_five_seconds():
     for _ in plugin.with_progress(["a", "b", "c", "d", "e"], shown.append, lambda: clock["seconds"]):
         clock["seconds"] += 2.5
     assert shown == ["advise: 2 of 5 services", "advise: 4 of 5 services"]
+
+
+def test_a_service_of_both_families_is_advised_as_one(environment):
+    both = {"cidr": "10.20.1.0/24", "gateway": "10.20.1.1", "cidr6": "2001:db8:1::/64", "gateway6": "2001:db8:1::1"}
+    plugged = {
+        name: {
+            "lvs_interfaces": {"eth1": {"network": "app", "address": f"10.20.1.{n}", "address6": f"2001:db8:1::{n}"}}
+        }
+        for name, n in (("lb1", 10), ("rs1", 11))
+    }
+    groups = {"directors": ["lb1"], "real_servers": ["rs1"], "clients": []}
+    changes = {"networks": {"app": {**both, "vlan": 30}}, "hosts": plugged, "groups": groups, "services": []}
+    raw = {"name": "new", "vip": ["10.20.1.80", "2001:db8:1::80"], "port": [80, 443], "real_servers": [{"host": "rs1"}]}
+    found = advice.options(raw, environment(changes).topology)
+    assert {option.mode.label for option in found if option.possible} == {"dr", "nat", "tun", "fullnat"}
+    (fullnat,) = (option for option in found if option.mode.label == "fullnat")
+    assert {":" in address for address in fullnat.settings["local_addresses"]} == {False, True}
+    assert "service new (10.20.1.80 and 2001:db8:1::80, port 80 and 443/tcp)" in advice.report(raw, found)

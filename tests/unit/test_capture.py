@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,84 @@ def test_a_capture_that_ends_while_it_is_looked_at_has_ended(lvs_capture, monkey
     monkeypatch.setattr(lvs_capture, "alive", lambda pid: True)
     monkeypatch.setattr(lvs_capture, "open", lambda *_, **__: Gone(), raising=False)
     assert lvs_capture.captures(1, "/run/none") is False
+
+
+def test_the_program_is_told_all_limits_and_writes_each_packet_at_once(lvs_capture, program, monkeypatch):
+    spawned = []
+    monkeypatch.setattr(lvs_capture, "spawn", lambda *given: spawned.append(given))
+    monkeypatch.setattr(lvs_capture, "await_start", lambda module, base: spawned.append(base))
+    lvs_capture.start(Module("/usr/bin/tcpdump", interfaces=["eth1", "eth2"], seconds=7, packets=9, filter="tcp"))
+    folder = lvs_capture.DIRECTORY
+    command = f"timeout 7 /usr/bin/tcpdump -i eth1 -p -U -n -s {lvs_capture.SNAP_LENGTH} -B 4096 -c 9 -Z root -F {folder}/filter -w {folder}/eth1.pcap"
+    assert spawned[0] == (command.split(), f"{folder}/eth1.log", f"{folder}/eth1.pid")
+    assert spawned[1][0][3] == "-i"
+    assert spawned[1][0][4] == "eth2"
+    assert spawned[2:] == [f"{folder}/eth1", f"{folder}/eth2"], "both are begun before one is waited for"
+    assert Path(folder).stat().st_mode & 0o777 == 0o700, "packets are nobody else's business"
+
+
+def test_what_an_earlier_capture_left_is_not_taken_for_the_new_one(lvs_capture, program):
+    folder = Path(lvs_capture.DIRECTORY)
+    folder.mkdir()
+    (folder / "eth9.pcap").write_text("old")
+    (folder / "lo.log").write_text("tcpdump: listening on lo")
+    lvs_capture.start(Module(program()))
+    assert not (folder / "eth9.pcap").exists()
+    found = lvs_capture.stop(Module(program(), interfaces=["lo", "eth9"], skip_missing=True))
+    assert list(found["captures"]) == ["lo"]
+
+
+def test_an_interface_that_the_host_lacks_is_passed_over_where_this_is_wanted(lvs_capture):
+    names = ["lo", "lvskit-none0"]
+    assert lvs_capture.interfaces(Module(None, interfaces=names, skip_missing=True)) == ["lo"]
+    assert lvs_capture.interfaces(Module(None, interfaces=names)) == names
+
+
+@pytest.mark.parametrize(("flags", "up"), [("0x1003", True), ("0x1002", False), ("0x9", True)])
+def test_an_interface_that_is_down_is_passed_over_like_one_that_is_missing(lvs_capture, monkeypatch, flags, up):
+    monkeypatch.setattr(lvs_capture, "open", lambda *_, **__: io.StringIO(f"{flags}\n"), raising=False)
+    assert lvs_capture.is_up("eth1") is up
+
+
+def test_the_macs_of_the_host_and_of_its_neighbours_come_with_the_packets(lvs_capture, program, monkeypatch):
+    asked = []
+    module = Module(program(PROGRAM.replace("3 packets dropped", "0 packets dropped")))
+
+    def run(command, check_rc):
+        asked.append((command, check_rc))
+        return 0, '[{"dst": "10.20.1.1", "lladdr": "52:54:00:00:00:ff"}, {"dst": "10.20.1.9", "state": ["FAILED"]}]', ""
+
+    module.run_command = run
+    lvs_capture.start(module)
+    found = lvs_capture.stop(module)
+    assert found["macs"] == {"lo": "00:00:00:00:00:00"}
+    assert found["neighbours"] == {"10.20.1.1": "52:54:00:00:00:ff"}
+    assert found["lost"] == {}
+    assert asked == [(["ip", "-json", "neighbour", "show"], True)]
+
+
+@pytest.mark.parametrize(("words", "lost"), [("1 packet dropped by kernel", {"lo": 1}), ("12 packets captured", {})])
+def test_packets_that_the_kernel_dropped_are_counted(lvs_capture, program, words, lost):
+    module = Module(program(PROGRAM.replace("3 packets dropped by kernel", words)))
+    lvs_capture.start(module)
+    assert lvs_capture.stop(module)["lost"] == lost
+
+
+def test_the_program_reads_and_writes_nothing_of_the_modules_own(lvs_capture, program):
+    """Ansible waits for the end of everything that has the module's output open."""
+    lvs_capture.start(Module(program()))
+    pid = int((Path(lvs_capture.DIRECTORY) / "lo.pid").read_text())
+    opened = {int(link.name): os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    assert opened[0] == opened[1] == "/dev/null"
+    assert opened[2] == f"{lvs_capture.DIRECTORY}/lo.log"
+    assert set(opened) == {0, 1, 2}
+    assert os.getsid(pid) == pid
+    assert Path(opened[2]).stat().st_mode & 0o777 == 0o600
+
+
+def test_where_the_program_says_nothing_this_is_told(lvs_capture, program, monkeypatch):
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() * 10, sleep=time.sleep)  # ten times as fast
+    monkeypatch.setattr(lvs_capture, "time", clock)
+    with pytest.raises(Failed, match="cannot capture on lo: tcpdump did not start"):
+        lvs_capture.start(Module(program("#!/bin/sh\nexec sleep 30\n")))
+    until(lambda: not running(lvs_capture))

@@ -49,8 +49,8 @@ def test_a_host_that_a_service_names_can_leave_too():
 def test_a_service_that_leaves_is_in_no_plan():
     name = BASE["services"][0]["name"]
     after = plans(Changes(without_services=[name]))
-    assert name in {service.name for service in plans(Changes())["lb1"].services}
-    assert name not in {service.name for service in after["lb1"].services}
+    assert name in {service.service for service in plans(Changes())["lb1"].services}
+    assert name not in {service.service for service in after["lb1"].services}
 
 
 @pytest.mark.parametrize(

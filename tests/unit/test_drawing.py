@@ -35,7 +35,7 @@ class Picture:
 def hops(request, environment):
     env = environment()
     service = env.service(request.param)
-    found = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+    found = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
     return [Drawn(hop, hop.packet) for hop in found.hops]
 
 
@@ -182,7 +182,7 @@ def test_a_walk_without_hops_is_an_empty_picture():
 def test_what_the_director_changes_of_a_request_stands_out(environment, mode, changed):
     env = environment()
     service = env.service(mode)
-    hops = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1")).hops
+    hops = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1")).hops
     rows = Picture(drawing.walk([Drawn(hop, hop.packet) for hop in hops], "A walk")).all("halo")[::2]
     sent = next(number for number, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == "lb1")
     assert [part.text for part in rows[sent].findall(f"{SVG}tspan")] == changed

@@ -23,7 +23,7 @@ def test_every_hop_of_every_service_is_on_the_page(environment):
     page = explained(env).html()
     client, director = env.host("client1"), env.host("lb1")
     for service in env.topology.services:
-        for hop in walk(env.topology, service, director, service.real_servers[0], client).hops:
+        for hop in walk(env.topology, service.entries[0], director, service.real_servers[0], client).hops:
             assert escape(str(hop)) in page, hop
 
 
@@ -236,7 +236,7 @@ def test_the_same_inventory_gives_the_same_page(environment):
 def hops(environment):
     env = environment()
     service = env.service("fullnat")
-    found = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+    found = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
     return [Drawn(hop, hop.packet) for hop in found.hops]
 
 

@@ -1,9 +1,11 @@
 """The hosts' answers, compared with the model: no finding for a correct host, and each fault by its id."""
 
 import copy
+import dataclasses
 
 import pytest
 from ansible.module_utils.lvs.findings import CHECKS, findings
+from ansible.module_utils.lvs.host_plan import Sysctl
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.questions import questions
 
@@ -32,7 +34,7 @@ class Network:
                     "mtu": i.network.mtu,
                     "up": True,
                     "vlan": i.network.vlan if "." in i.name else None,
-                    "addresses": [str(i)],
+                    "addresses": [str(one) for one in i.attachments],
                     "lro": False,
                 }
                 for i in host.interfaces
@@ -233,7 +235,7 @@ def test_a_path_on_which_no_echo_is_answered_says_nothing(network):
 
 
 def test_a_setting_without_effect_is_named_with_its_reason(network):
-    key = "net/ipv4/conf/eth1/arp_ignore"
+    key = "net/ipv4/conf/all/arp_ignore"
     network.answers["rs1"]["settings"][key].update(own=0, effective=0, serves=False)
     finding = only(network)
     assert (finding.check, finding.subject, finding.found, finding.needed) == ("SETTING", key, "0 in effect", "1")
@@ -243,7 +245,7 @@ def test_a_setting_without_effect_is_named_with_its_reason(network):
 
 def test_what_all_interfaces_have_and_no_run_could_overcome_is_named_before_the_first_run(network):
     network.answers["rs1"]["recorded"] = []
-    setting = network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"]
+    setting = network.answers["lb1"]["settings"]["net/ipv4/conf/eth1.30/rp_filter"]
     setting.update(reachable=False, all=8, boot_all={"value": "8", "place": "/etc/sysctl.d/90-x.conf:3"})
     assert only(network).check == "SETTING-ALL"
     assert only(network).found == "8 by /etc/sysctl.d/90-x.conf:3"
@@ -251,7 +253,7 @@ def test_what_all_interfaces_have_and_no_run_could_overcome_is_named_before_the_
 
 def test_a_file_that_sets_something_else_at_boot_is_a_risk(network):
     boot = {"value": "0", "place": "/etc/sysctl.d/zzz.conf:1"}
-    network.answers["rs1"]["settings"]["net/ipv4/conf/eth1/arp_ignore"].update(boot=boot, boot_serves=False)
+    network.answers["rs1"]["settings"]["net/ipv4/conf/all/arp_ignore"].update(boot=boot, boot_serves=False)
     assert (only(network).check, only(network).risk) == ("SETTING-BOOT", True)
 
 
@@ -260,6 +262,17 @@ def test_a_policy_that_drops_matters_where_something_is_forwarded(network, polic
     for host in ("lb1", "rs1"):
         network.answers[host]["drops"] = [[policy, 3], ["nft inet x y hook input policy drop", None]]
     assert {(f.host, f.check, f.risk) for f in network.wrong()} == {("lb1", "FORWARD", True)}
+
+
+@pytest.mark.parametrize("policy", ["ip6tables -t filter -P FORWARD DROP", "nft ip6 x y hook forward policy drop"])
+def test_a_policy_that_drops_ipv6_matters_where_ipv6_is_forwarded(network, policy):
+    network.answers["lb1"]["drops"] = [[policy, 3]]
+    assert network.wrong() == [], "this director forwards IPv4 alone"
+    plan = network.plans["lb1"]
+    why = Sysctl("net/ipv6/conf/all/forwarding", 1, "x")
+    network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, why))}
+    network.answers["lb1"]["settings"][why.key] = {**network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]}
+    assert [(f.host, f.check, f.found) for f in network.wrong()] == [("lb1", "FORWARD", policy)]
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):
@@ -312,7 +325,7 @@ def test_what_systemd_has_still_to_be_told_stops_no_packet(network):
 
 
 def test_a_setting_of_the_plan_is_told_once(network):
-    key = "net/ipv4/conf/eth1/arp_ignore"
+    key = "net/ipv4/conf/all/arp_ignore"
     network.answers["rs1"]["departures"] = [
         {"kind": "kernel settings", "commands": [f"{key} = 1"], "before": [f"{key} = 0"], "obstacle": ""}
     ]
@@ -323,7 +336,7 @@ def test_a_setting_of_the_plan_is_told_once(network):
 def test_a_named_service_alone_is_asked_for(environment, network):
     service = next(s for s in network.topology.services if s.name == "tun")
     asked = questions(network.topology, network.plans, HOSTS, [service])
-    assert not [n for n in asked["lb1"].neighbours if n.vip and n.address != service.vip]
+    assert not [n for n in asked["lb1"].neighbours if n.vip and n.address != service.entries[0].vip]
     assert not asked["rs1"].paths
     assert {str(path.address) for path in asked["lb1"].paths} == {"10.20.2.13"}
 

@@ -40,7 +40,7 @@ def left(tmp_path, monkeypatch):
 
 def last_plan(made):
     newest = max(made.place(history.FOLDER).glob("*.json"))
-    return json.loads(newest.read_text())["wanted"]
+    return formats.current(json.loads(newest.read_text())["wanted"])
 
 
 def records(made):

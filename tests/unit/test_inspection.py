@@ -72,6 +72,21 @@ def test_iptables_rules_that_drop():
     ]
 
 
+IP6TABLES = """\
+*filter
+:FORWARD DROP [4:320]
+[6:480] -A INPUT -p ipv6-icmp -j DROP
+COMMIT
+"""
+
+
+def test_ip6tables_rules_that_drop():
+    assert list(counters.iptables_drops(IP6TABLES, "ip6tables")) == [
+        ("ip6tables -t filter -P FORWARD DROP", 4),
+        ("ip6tables -t filter -A INPUT -p ipv6-icmp -j DROP", 6),
+    ]
+
+
 NFT = """\
 table ip filter {
 	chain INPUT {
@@ -108,21 +123,30 @@ def test_nftables_rules_that_drop():
         ("nft inet host in ip protocol 4 drop", 5),
         ("nft inet host in udp dport 53 reject", None),
     ]
-    assert list(counters.nft_drops(NFT, IPTABLES)) == own
-    assert list(counters.nft_drops(NFT, "")) == [
-        ("nft ip filter INPUT ip protocol ipencap drop", 3),
-        *own,
-    ]
+    of_ipv6 = ("nft ip6 filter FORWARD hook forward policy drop", None)
+    assert list(counters.nft_drops(NFT, IPTABLES, IP6TABLES)) == own
+    assert list(counters.nft_drops(NFT, "", IP6TABLES)) == [("nft ip filter INPUT ip protocol ipencap drop", 3), *own]
+    assert list(counters.nft_drops(NFT, IPTABLES)) == [*own, of_ipv6]
 
 
 def test_kernel_counters():
     text = "TcpExt: SyncookiesSent IPReversePathFilter\nTcpExt: 4 7\nIpExt: InNoRoutes\nIpExt: 2\n"
     assert counters.kernel([text]) == {"TcpExt.IPReversePathFilter": 7, "IpExt.InNoRoutes": 2}
+    own = "Ip6InReceives                   \t78\nIp6InAddrErrors                 \t24\nIcmp6OutPktTooBigs              \t0\n"
+    both = counters.kernel([own, text, ""])
+    assert both == {
+        "TcpExt.IPReversePathFilter": 7,
+        "IpExt.InNoRoutes": 2,
+        "Ip6InAddrErrors": 24,
+        "Icmp6OutPktTooBigs": 0,
+    }
 
 
 LINKS = """[
  {"ifname": "eth1", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "address": "52:54:00:00:00:01",
-  "addr_info": [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24}, {"family": "inet6", "local": "fe80::1", "prefixlen": 64}]},
+  "addr_info": [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "scope": "global"},
+   {"family": "inet6", "local": "2001:db8:30::1", "prefixlen": 64, "scope": "global"},
+   {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"}]},
  {"ifname": "eth1.20", "flags": ["UP"], "mtu": 1496, "address": "52:54:00:00:00:01",
   "linkinfo": {"info_kind": "vlan", "info_data": {"protocol": "802.1Q", "id": 20}}}
 ]"""
@@ -130,7 +154,7 @@ LINKS = """[
 
 def test_interfaces():
     found = links.interfaces(lambda argv, stdin: (0, LINKS, ""))
-    assert found["eth1"]["addresses"] == ["10.0.0.1/24"]
+    assert found["eth1"]["addresses"] == ["10.0.0.1/24", "2001:db8:30::1/64"]
     assert (found["eth1"]["up"], found["eth1"]["vlan"]) == (True, None)
     assert (found["eth1.20"]["up"], found["eth1.20"]["vlan"], found["eth1.20"]["mtu"]) == (False, 20, 1496)
 

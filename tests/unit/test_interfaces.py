@@ -1,8 +1,10 @@
 """What is documented is what is there: roles' argument_specs and defaults, modules' documentation and arguments."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
+import ansible.module_utils
 import pytest
 import yaml
 
@@ -48,6 +50,10 @@ def test_a_modules_documentation_is_that_of_its_arguments(path):
         for name, option in documented["options"].items()
     }
     assert described == arguments
+    for option in documented["options"].values():
+        texts = option["description"] if isinstance(option["description"], list) else [option["description"]]
+        assert all(isinstance(text, str) and text.endswith((".", ")")) for text in texts), option
+        assert option.keys() <= {"description", "type", "default", "required", "choices", "elements"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
@@ -55,3 +61,33 @@ def test_a_modules_examples_and_return_values_can_be_read(path):
     module = loaded(path)
     assert path.stem in yaml.safe_load(module.EXAMPLES)[0]
     assert all(value["description"] for value in yaml.safe_load(module.RETURN).values())
+
+
+PLUGINS = [
+    path
+    for kind in ("action", "callback", "filter", "lookup")
+    for path in sorted((PROJECT / f"{kind}_plugins").glob("*.py"))
+]
+
+
+@pytest.fixture
+def as_installed(monkeypatch):
+    """Ansible's own module_utils alone, and none of lvskit's imported."""
+    utils = ansible.module_utils
+    monkeypatch.setattr(utils, "__path__", utils.__path__[:1])
+    there = {name: module for name, module in sys.modules.items() if name.startswith("ansible.module_utils.lvs")}
+    for name in (name.rpartition(".")[2] for name in there if name.count(".") == 2):
+        monkeypatch.setattr(utils, name, None)
+    for name in there:
+        del sys.modules[name]
+    yield utils
+    for name in [name for name in sys.modules if name.startswith("ansible.module_utils.lvs")]:
+        del sys.modules[name]
+    sys.modules.update(there)
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_a_plugin_finds_the_model_by_itself(path, as_installed):
+    """Ansible adds a project's module_utils for modules on hosts only."""
+    loaded(path)
+    assert as_installed.__path__[1:] == [str(PROJECT / "module_utils")]

@@ -4,7 +4,7 @@ import copy
 import re
 
 import pytest
-from ansible.module_utils.lvs_host import ipvs
+from ansible.module_utils.lvs_host import ipvs, ipvs_lines
 from ansible.module_utils.lvs_host.resource import HostError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +18,24 @@ SAVED = """\
 """
 
 
+# As ipvsadm 1.31 saved it of Debian 12's kernel.
+KINDS = """\
+-A -t 203.0.113.80:80 -s mh -b mh-fallback,mh-port
+-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1
+-a -t 203.0.113.80:80 -r [2001:db8:1::11]:80 -i -w 1 --tun-type ipip
+-A -u 203.0.113.82:5060 -s mh -p 300 -M 255.255.255.0 --pe sip -o -b mh-fallback,mh-port
+-A --sctp-service 203.0.113.80:80 -s sh -b sh-fallback,sh-port
+-a --sctp-service 203.0.113.80:80 -r 10.20.1.11:80 -m -w 1
+-A -t [2001:db8::80]:80 -s wlc -p 300 -M 64
+-a -t [2001:db8::80]:80 -r 10.20.1.11:80 -i -w 1 --tun-type ipip
+-a -t [2001:db8::80]:80 -r [2001:db8:1::11]:80 -g -w 100
+-A -f 1811939329 -s rr
+-a -f 1811939329 -r 10.20.1.11:0 -g -w 1
+-A -f 1811939329 -6 -s rr -p 300 -M 64
+-a -f 1811939329 -6 -r [2001:db8:1::11]:0 -g -w 5
+"""
+
+
 def commands(live, wanted, recorded="", foreign=False):
     tables = [ipvs.parse(text) for text in (live, wanted, recorded)]
     removals = ipvs.removals(*tables, foreign=foreign)
@@ -26,6 +44,114 @@ def commands(live, wanted, recorded="", foreign=False):
 
 def test_what_ipvsadm_saved_is_rendered_as_it_was():
     assert ipvs.render(ipvs.parse(SAVED)) == SAVED
+
+
+def test_services_of_all_kinds_are_rendered_as_ipvsadm_saved_them():
+    assert sorted(ipvs.render(ipvs.parse(KINDS)).splitlines()) == sorted(
+        KINDS.replace(" --tun-type ipip", "").splitlines()
+    )
+
+
+def test_a_mark_is_another_service_in_each_family():
+    lines = [line for line in KINDS.splitlines(True) if " -f " in line]
+    assert commands("", "".join(lines)) == [line.strip() for line in lines]
+    assert commands("".join(lines), "".join(lines[:2]), "".join(lines)) == [
+        "-e -f 1811939329 -6 -r [2001:db8:1::11]:0 -g -w 0",
+        "-D -f 1811939329 -6",
+    ]
+    assert commands("".join(lines), "".join(lines[2:]), "".join(lines)) == [
+        "-e -f 1811939329 -r 10.20.1.11:0 -g -w 0",
+        "-D -f 1811939329",
+    ]
+    assert commands("".join(lines), "".join(lines[:3]), "".join(lines)) == [
+        "-e -f 1811939329 -6 -r [2001:db8:1::11]:0 -g -w 0",
+        "-d -f 1811939329 -6 -r [2001:db8:1::11]:0",
+    ]
+
+
+def test_a_large_mark_is_the_one_that_ipvsadm_writes_as_a_negative_number():
+    assert commands("-A -f -1 -s wlc\n", "-A -f 4294967295 -s wlc\n") == []
+
+
+def test_the_lines_of_a_mark_are_told_apart_by_family():
+    lines = [line for line in KINDS.splitlines() if " -f " in line]
+    kept = "-a -f 1811939329 -6 -r [2001:db8:1::12]:0 -g -w 5"  # no longer planned, at the end of the file
+    assert ipvs.by_service([*lines[2:], *lines[:2], kept]) == {
+        "-f 1811939329": lines[:2],
+        "-f 1811939329 -6": [*lines[2:], kept],
+    }
+
+
+def test_servers_are_added_in_the_order_of_the_plan():
+    """Their order decides to which server the scheduler mh gives a client."""
+    lines = [f"-a -t 203.0.113.80:80 -r 10.20.1.{n}:80 -g -w 1" for n in (12, 11, 13)]
+    assert commands("", "\n".join(["-A -t 203.0.113.80:80 -s mh", *lines]))[1:] == lines
+
+
+THRESHOLDS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn 
+  -> RemoteAddress:Port
+TCP  203.0.113.80:80 mh (mh-fallback,mh-port)
+  -> 10.20.1.11:80                2000       1500       0          0         
+  -> [2001:db8:1::11]:80          30         0          0          0         
+UDP  203.0.113.82:5060 mh (mh-fallback,mh-port) persistent 300 mask 255.255.255.0 pe sip ops
+SCTP 203.0.113.80:80 sh (sh-fallback,sh-port)
+  -> 10.20.1.11:80                7          5          0          0         
+TCP  [2001:db8::80]:80 wlc persistent 300 mask 64
+  -> 10.20.1.11:80                0          0          0          0         
+  -> [2001:db8:1::11]:80          9          8          0          0         
+FWM  1811939329 rr
+  -> 10.20.1.11:0                 1          0          0          0         
+FWM  1811939329 IPv6 rr persistent 300 mask 64
+  -> [2001:db8:1::11]:0           2          0          0          0         
+"""  # noqa: W291
+LIMITED = {
+    "-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1": " -x 2000 -y 1500",
+    "-a -t 203.0.113.80:80 -r [2001:db8:1::11]:80 -i -w 1 --tun-type ipip": " -x 30",
+    "-a --sctp-service 203.0.113.80:80 -r 10.20.1.11:80 -m -w 1": " -x 7 -y 5",
+    "-a -t [2001:db8::80]:80 -r [2001:db8:1::11]:80 -g -w 100": " -x 9 -y 8",
+    "-a -f 1811939329 -r 10.20.1.11:0 -g -w 1": " -x 1",
+    "-a -f 1811939329 -6 -r [2001:db8:1::11]:0 -g -w 5": " -x 2",
+}
+
+
+def test_thresholds_are_read_beside_what_ipvsadm_saves():
+    expected = [line + LIMITED.get(line, "") for line in KINDS.splitlines()]
+    assert ipvs.with_thresholds(KINDS.splitlines(), THRESHOLDS) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "recorded", "expected"),
+    [
+        (" -x 30 -y 20", "", []),
+        (" -x 30", " -x 30 -y 20", ["ipvsadm -e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1 -x 30"]),
+        ("", " -x 30 -y 20", ["ipvsadm -e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1"]),
+        ("", "", []),
+    ],
+)
+def test_thresholds_are_compared_where_the_plan_or_the_record_has_some(monkeypatch, wanted, recorded, expected):
+    saved = "-A -t 203.0.113.80:80 -s rr\n-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1"
+    listed = "TCP  203.0.113.80:80 rr\n  -> 10.20.1.11:80                30         20         0          0\n"
+    asked = []
+
+    def run(argv, stdin):
+        asked.append(argv)
+        return 0, saved if "--save" in argv else listed, ""
+
+    monkeypatch.setattr(ipvs, "TABLE", __file__)
+    table = ipvs.IpvsTable(f"{saved}{wanted}\n", f"{saved}{recorded}\n", run, installed=True)
+    table.prepare()
+    assert table.additions() == expected
+    assert len(asked) == (2 if wanted or recorded else 1)
+
+
+def test_a_server_with_thresholds_keeps_them_while_it_is_drained():
+    limited = SAVED.replace("-w 100\n", "-w 100 -x 30\n").replace("-w 0\n", "-w 0 -x 30\n")
+    assert commands(limited, "", limited)[:2] == [
+        "-e -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 0 -x 30",
+        "-e -u 203.0.113.81:53 -r 10.20.1.11:5353 -m -w 0",
+    ]
 
 
 def test_equal_tables_need_no_command():
@@ -120,14 +246,49 @@ def test_connections_that_do_not_end_are_waited_for_no_longer_than_said(monkeypa
     assert len(pauses) == 9
 
 
-def test_somebody_elses_services_are_not_taken_for_ours():
-    text = LIVE.format(2) + (
-        "TCP  [20010DB8000000000000000000000001]:0050 wlc\n"
-        "  -> [20010DB8000000000000000000000002]:0050      Masq    1      7          0\n"
-        "FWM  00000001 wlc\n"
-        "  -> 0A14010B:0000      Route   1      8          0\n"
-    )
-    assert ipvs.active_connections(text) == ipvs.active_connections(LIVE.format(2))
+# As Debian 12's kernel lists it.
+OF_ALL_KINDS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  [2001:0db8:0000:0000:0000:0000:0000:0080]:0050 wlc persistent 75000 40000000
+  -> 0A14010B:0050      Tunnel  1      1          0
+  -> [2001:0db8:0001:0000:0000:0000:0000:0011]:0050      Route   100    2          0
+UDP  CB007153:13C4 rr ops  persistent 75000 FFFFFF00
+SCTP  CB007150:0050 sh
+  -> 0A14010B:0050      Masq    1      3          0
+FWM  6C000001 rr persistent 75000 40000000
+  -> [2001:0db8:0001:0000:0000:0000:0000:0011]:0000      Route   5      4          0
+FWM  6C000001 rr
+  -> 0A14010B:0000      Route   1      5          0
+"""
+
+
+def test_connections_are_counted_for_services_of_all_kinds():
+    """The kernel does not tell the family of a mark there: its servers are listed under both."""
+    six, four = "[2001:db8:1::11]", "10.20.1.11"
+    assert ipvs.active_connections(OF_ALL_KINDS) == {
+        ("-t", "[2001:db8::80]:80", f"{four}:80"): 1,
+        ("-t", "[2001:db8::80]:80", f"{six}:80"): 2,
+        ("--sctp-service", "203.0.113.80:80", f"{four}:80"): 3,
+        **{("-f", mark, f"{six}:0"): 4 for mark in ("1811939329", "1811939329 -6")},
+        **{("-f", mark, f"{four}:0"): 5 for mark in ("1811939329", "1811939329 -6")},
+    }
+
+
+@pytest.mark.parametrize(("number", "waits"), [(0, 0), (4, 9)])
+def test_of_a_mark_only_the_connections_of_the_removed_family_are_waited_for(monkeypatch, tmp_path, number, waits):
+    (tmp_path / "ip_vs").write_text(OF_ALL_KINDS.replace("Route   5      4", f"Route   5      {number}"))
+    monkeypatch.setattr(ipvs, "TABLE", str(tmp_path / "ip_vs"))
+    clock = iter(range(100))
+    monkeypatch.setattr(ipvs.time, "monotonic", lambda: next(clock))
+    pauses = []
+    monkeypatch.setattr(ipvs.time, "sleep", pauses.append)
+    shorter = "".join(line for line in KINDS.splitlines(True) if "-6" not in line)
+    table = ipvs.IpvsTable(shorter, KINDS, lambda argv, stdin: (0, KINDS, ""), installed=True, drain_timeout=10)
+    table.prepare()
+    table.settle()
+    assert len(pauses) == waits
 
 
 def test_a_service_that_lvskit_recorded_is_removed_when_it_is_no_longer_planned():
@@ -162,20 +323,27 @@ def test_what_stays_for_now_stays_in_the_file_of_record():
     assert ipvs.parse(table.record(keep_stale=False)) == ipvs.parse(shorter)
 
 
-ADDRESSES = st.integers(1, 4).map(lambda n: f"192.0.2.{n}:80")
+NAMED = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80", "[2001:db8::1]:80"]
+ADDRESSES = st.sampled_from(NAMED)
 DESTINATIONS = st.dictionaries(
     ADDRESSES, st.tuples(st.sampled_from(["-g", "-m", "-i"]), st.integers(0, 9)).map(lambda o: f"{o[0]} -w {o[1]}")
 )
 SERVICES = st.builds(ipvs.VirtualService, st.sampled_from(["-s rr", "-s wlc", "-s rr -p 300"]), DESTINATIONS)
-TABLES = st.dictionaries(st.tuples(st.sampled_from(["-t", "-u"]), ADDRESSES), SERVICES)
+KEYS = [
+    *((flag, name) for flag in ("-t", "-u") for name in NAMED),
+    ("--sctp-service", NAMED[3]),
+    ("-f", "7"),
+    ("-f", "7 -6"),
+]
+TABLES = st.dictionaries(st.sampled_from(KEYS), SERVICES)
 
 
 def carried_out(table, lines):
     """What the kernel would hold after `lines`; a command on something that is not there fails, as it does there."""
     table = copy.deepcopy(table)
     for line in lines:
-        command, flag, address, *rest = line.split()
-        key = (flag, address)
+        command, key, options = ipvs_lines.split(line)
+        rest = options.split()
         if command == "-A":
             assert key not in table
             table[key] = ipvs.VirtualService(" ".join(rest))

@@ -12,6 +12,14 @@ SERVICE = bytes.fromhex(
     "14000300 cb007150 00000000 00000000 00000000"  # ADDR: 203.0.113.80
     "06000400 00500000"  # PORT: 80, in network byte order
 )
+SERVICE6 = bytes.fromhex(
+    "06000100 0a000000"  # AF: AF_INET6
+    "06000200 84000000"  # PROTOCOL: SCTP
+    "14000300 20010db8 00000000 00000000 00000080"
+    "06000400 00500000"
+)
+MARK6 = bytes.fromhex("06000100 0a000000 08000500 0100006c")  # AF and FWMARK, in the host's byte order
+DESTINATION6 = bytes.fromhex("14000100 20010db8 00010000 00000000 00000011 06000200 00500000")
 DESTINATION = bytes.fromhex(
     "14000100 0a14010b 00000000 00000000 00000000"  # IPVS_DEST_ATTR_ADDR: 10.20.1.11
     "06000200 1f900000"  # PORT: 8080
@@ -47,6 +55,45 @@ def nested(kind, content):
             nested(1, SERVICE)
             + nested(2, DESTINATION + bytes.fromhex("08000300 02000000 08000400 64000000 08000500 00000000 08000600 00000000")),
         ),
+        (
+            "-A -t 203.0.113.80:80 -s mh -p 300 -M 255.255.255.0 --pe sip -o -b mh-fallback,mh-port",
+            1,
+            nested(
+                1,
+                SERVICE
+                + bytes.fromhex("07000600 6d680000 0c000700 1d000000 ffffffff 08000800 2c010000 08000900 ffffff00 08000b00 73697000"),
+            ),
+        ),
+        (
+            "-E --sctp-service [2001:db8::80]:80 -s sh -b sh-port",
+            2,
+            nested(
+                1,
+                SERVICE6 + bytes.fromhex("07000600 73680000 0c000700 10000000 ffffffff 08000800 00000000 08000900 80000000"),
+            ),
+        ),
+        (
+            "-A -f 1811939329 -6 -s rr -p 60 -M 64",
+            1,
+            nested(1, MARK6 + bytes.fromhex("07000600 72720000 0c000700 01000000 ffffffff 08000800 3c000000 08000900 40000000")),
+        ),
+        (
+            "-D -f 1811939329",
+            3,
+            nested(1, MARK6.replace(b"\x0a", b"\x02")),
+        ),
+        ("-d -f 1811939329 -6 -r [2001:db8:1::11]:80", 7, nested(1, MARK6) + nested(2, DESTINATION6)),
+        (
+            "-d -f 1811939329 -6 -r 10.20.1.11:8080",  # by tun: the real server's family is another one
+            7,
+            nested(1, MARK6) + nested(2, DESTINATION + bytes.fromhex("06000b00 02000000")),
+        ),
+        (
+            "-a -t 203.0.113.80:80 -r [2001:db8:1::11]:80 -i -w 1 -x 2000 -y 1500",
+            5,
+            nested(1, SERVICE)
+            + nested(2, DESTINATION6 + bytes.fromhex("06000b00 0a000000 08000300 02000000 08000400 01000000 08000500 d0070000 08000600 dc050000")),
+        ),
     ],
 )  # fmt: skip
 def test_the_message_of_a_command(command, number, expected):
@@ -60,11 +107,19 @@ def test_only_the_last_message_of_a_batch_asks_for_an_answer():
 @pytest.mark.parametrize(
     "command",
     [
-        "-A -f 7 -s rr",
-        "-A -t 203.0.113.80:80 -s rr -p 300 -M 255.255.255.0",
-        "-A -t 203.0.113.80:80 -s rr --pe sip",
+        "-A -t 203.0.113.80:80 -s rr -b of-no-scheduler",
+        "-A -t 203.0.113.80:80 -s rr -p",
+        "-A -t 203.0.113.80:80 -s rr -p 0",
+        "-A -t 203.0.113.80:80 -s rr -p 300 -M 24",
+        "-A -t [2001:db8::1]:80 -s rr -p 300 -M 255.255.255.0",
+        "-A -t 203.0.113.80:80 -s rr -o 1",
+        "-A -t 203.0.113.80:80 -s rr -o 1 2",
+        "-A -t 203.0.113.80:80 -p 300",
+        "-A -f seven -s rr",
+        "-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g",
+        "-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 99999999999",
+        "-a -t 203.0.113.80:80 -r [10.20.1.11]:80 -g -w 1",
         "-a -t 203.0.113.80:80 -r 10.20.1.11:80 -i -w 1 --tun-type gue --tun-port 6080",
-        "-a -t [2001:db8::1]:80 -r [2001:db8::2]:80 -g -w 1",
         "-Z -t 203.0.113.80:80",
     ],
 )
@@ -212,5 +267,5 @@ def test_a_kernel_without_the_netlink_family_leaves_it_to_ipvsadm(monkeypatch):
 def test_nothing_is_done_where_one_command_is_beyond_netlink(monkeypatch):
     kernel = Kernel(monkeypatch)
     with pytest.raises(ipvs_netlink.Unsupported):
-        ipvs_netlink.carry_out([*COMMANDS, "-A -f 7 -s rr"])
+        ipvs_netlink.carry_out([*COMMANDS, "-A -t 203.0.113.80:80 -s rr -b of-no-scheduler"])
     assert kernel.batches == []

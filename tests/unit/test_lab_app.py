@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab is run from the re
 from lab import image, paths
 
 HOST = "127.0.0.1"
+HOST6 = "::1"
+IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="the kernel has no IPv6")
 
 
 class Application:
@@ -50,6 +52,14 @@ class Application:
         return said
 
 
+def told(host: str, port: int) -> dict[str, str]:
+    """What the application says of itself and of its client."""
+    with closing(HTTPConnection(host, port, timeout=5)) as connection:
+        connection.request("GET", "/")
+        answer: dict[str, str] = json.loads(connection.getresponse().read())
+        return answer
+
+
 def ask(connection: HTTPConnection) -> int:
     """The HTTP status of a request; the connection stays open."""
     connection.request("GET", "/")
@@ -58,10 +68,10 @@ def ask(connection: HTTPConnection) -> int:
     return answer.status
 
 
-def ask_udp(port: int) -> dict[str, str]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def ask_udp(port: int, host: str = HOST) -> dict[str, str]:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
-        sock.connect((HOST, port))
+        sock.connect((host, port))
         sock.send(b"?")
         answer: dict[str, str] = json.loads(sock.recv(4096))
         return answer
@@ -99,6 +109,76 @@ def test_a_port_that_is_added_is_served_and_open_connections_go_on(application: 
         assert ask_udp(added)["local"] == f"{HOST}:{added}"
         assert ask_udp(first)["local"] == f"{HOST}:{first}"
         assert ask(open_before) == 200
+
+
+@IPV6
+def test_it_listens_on_both_families_and_tells_the_client_in_either(application: Application, ports: list[int]) -> None:
+    first = ports[0]
+    assert told(HOST6, first)["local"] == f"[::1]:{first}"
+    assert told(HOST6, first)["peer"].startswith("[::1]:")
+    assert told(HOST, first)["peer"].startswith("127.0.0.1:"), "and not by an address of IPv6"
+    assert ask_udp(first, HOST6)["local"] == f"[::1]:{first}"
+    assert ask_udp(first, HOST6)["peer"].startswith("[::1]:")
+
+
+@IPV6
+def test_a_port_that_is_taken_away_is_closed_in_both_families(application: Application, ports: list[int]) -> None:
+    application.reconfigure({"tcp": [], "udp": []})
+    for host in (HOST, HOST6):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, ports[0]), 5)
+        with pytest.raises(ConnectionRefusedError):
+            ask_udp(ports[0], host)
+
+
+@IPV6
+def test_a_datagram_is_answered_from_the_address_it_was_sent_to(application: Application, ports: list[int]) -> None:
+    """A real server has the VIP beside its own address, and the kernel would take that one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(b"?", ("127.0.0.2", ports[0]))
+        assert sock.recvfrom(4096)[1][0] == "127.0.0.2"
+
+
+@IPV6
+def test_a_port_that_another_program_has_in_one_family_is_served_in_none(tmp_path: Path, ports: list[int]) -> None:
+    """Half a service would look like a fault of what is tested."""
+    with socket.create_server((HOST6, ports[0]), family=socket.AF_INET6):
+        application = Application(tmp_path, {"tcp": ports[:2]})
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HOST, ports[0]), 5)
+        assert told(HOST6, ports[1])["local"] == f"[::1]:{ports[1]}"
+        assert f"cannot listen on tcp port {ports[0]}" in application.end()
+
+
+def sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+IPPROTO_SCTP = 132
+
+
+@pytest.mark.skipif(sctp(), reason="the kernel has SCTP")
+def test_a_kernel_without_sctp_does_not_keep_the_others_from_being_served(tmp_path: Path, ports: list[int]) -> None:
+    application = Application(tmp_path, {"sctp": ports[:1], "tcp": ports[1:2]})
+    assert told(HOST, ports[1])["local"] == f"{HOST}:{ports[1]}"
+    assert f"cannot listen on sctp port {ports[0]}: Protocol not supported" in application.end()
+
+
+@pytest.mark.skipif(not sctp(), reason="the kernel has no SCTP")
+def test_it_speaks_http_over_sctp(tmp_path: Path, ports: list[int]) -> None:
+    application = Application(tmp_path, {"sctp": ports[:1]})
+    for family, host in ((socket.AF_INET, HOST), (socket.AF_INET6, HOST6)):
+        with socket.socket(family, socket.SOCK_STREAM, IPPROTO_SCTP) as sock:
+            sock.settimeout(5)
+            sock.connect((host, ports[0]))
+            sock.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert b"HTTP/1.1 200 OK" in sock.recv(4096)
+    application.end()
 
 
 def test_a_port_that_is_taken_away_refuses_connections_and_datagrams(

@@ -44,6 +44,38 @@ INTERFACES: dict[str, dict[str, Any]] = {
 }
 
 
+# The same networks with IPv6 beside IPv4 or, app, alone.
+NETWORKS6 = {
+    **NETWORKS,
+    "edge": {**NETWORKS["edge"], "cidr6": "2001:db8:20::/64", "gateway6": "2001:db8:20::1"},
+    "app": {"cidr6": "2001:db8:30::/64", "gateway6": "2001:db8:30::1", "vlan": 30, "mtu": 1400},
+}
+INTERFACES6: dict[str, dict[str, Any]] = {
+    "router1": {
+        "eth1.10": {"network": "clients", "address": "198.51.100.1"},
+        "eth1.20": {"network": "edge", "address": "203.0.113.1", "address6": "2001:db8:20::1"},
+        "eth1.30": {"network": "app", "address6": "2001:db8:30::1"},
+    },
+    "lb1": {
+        "eth1.20": {"network": "edge", "address": "203.0.113.10", "address6": "2001:db8:20::10"},
+        "eth1.30": {"network": "app", "address6": "2001:db8:30::10"},
+    },
+    "rs1": {"eth1": {"network": "app", "address6": "2001:db8:30::11"}},
+    "rs2": {"eth1": {"network": "edge", "address": "203.0.113.12"}},
+}
+SERVICES6 = [
+    {
+        "name": "web",
+        "vip": "2001:db8:20::80",
+        "port": [80, "8000-8002"],
+        "protocol": ["tcp", "sctp"],
+        "mode": "tun",
+        "real_servers": [{"host": "rs1"}],
+    },
+]
+BOTH: dict[str, Any] = {"lvs_networks": NETWORKS6, "lvs_services": SERVICES6}
+
+
 def inventory(interfaces: dict[str, dict[str, Any]] | None = None, **variables: Any) -> dict[str, Any]:
     """What ansible-inventory --list says of a small lab."""
     common = {"lvs_networks": NETWORKS, "lvs_services": SERVICES, **variables}
@@ -113,18 +145,18 @@ def test_the_default_route_takes_the_first_network_with_a_gateway() -> None:
             "eth2": {"network": "app", "address": "10.20.1.11"},
         }
     }
-    assert host("rs1", own).gateway == IPv4Address("10.20.1.1")
+    assert host("rs1", own).gateways == (IPv4Address("10.20.1.1"),)
 
 
 def test_the_interface_that_says_default_route_wins() -> None:
     own = copy.deepcopy(INTERFACES["lb1"])
     own["eth1.30"]["default_route"] = True
-    assert host("lb1").gateway == IPv4Address("203.0.113.1")
-    assert host("lb1", {"lb1": own}).gateway == IPv4Address("10.20.1.1")
+    assert host("lb1").gateways == (IPv4Address("203.0.113.1"),)
+    assert host("lb1", {"lb1": own}).gateways == (IPv4Address("10.20.1.1"),)
 
 
 def test_a_host_that_holds_gateway_addresses_has_no_default_route() -> None:
-    assert host("router1").gateway is None
+    assert host("router1").gateways == ()
 
 
 def test_only_routers_forward() -> None:
@@ -140,6 +172,30 @@ def test_a_real_server_serves_the_ports_of_all_its_services() -> None:
     assert host("rs1").serves == {"tcp": (80, 8080), "udp": (5353,)}
     assert host("rs2").serves == {"tcp": (80, 8080), "udp": ()}
     assert host("lb1").serves == {"tcp": (), "udp": ()}
+
+
+def test_each_family_has_a_default_route_of_its_own() -> None:
+    found = {name: [str(one) for one in host(name, INTERFACES6, **BOTH).gateways] for name in INTERFACES6}
+    assert found == {
+        "router1": [],
+        "lb1": ["203.0.113.1", "2001:db8:20::1"],
+        "rs1": ["2001:db8:30::1"],
+        "rs2": ["203.0.113.1"],
+    }
+
+
+def test_a_host_tries_the_gateways_of_the_families_that_it_has() -> None:
+    lab = spec.parse(inventory(INTERFACES6, **BOTH))
+    tried = {host.name: [str(gateway) for gateway in lab.gateways_to_try(host)] for host in lab.hosts}
+    assert tried["lb1"] == ["203.0.113.1", "2001:db8:20::1", "2001:db8:30::1"]
+    assert tried["rs1"] == ["2001:db8:30::1"]
+    assert tried["rs2"] == ["203.0.113.1"]
+
+
+def test_a_real_server_serves_sctp_where_a_service_asks_for_it_and_every_port_of_a_range() -> None:
+    ports = (80, 8000, 8001, 8002)
+    assert host("rs1", INTERFACES6, **BOTH).serves == {"tcp": ports, "udp": (), "sctp": ports}
+    assert host("rs2", INTERFACES6, **BOTH).serves == {"tcp": (), "udp": ()}
 
 
 def test_no_two_machines_share_a_mac_or_a_switch_port() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab is run from the repository, not installed
 
-from test_lab_spec import INTERFACES, host, inventory
+from test_lab_spec import BOTH, INTERFACES, INTERFACES6, host, inventory
 
 from lab import identity, spec, switch
 
 LAB = spec.parse(inventory())
+LAB6 = spec.parse(inventory(INTERFACES6, **BOTH))
+HOST6 = {host.name: host for host in LAB6.hosts}
 
 
 def test_a_trunk_carries_its_vlans_tagged_and_nothing_untagged() -> None:
@@ -77,6 +79,68 @@ def test_a_trunk_has_its_vlans_each_with_the_network_s_id_and_one_default_route(
     assert "Address=10.20.1.10/24\n" in files["/etc/systemd/network/22-eth1.30.network"]
     gateways = [path for path, text in files.items() if "Gateway=" in text]
     assert gateways == ["/etc/systemd/network/22-eth1.20.network"]
+
+
+def network(name: str, file: str) -> list[str]:
+    return identity.network_files(HOST6[name])[f"/etc/systemd/network/{file}.network"].splitlines()
+
+
+def test_an_interface_of_both_families_has_addresses_and_default_routes_of_both() -> None:
+    text = network("lb1", "22-eth1.20")
+    section = text.index("[Address]")
+    assert [line for line in text[:section] if line.startswith(("Address=", "Gateway="))] == [
+        "Address=203.0.113.10/24",
+        "Gateway=203.0.113.1",
+        "Gateway=2001:db8:20::1",
+    ]
+    assert text[section:] == ["[Address]", "Address=2001:db8:20::10/64", "DuplicateAddressDetection=none"]
+
+
+def test_an_interface_of_ipv6_alone_has_no_line_of_ipv4() -> None:
+    text = network("rs1", "20-eth1")
+    assert [line for line in text if line.startswith(("Address=", "Gateway="))] == [
+        "Gateway=2001:db8:30::1",
+        "Address=2001:db8:30::11/64",
+    ]
+    assert "MTUBytes=1400" in text
+
+
+def test_no_address_is_configured_by_a_router_and_none_waits_to_be_found_unique() -> None:
+    for text in (network("lb1", "22-eth1.20"), network("rs1", "20-eth1")):
+        assert {"LinkLocalAddressing=ipv6", "IPv6AcceptRA=no", "IPv6DuplicateAddressDetection=0"} <= set(text)
+
+
+def test_an_interface_without_ipv6_has_no_link_local_address_either() -> None:
+    """Its machine sends nothing of IPv6, as before."""
+    for text in (network("rs2", "20-eth1"), network("lb1", "20-eth1"), network("router1", "22-eth1.10")):
+        assert {"LinkLocalAddressing=no", "IPv6AcceptRA=no"} <= set(text)
+        assert not [line for line in text if "6=" in line or "[Address]" in line]
+
+
+def test_only_a_router_with_ipv6_forwards_it() -> None:
+    assert "net.ipv6.conf.all.forwarding = 1\n" in identity.files(LAB6, HOST6["router1"])[identity.SYSCTL]
+    assert "ipv6" not in identity.files(LAB, host("router1"))[identity.SYSCTL]
+
+
+def test_every_machine_is_found_by_each_address_of_its_first_interface() -> None:
+    lines = identity.hosts_file(LAB6, HOST6["rs1"]).splitlines()
+    assert [line for line in lines if line.endswith((" lb1", " rs2"))] == [
+        "203.0.113.10 lb1",
+        "2001:db8:20::10 lb1",
+        "203.0.113.12 rs2",
+    ]
+
+
+def test_the_check_of_ipv6_sends_full_frames_and_looks_for_addresses_and_ports_of_the_families_that_there_are() -> None:
+    text = identity.check_script(LAB6, HOST6["rs1"])
+    assert "-M do -s 1352 2001:db8:30::1\n" in text  # 1,400 less 48
+    assert "holds 2001:db8:30::11/64\n" in text
+    assert f":1F40 {'0' * 32}:0000 0A' /proc/net/tcp6" in text  # 8000
+    assert "/proc/net/tcp\n" not in text
+    assert "$6 == 8000 " in text and "/proc/net/sctp/eps" in text
+    text = identity.check_script(LAB6, HOST6["lb1"])
+    assert "-M do -s 1472 203.0.113.1\n" in text and "-M do -s 1452 2001:db8:20::1\n" in text
+    assert "holds 203.0.113.10/24\n" in text and "holds 2001:db8:20::10/64\n" in text
 
 
 def test_a_clone_takes_its_own_macs_before_it_sends_anything() -> None:

@@ -1,5 +1,6 @@
 """What is removed from a host without a plan, and what stays."""
 
+import json
 from fnmatch import fnmatch
 
 import pytest
@@ -98,6 +99,27 @@ def test_ipip_stays_where_it_carries_somebody_elses_tunnel(clear, machine, name,
 def test_ipip_goes_with_the_tunnel_that_it_makes_itself(clear, machine):
     machine.addresses = {"tunl0": []}
     assert machine.run(clear)["kept_loaded"] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "own", "other"),
+    [("sit", "sit0", "sit9"), ("ip6_tunnel", "ip6tnl0", "ip6tnl9"), ("ipip", "tunl0", "tunl9")],
+)
+@pytest.mark.parametrize("address", ["2001:db8::7/128", "fe80::1/64", None])
+def test_a_tunnel_module_of_either_family_goes_if_nothing_else_is_its(clear, machine, module, own, other, address):
+    """Each tunnel has a link-local address by itself."""
+    machine.write(
+        f"{history.FOLDER}/2026-03-01T03:00:00Z.json", json.dumps({"revision": "", "wanted": {"modules": module}})
+    )
+    machine(["modprobe", module])
+    machine.addresses = {own: [address] if address else []}
+    assert machine.run(clear, check=False)["kept_loaded"] == ([module] if address == "2001:db8::7/128" else [])
+    machine(["modprobe", module])
+    machine.write(
+        f"{history.FOLDER}/2026-03-01T03:00:00Z.json", json.dumps({"revision": "", "wanted": {"modules": module}})
+    )
+    machine.addresses = {own: [], other: []}
+    assert machine.run(clear)["kept_loaded"] == [module]
 
 
 def test_a_module_that_others_use_goes_when_they_have_gone(clear, machine):

@@ -108,7 +108,8 @@ def test_modules_that_the_kernel_lacks(inspect, tmp_path, monkeypatch):
 def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeypatch):
     said = {
         "iptables-save": "*filter\n:FORWARD DROP [7:280]\nCOMMIT\n",
-        "nft": "table inet x {\n\tchain in {\n\t\tudp dport 53 drop\n\t}\n}\n",
+        "ip6tables-save": "*filter\n[5:400] -A FORWARD -j REJECT\nCOMMIT\n",
+        "nft": "table ip6 filter {\n\tchain FORWARD {\n\t\tcounter packets 5 bytes 400 reject\n\t}\n}\ntable inet x {\n\tchain in {\n\t\tudp dport 53 drop\n\t}\n}\n",
     }
     there = set()
     monkeypatch.setattr(programs, "find", lambda name: name if name in there else None)
@@ -118,9 +119,19 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
 
     assert drops() == []
     there.add("nft")
-    assert drops() == [("nft inet x in udp dport 53 drop", None)]
+    assert drops() == [("nft ip6 filter FORWARD reject", 5), ("nft inet x in udp dport 53 drop", None)]
     there.add("iptables-save")
-    assert drops() == [("iptables -t filter -P FORWARD DROP", 7), ("nft inet x in udp dport 53 drop", None)]
+    assert drops() == [
+        ("iptables -t filter -P FORWARD DROP", 7),
+        ("nft ip6 filter FORWARD reject", 5),
+        ("nft inet x in udp dport 53 drop", None),
+    ]
+    there.add("ip6tables-save")
+    assert drops() == [
+        ("iptables -t filter -P FORWARD DROP", 7),
+        ("ip6tables -t filter -A FORWARD -j REJECT", 5),
+        ("nft inet x in udp dport 53 drop", None),
+    ]
 
 
 def test_features_and_other_software_are_those_that_findings_explain(inspect):
@@ -141,7 +152,7 @@ def test_features_and_other_software_are_those_that_findings_explain(inspect):
 def test_a_hosts_whole_answer(inspect, tmp_path, monkeypatch):
     machine = FakeHost(tmp_path, monkeypatch, {"eth1": "10.20.1.11/24"})
     machine.write("/etc/lvskit/network.batch", "# x\naddress replace 203.0.113.80/32 dev lo\n")
-    monkeypatch.setattr(inspect.arp, "answers", lambda asks, macs: [["52:54:00:00:00:01"] for _ in asks])
+    monkeypatch.setattr(inspect.neighbours, "answers", lambda asks, macs: [["52:54:00:00:00:01"] for _ in asks])
     monkeypatch.setattr(inspect.echo, "largest", lambda paths: [size for _, size in paths])
     monkeypatch.setattr(links, "merges", lambda interface: False)
     answer = machine.run(

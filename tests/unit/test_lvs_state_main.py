@@ -22,7 +22,7 @@ PLAN = {
     "network": f"address replace {VIP}/32 dev eth1\n",
     "network_unit": UNIT,
     "programs": ["ipvsadm"],
-    "interfaces": {"eth1": "10.20.1.10/24"},
+    "interfaces": {"eth1": ["10.20.1.10/24"]},
 }
 COMMANDS = [
     "modprobe ip_vs",
@@ -64,6 +64,46 @@ def test_a_new_host_gets_everything_in_the_order_that_loses_no_packet(machine, s
     }
 
 
+VIP6 = "2001:db8::80"
+PLAN6 = {
+    "netfilter6": f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP.replace(f'{VIP}/32', f'{VIP6}/128')}\nCOMMIT\n",
+    "network6": f"address replace {VIP6}/128 dev eth1 preferred_lft 0 nodad\n"
+    "route replace default via 2001:db8::1 dev eth1 table 7690 protocol 76\n"
+    "rule add from all lookup 7690 priority 7690 protocol 76\n",
+    "programs": ["ip6tables"],
+    "interfaces": {"eth1": ["10.20.1.10/24"]},
+}
+
+
+@pytest.mark.parametrize("other", [{}, PLAN])
+def test_ipv6_comes_and_goes_beside_ipv4_or_alone(machine, state, other):
+    machine.write("/proc/net/if_inet6", "")
+    machine.run(state, **other)
+    before = machine.tables, machine.rules["4"], machine.addresses["eth1"]
+    six = {**other, **PLAN6}
+    commands = machine.run(state, **six)["commands"]
+    assert [command for command in commands if command.startswith("ip")] == [
+        "ip6tables -t mangle -N LVSKIT-OUTPUT",
+        f"ip6tables -t mangle {CLAMP.replace(f'{VIP}/32', f'{VIP6}/128')}",
+        "ip6tables -t mangle -I OUTPUT -j LVSKIT-OUTPUT",
+        *(f"ip -6 {line}" for line in PLAN6["network6"].splitlines()),
+    ]
+    assert f"{VIP6}/128 preferred_lft 0 nodad" in machine.addresses["eth1"]
+    assert machine.text(TEXTS["netfilter6"]) == PLAN6["netfilter6"]
+    assert machine.run(state, **six)["changed"] is False
+    gone = machine.run(state, **{**other, "interfaces": PLAN6["interfaces"]})
+    assert [command for command in gone["commands"] if command.startswith("ip")] == [
+        "ip -6 rule del from all lookup 7690 priority 7690 protocol 76",
+        "ip -6 route del default via 2001:db8::1 dev eth1 table 7690 protocol 76",
+        f"ip -6 address del {VIP6}/128 dev eth1",
+        "ip6tables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "ip6tables -t mangle -F LVSKIT-OUTPUT",
+        "ip6tables -t mangle -X LVSKIT-OUTPUT",
+    ]
+    assert (machine.tables, machine.rules["4"], machine.addresses["eth1"]) == before
+    assert machine.text(TEXTS["network6"]) == machine.text(TEXTS["netfilter6"]) == ""
+
+
 def test_a_second_run_changes_nothing(machine, state):
     machine.run(state, **PLAN)
     before = machine.tree()
@@ -85,22 +125,38 @@ def test_a_check_run_says_the_same_and_touches_nothing(machine, state):
 def test_what_leaves_goes_in_the_reverse_order(machine, state):
     machine.run(state, **PLAN)
     result = machine.run(state)
-    assert (
-        result["commands"]
-        == [
-            "systemctl disable --now --no-reload lvskit-network.service",
-            f"ip address del {VIP}/32 dev eth1",
-            f"ipvsadm -D -t {VIP}:80",
-            "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
-            "iptables -t mangle -F LVSKIT-OUTPUT",
-            "iptables -t mangle -X LVSKIT-OUTPUT",
-            f"{ARP} = 0",
-            "lvskit_toa/parameters/lips = ",
-            "systemctl daemon-reload",
-        ]
-        or result["commands"]
-    )
+    assert result["commands"] == [
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.11:80 -g -w 0",
+        f"ipvsadm -e -t {VIP}:80 -r 10.20.1.12:80 -g -w 0",
+        "systemctl disable --now --no-reload lvskit-network.service",
+        f"ip address del {VIP}/32 dev eth1",
+        f"ipvsadm -D -t {VIP}:80",
+        "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "iptables -t mangle -F LVSKIT-OUTPUT",
+        "iptables -t mangle -X LVSKIT-OUTPUT",
+        f"{ARP} = 0",
+        "lvskit_toa/parameters/lips = ",
+        "systemctl daemon-reload",
+    ]
     assert (machine.services, machine.addresses["eth1"], machine.sysctl(ARP)) == ({}, ["10.20.1.10/24"], 0)
+
+
+def test_lvskits_own_folder_goes_with_its_last_file_and_folders_of_others_stay(machine, state):
+    machine.run(state, **PLAN)
+    machine.run(state, **{**PLAN, "network": "", "network_unit": ""})
+    assert machine.place("/etc/lvskit").is_dir()  # of the rules and the table, which are still planned
+    machine.run(state)
+    assert not machine.place("/etc/lvskit").exists()
+    assert machine.place("/etc/sysctl.d").is_dir()
+    assert machine.place("/etc/modules-load.d").is_dir()
+
+
+def test_a_file_of_somebody_else_keeps_lvskits_folder(machine, state):
+    machine.run(state, **PLAN)
+    machine.write("/etc/lvskit/note", "theirs")
+    machine.run(state)
+    assert machine.text("/etc/lvskit/note") == "theirs"
+    assert machine.place("/etc/lvskit").is_dir()
 
 
 def test_without_removals_everything_stays_and_is_named(machine, state):

@@ -1,7 +1,9 @@
 """The mutation run: its operators, the choice of tests, the enclosure, and the report."""
 
 import ast
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -235,3 +237,67 @@ def test_at_the_time_limit_all_processes_are_killed(lane):
     assert (
         "sleep 47.115" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     )
+
+
+TESTS = """
+import os, signal, subprocess, time
+import a
+
+def test_one():
+    assert a.x == 1
+
+def test_crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def test_slow():
+    time.sleep(60)
+
+def test_leaves_a_process():
+    subprocess.Popen(["sleep", "300.115"], start_new_session=True)
+
+def test_nothing_is_left():
+    assert "sleep 300.115" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+
+def test_input_is_empty():
+    assert os.read(0, 1) == b""
+"""
+
+
+@pytest.fixture
+def served(lane):
+    """A lane with tests, and a function that runs one of them."""
+    shutil.copytree(run.PROJECT / "tests/mutants", lane.folder / "tests/mutants")
+    (lane.folder / "tests/test_a.py").write_text(TESTS)
+    yield lane, lambda *names, seconds=30: lane.tests([f"tests/test_a.py::test_{name}" for name in names], seconds)
+    lane.close()
+
+
+def test_each_mutant_is_imported_anew(served):
+    lane, tests = served
+    assert tests("one").code == 0
+    for text, code in (("x = 2\n", 1), ("x = \n", 2), ("x = 1\n", 0)):
+        lane.put("a.py", text)
+        assert tests("one").code == code
+    assert "1 passed" in tests("one").output
+
+
+def test_a_crash_or_the_time_limit_ends_the_tests_of_one_mutant_only(served):
+    _, tests = served
+    assert tests("crash").code == -11
+    assert tests("slow", seconds=2).code is None
+    assert tests("input_is_empty").code == 0
+
+
+def test_no_process_of_a_mutant_is_left_for_the_next(served):
+    _, tests = served
+    started = time.monotonic()
+    assert tests("leaves_a_process").code == 0
+    assert tests("nothing_is_left").code == 0
+    assert time.monotonic() - started < 290, "it was not waited for either"
+
+
+def test_only_the_chosen_tests_run_and_the_first_failure_ends_them(served):
+    lane, tests = served
+    lane.put("a.py", "x = 2\n")
+    output = tests("input_is_empty", "one", "slow").output
+    assert "1 failed, 1 passed" in output

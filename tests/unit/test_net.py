@@ -35,7 +35,7 @@ def topology(environment):
             {**usual, "name": f"service{port}", "port": port, **service} for port, service in enumerate(services, 80)
         ]
         env = environment({"networks": NETWORKS, "hosts": HOSTS, "groups": {**GROUPS, **groups}, "services": raw})
-        assert not env.violations, env.messages
+        assert all(violation.warning for violation in env.violations), env.messages
         return env.topology
 
     return make
@@ -80,7 +80,7 @@ def test_one_dead_real_server_of_ten_never_makes_a_service_lost(topology, schedu
     """Requests that are spread at random: each meets the dead one with a chance of one in ten."""
     random.seed(scheduler)
     services = topology({"scheduler": scheduler})
-    questions = net.after(services, GOOD, None)
+    questions = net.after(services, "client1", GOOD, None)
     (request,) = questions["requests"]
     assert request["count"] == 20
     for _ in range(2000):
@@ -212,13 +212,13 @@ def test_before_the_run_only_what_a_director_carries_is_asked(topology):
     """The first run of 1,000 services asks none: it would wait for each VIP."""
     services = topology({}, {"protocol": "udp"}, {})
     recorded = {"lb1": {"tcp 10.20.1.80:80", "tcp 10.20.1.80:81"}}
-    assert [r["service"] for r in net.before(services, recorded, None)["requests"]] == ["service80"]
-    assert net.before(services, {"lb1": set()}, None)["requests"] == []
-    assert len(net.before(services, {}, None)["requests"]) == 3
+    assert [r["service"] for r in net.before(services, "client1", recorded, None)["requests"]] == ["service80"]
+    assert net.before(services, "client1", {"lb1": set()}, None)["requests"] == []
+    assert len(net.before(services, "client1", {}, None)["requests"]) == 3
 
 
 def test_a_silent_service_costs_the_first_question_a_second_for_each_of_its_requests(topology):
-    questions = net.before(topology({}), {}, None)
+    questions = net.before(topology({}), "client1", {}, None)
     assert (questions["timeout"], questions["until_answered"]) == (1, True)
     assert questions["requests"][0]["count"] <= 3
 
@@ -226,7 +226,7 @@ def test_a_silent_service_costs_the_first_question_a_second_for_each_of_its_requ
 def test_after_the_run_only_what_answered_is_asked_often_enough_to_meet_each_real_server(topology):
     weighted = {"real_servers": [{"host": "rs1", "weight": 3}, {"host": "rs2", "weight": 1}]}
     services = topology({}, weighted, {})
-    questions = net.after(services, answers(ok=["service80", "service81"], failed=["service82"]), "/bytes/5")
+    questions = net.after(services, "client1", answers(ok=["service80", "service81"], failed=["service82"]), "/bytes/5")
     assert [(r["service"], r["count"], r["path"]) for r in questions["requests"]] == [
         ("service80", 20, "/bytes/5"),
         ("service81", 8, "/bytes/5"),
@@ -280,7 +280,7 @@ def test_the_report_says_what_was_lost_and_whether_the_hosts_went_back(topology,
 def test_a_service_is_asked_in_its_own_protocol(environment, service, speaks):
     raw = {"name": "x", "vip": "10.20.1.80", "mode": "dr", "real_servers": [{"host": "rs1"}], **service}
     topology = environment({"services": [raw]}).topology
-    assert asking.request(topology.services[0], 1)["speaks"] == speaks
+    assert asking.request(topology.services[0].entries[0], 1)["speaks"] == speaks
 
 
 def test_the_path_is_the_one_that_was_given_or_the_health_checks(environment):
@@ -288,8 +288,8 @@ def test_the_path_is_the_one_that_was_given_or_the_health_checks(environment):
     checked = {**raw, "health_check": {"type": "http", "path": "/healthz"}}
     (plain,) = environment({"services": [raw]}).topology.services
     (own,) = environment({"services": [checked]}).topology.services
-    assert [asking.request(plain, 1)["path"], asking.request(own, 1)["path"]] == ["/", "/healthz"]
-    assert asking.request(own, 1, "/bytes/5")["path"] == "/bytes/5"
+    assert [asking.request(plain.entries[0], 1)["path"], asking.request(own.entries[0], 1)["path"]] == ["/", "/healthz"]
+    assert asking.request(own.entries[0], 1, "/bytes/5")["path"] == "/bytes/5"
 
 
 def test_few_real_servers_of_very_different_weight_get_no_endless_requests(topology):

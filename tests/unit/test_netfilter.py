@@ -2,7 +2,7 @@
 
 import pytest
 from ansible.module_utils.lvs_host import netfilter
-from ansible.module_utils.lvs_host.netfilter import Netfilter, called, parse
+from ansible.module_utils.lvs_host.netfilter import Netfilter, Netfilter6, called, parse
 
 CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
 WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
@@ -44,6 +44,46 @@ def test_rules_that_are_there_are_left_alone():
     host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
     rules = resource(host, WANTED, WANTED)
     assert (rules.additions(), rules.removals()) == ([], [])
+
+
+def test_ip6tables_has_programs_of_its_own():
+    told = []
+
+    def run(argv, stdin=None):
+        told.append(argv)
+        return 0, "", ""
+
+    rules = Netfilter6(WANTED.replace("203.0.113.82/32", "2001:db8::82/128"), "", run, installed=True)
+    rules.prepare()
+    rules.add()
+    assert told == [["ip6tables-save", "--table", "mangle"], ["ip6tables-restore", "--wait", "--noflush"]]
+    assert {command.split()[0] for command in rules.additions()} == {"ip6tables"}
+
+
+IN_FULL = "ipv6     10 tcp      6 431999 ESTABLISHED src=2001:0db8:000c:0000:0000:0000:0000:0010 dst=2001:0db8:0000:0000:0000:0000:0000:0080 sport=1 dport=80 src=2001:0db8:000a:0000:0000:0000:0000:0011 dst=2001:0db8:000a:0000:0000:0000:0000:0201 sport=80 dport=1025\n"
+IN_SHORT = "tcp      6 431999 ESTABLISHED src=2001:db8:c::10 dst=2001:db8::80 sport=1 dport=80 src=2001:db8:a::11 dst=2001:db8:a::201 sport=80 dport=1025\n"
+
+
+@pytest.mark.parametrize("listed", [IN_FULL, IN_SHORT])
+def test_a_local_address_of_ipv6_is_found_in_either_form(listed):
+    rules = "-A LVSKIT-POSTROUTING -j SNAT --to-source 2001:db8:a::200-2001:db8:a::{} --random-fully"
+    assert list(netfilter.sources(rules.format("202"))) == [f"2001:db8:a::20{n}" for n in range(3)]
+    assert netfilter.in_use(set(netfilter.sources(rules.format("201"))), listed)
+    assert not netfilter.in_use(set(netfilter.sources(rules.format("200"))), listed)
+
+
+def test_conntrack_is_asked_for_ipv6(unlisted, monkeypatch):
+    monkeypatch.setattr(netfilter, "find", lambda program: program)
+    asked = []
+
+    def run(argv, stdin=None):
+        asked.append(argv)
+        return 0, "" if len(asked) > 1 else IN_SHORT, ""
+
+    recorded = "-A LVSKIT-POSTROUTING -j SNAT --to-source 2001:db8:a::201 --random-fully"
+    Netfilter6("", recorded, run, installed=True, drain_timeout=60).settle()
+    assert asked == [["conntrack", "-L", "-f", "ipv6"]] * 2
+    assert len(unlisted) == 1
 
 
 def test_a_changed_rule_rewrites_the_chain_but_not_the_jump():

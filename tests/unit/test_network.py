@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from ansible.module_utils.lvs_host.network import Network
+from ansible.module_utils.lvs_host import network as module
+from ansible.module_utils.lvs_host.network import Network, Network6
 from ansible.module_utils.lvs_host.resource import HostError
 
 VIP = "address replace 203.0.113.80/32 dev lo"
@@ -80,6 +81,153 @@ def test_what_is_recorded_and_no_longer_wanted_goes_in_reverse_order():
     ]
 
 
+VIP6 = "address replace 2001:db8::80/128 dev lo preferred_lft 0"
+NIC6 = "address replace 2001:db8:1::80/128 dev eth1 preferred_lft 0 nodad"
+ROUTE6 = "route replace default via 2001:db8:1::1 dev eth1 table 7601 protocol 76"
+RULES6 = [
+    "rule add from all lookup main suppress_prefixlength 0 priority 7689 protocol 76",
+    "rule add from 2001:db8:1::2 ipproto tcp sport 80 lookup 7601 priority 7601 protocol 76",
+]
+TUNNEL6 = "tunnel change ip6tnl0 mode any"
+# As iproute2 6.1 of Debian 12 has it of these.
+LINKS6 = [
+    {
+        "ifname": "lo",
+        "flags": ["LOOPBACK", "UP", "LOWER_UP"],
+        "addr_info": [
+            {
+                "family": "inet6", "local": "2001:db8::80", "prefixlen": 128, "scope": "global", "deprecated": True,
+                "valid_life_time": 4294967295, "preferred_life_time": 0,
+            },
+            {
+                "family": "inet6", "local": "::1", "prefixlen": 128, "scope": "host",
+                "valid_life_time": 4294967295, "preferred_life_time": 4294967295,
+            },
+        ],
+    },
+    {
+        "ifname": "eth1",
+        "flags": ["BROADCAST", "MULTICAST", "UP", "LOWER_UP"],
+        "addr_info": [
+            {
+                "family": "inet6", "local": "2001:db8:1::80", "prefixlen": 128, "scope": "global", "nodad": True,
+                "deprecated": True, "valid_life_time": 4294967295, "preferred_life_time": 0,
+            },
+            {
+                "family": "inet6", "local": "2001:db8:1::2", "prefixlen": 64, "scope": "global",
+                "valid_life_time": 4294967295, "preferred_life_time": 4294967295,
+            },
+            {
+                "family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link",
+                "valid_life_time": 4294967295, "preferred_life_time": 4294967295,
+            },
+        ],
+    },
+]  # fmt: skip
+ROUTES6 = [
+    {"dst": "default", "gateway": "2001:db8:1::1", "dev": "eth1", "table": "7601", "metric": 1024, "pref": "medium"},
+]
+LISTED6 = [
+    {"priority": 0, "src": "all", "table": "local"},
+    {"priority": 7601, "src": "2001:db8:1::2", "ipproto": "tcp", "sport": 80, "table": "7601", "protocol": "76"},
+    {"priority": 7689, "src": "all", "table": "main", "suppress_prefixlen": 0, "protocol": "76"},
+    {"priority": 32766, "src": "all", "table": "main"},
+]
+
+
+@pytest.fixture
+def six(monkeypatch, tmp_path):
+    """Makes the IPv6 resource of a host; `host.told` is what ip(8) is told. `mode` is that of ip6tnl0."""
+    monkeypatch.setattr(module, "IPV6", str(tmp_path / "if_inet6"))
+    (tmp_path / "if_inet6").write_text("")
+
+    def make(wanted, recorded=(), links=LINKS6, mode="any"):
+        host = Host()
+        tunnel = [{"ifname": "ip6tnl0", "linkinfo": {"info_kind": "ip6tnl", "info_data": {"proto": mode}}}]
+
+        def run(argv, stdin=None):
+            if argv[:3] == ["ip", "-6", "-json"]:
+                return 0, json.dumps({"address": links, "route": ROUTES6, "rule": LISTED6}[argv[3]]), ""
+            if argv[:4] == ["ip", "-json", "-details", "link"]:
+                return 0, json.dumps(tunnel), ""
+            return host(argv, stdin)
+
+        made = Network6("\n".join(wanted), "\n".join(recorded), run)
+        made.prepare()
+        made.told = host.told
+        return made
+
+    return make
+
+
+ALL6 = [TUNNEL6, VIP6, NIC6, ROUTE6, *RULES6]
+
+
+def test_ipv6_state_that_is_there_is_left_alone(six):
+    made = six(ALL6, ALL6)
+    assert (made.additions(), made.removals()) == ([], [])
+
+
+def test_ipv6_state_goes_with_the_options_of_its_family(six):
+    """A rule has the family that ip(8) was started with."""
+    made = six([], ALL6)
+    assert made.removals() == [
+        "ip -6 rule del from all lookup main suppress_prefixlength 0 priority 7689 protocol 76",
+        "ip -6 rule del from 2001:db8:1::2 ipproto tcp sport 80 lookup 7601 priority 7601 protocol 76",
+        "ip -6 route del default via 2001:db8:1::1 dev eth1 table 7601 protocol 76",
+        "ip -6 address del 2001:db8:1::80/128 dev eth1",
+        "ip -6 address del 2001:db8::80/128 dev lo",
+        "ip -6 tunnel change ip6tnl0 mode ip6ip6",
+    ]
+    made.remove()
+    ((argv, text),) = made.told
+    assert argv == ["ip", "-6", "-batch", "-"]
+    assert text.splitlines()[-2:] == ["address del 2001:db8::80/128 dev lo", "tunnel change ip6tnl0 mode ip6ip6"]
+
+
+@pytest.mark.parametrize("options", ["", " preferred_lft 0", " nodad"])
+def test_an_address_whose_options_differ_is_replaced_and_not_removed(six, options):
+    other = f"address replace 2001:db8:1::80/128 dev eth1{options}"
+    made = six([other, ROUTE6, *RULES6], [NIC6])
+    assert made.additions() == [f"ip -6 {other}"]
+    assert made.removals() == []
+
+
+def test_an_address_goes_although_somebody_has_changed_its_options(six):
+    links = json.loads(json.dumps(LINKS6))
+    links[0]["addr_info"][0].update(preferred_life_time=4294967295)
+    made = six([ROUTE6, *RULES6], [VIP6], links)
+    assert made.removals() == ["ip -6 address del 2001:db8::80/128 dev lo"]
+    assert six([VIP6, ROUTE6, *RULES6], [VIP6], links).additions() == [f"ip -6 {VIP6}"]
+
+
+def test_a_tunnel_takes_both_families_when_it_is_told_so(six):
+    assert six([TUNNEL6, ROUTE6, *RULES6], mode="ip6ip6").additions() == [f"ip -6 {TUNNEL6}"]
+
+
+def test_ipv4_has_no_part_in_routes_of_ipv6():
+    """Without a family, ip(8) answers with the routes of both."""
+    routes = [{"table": "7601", "gateway": "2001:db8:1::1"}]
+    assert resource(Host(routes=routes), []).removals() == []
+
+
+def test_a_host_without_ipv6_is_refused_ipv6_addresses_and_nothing_else(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "IPV6", str(tmp_path / "if_inet6"))
+    Network6("# nothing\n", "", None).prepare()
+    with pytest.raises(HostError, match="this host has no IPv6"):
+        Network6(VIP6, "", None).prepare()
+    with pytest.raises(HostError, match=r"network6.batch is damaged"):
+        Network6("", "address replace 20", None).prepare()
+
+
+def test_an_interface_has_addresses_of_both_families():
+    host = Host()
+    host.answers["address"][1]["addr_info"] += LINKS6[1]["addr_info"]
+    resource(host, [], interfaces={"eth1": ["10.20.1.11/24", "2001:db8:1::2/64"]})
+    with pytest.raises(HostError, match=r"2001:db8:1::3/64, but it has 10.20.1.11/24, 2001:db8:1::2/64, [^,]*80/128\."):
+        resource(host, [], interfaces={"eth1": ["10.20.1.11/24", "2001:db8:1::3/64"]})
+
+
 def test_somebody_elses_address_and_route_stay():
     host = Host([("192.0.2.7", "lo")], [{"protocol": "static"}])
     assert resource(host, [VIP]).removals() == []
@@ -106,7 +254,7 @@ def test_commands_go_to_ip_in_one_batch():
 
 @pytest.mark.parametrize(
     ("interfaces", "words"),
-    [({"eth9": "10.20.1.11/24"}, "there is no eth9 here"), ({"eth1": "10.20.1.99/24"}, "but it has 10.20.1.11/24")],
+    [({"eth9": ["10.20.1.11/24"]}, "there is no eth9 here"), ({"eth1": ["10.20.1.99/24"]}, "but it has 10.20.1.11/24")],
 )
 def test_a_host_that_is_not_plugged_in_as_described_is_refused(interfaces, words):
     with pytest.raises(HostError, match=words):

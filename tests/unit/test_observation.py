@@ -152,7 +152,7 @@ def test_in_enat_every_packet_needs_the_option(environment, name):
 
 def test_an_option_that_names_another_virtual_end_is_named(environment):
     scene = Scene(environment, "enat-cip-src")
-    other = Endpoint(scene.service.vip, 443)
+    other = Endpoint(scene.service.entries[0].vip, 443)
     assert "[option 203.0.113.85:443] seen leaving lb1" in with_option(scene, other)[0]
 
 

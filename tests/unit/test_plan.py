@@ -1,11 +1,13 @@
 """What each host has to carry."""
 
+import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible.module_utils.lvs.host_plan import BuiltModule
+from ansible.module_utils.lvs.host_plan import BuiltModule, Chain
 from ansible.module_utils.lvs.plan import plan, plans
 
 BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
@@ -32,18 +34,20 @@ def settings(host_plan):
 
 
 def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
-    untracked = {(u.protocol, u.vip, u.port) for u in of(environment, "lb1").untracked}
-    assert untracked == {("tcp", vip, 80) for vip in ("10.20.1.80", "203.0.113.82", "203.0.113.84", "203.0.113.85")}
+    untracked = {(u.protocol, u.vip, u.ports) for u in of(environment, "lb1").netfilter.untracked}
+    assert untracked == {
+        ("tcp", vip, ("80",)) for vip in ("10.20.1.80", "203.0.113.82", "203.0.113.84", "203.0.113.85")
+    }
     without = [service for service in BASE["services"] if service["mode"] != "fullnat"]
     host = of(environment, "lb1", {"services": without})
-    assert host.untracked == ()
-    assert "raw" not in {chain.table for chain in host.chains}
+    assert host.netfilter.untracked == ()
+    assert "raw" not in {chain.table for chain in host.netfilter.chains}
 
 
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
     host = of(environment, "rs1")
     assert [(vip.address, vip.device) for vip in host.addresses] == [("10.20.1.80", "lo")]
-    assert settings(host) == {"net/ipv4/conf/eth1/arp_ignore": 1, "net/ipv4/conf/eth1/arp_announce": 2}
+    assert settings(host) == {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
 
 
 def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(environment):
@@ -55,7 +59,7 @@ def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(env
 
 
 def test_tun_real_server_announces_segments_that_leave_room_for_the_outer_header(environment):
-    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").mss_clamps] == [("203.0.113.82", 1440)]
+    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").netfilter.mss_clamps] == [("203.0.113.82", 1440)]
 
 
 def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
@@ -65,7 +69,7 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
         "app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"},
         "farm": {"cidr": "10.20.2.0/24", "vlan": 40, "gateway": "10.20.2.1", "mtu": 9000},
     }
-    assert of(environment, "rs3", {"networks": networks}).mss_clamps[0].mss == 1400 - 20 - 40
+    assert of(environment, "rs3", {"networks": networks}).netfilter.mss_clamps[0].mss == 1400 - 20 - 40
 
 
 @pytest.mark.parametrize("first", ["lb1", "lb2"])
@@ -80,7 +84,7 @@ def test_of_two_directors_the_one_with_the_smaller_mtu_on_its_way_decides(enviro
         "services": [{**service, "real_servers": [{"host": "rs3"}]}],
     }
     assert environment(changes).violations == []
-    assert [clamp.mss for clamp in of(environment, "rs3", changes).mss_clamps] == [1400 - 20 - 40]
+    assert [clamp.mss for clamp in of(environment, "rs3", changes).netfilter.mss_clamps] == [1400 - 20 - 40]
 
 
 def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environment):
@@ -95,7 +99,12 @@ def test_nat_by_gateway_makes_the_director_the_default_route(environment):
     assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", 7690)]
     assert [(rule.selector, rule.lookup, rule.suppress_default) for rule in host.rules] == [
         ("from all", "main", True),
-        ("from all", "7690", False),
+        ("from 10.20.1.11", "7690", False),
+        (
+            "from 0.0.0.0",
+            "7690",
+            False,
+        ),  # sockets without an address of their own; the host's other addresses keep their way
     ]
 
 
@@ -139,14 +148,14 @@ def test_a_routed_vip_lies_on_lo(environment):
 
 
 def test_every_service_has_its_row_in_the_directors_table(environment):
-    methods = {service.name: service.destinations[0].method for service in of(environment, "lb1").services}
+    methods = {service.service: service.destinations[0].method for service in of(environment, "lb1").services}
     assert methods == {"dr": "-g", "nat": "-m", "tun": "-i", "fullnat": "-m", "enat": "-m", "enat-cip-src": "-m"}
 
 
 def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environment):
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
-    assert [(g.address, g.port, g.directors) for g in host.guards] == [("10.20.2.13", 8081, directors)]
+    assert [(g.address, g.port, g.directors) for g in host.netfilter.guards] == [("10.20.2.13", 8081, directors)]
     assert [(m.name, m.parameters) for m in host.built_modules] == [
         ("lvskit_ctk", {"vips": "203.0.113.84", "kind": "254"})
     ]
@@ -155,7 +164,7 @@ def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environme
 
 def test_an_enat_real_server_with_cip_src_is_guarded_too(environment):
     host = of(environment, "rs2")
-    assert [(g.address, g.port) for g in host.guards] == [("10.20.1.12", 8082)]
+    assert [(g.address, g.port) for g in host.netfilter.guards] == [("10.20.1.12", 8082)]
     assert [(m.name, m.parameters) for m in host.built_modules] == [
         ("lvskit_ctk", {"cip_src_vips": "203.0.113.85", "kind": "254"})
     ]
@@ -217,12 +226,12 @@ def fullnat(**changes):
 
 def test_a_fullnat_real_server_needs_nothing(environment):
     host = of(environment, "rs3", fullnat())
-    assert (host.addresses, host.sysctls, host.modules, host.chains) == ((), (), (), ())
+    assert (host.addresses, host.sysctls, host.modules, host.netfilter.chains) == ((), (), (), ())
 
 
 def test_consecutive_local_addresses_are_one_range_and_others_share_by_size(environment):
     pool = ["10.20.1.203", "10.20.1.200", "10.20.1.201", "10.20.1.202", "10.20.1.210"]
-    (nat,) = of(environment, "lb1", fullnat(local_addresses=pool)).source_nats
+    (nat,) = of(environment, "lb1", fullnat(local_addresses=pool)).netfilter.source_nats
     assert [(r.addresses, r.probability) for r in nat.ranges] == [
         ("10.20.1.200-10.20.1.203", "0.79999999981"),  # 0.8 as the kernel keeps it, in 31 bits
         ("10.20.1.210", None),
@@ -236,10 +245,13 @@ def test_a_directors_own_address_as_local_address_is_not_added_to_it(environment
 
 def test_conntrack_is_sized_by_the_expected_connections(environment):
     def sizes(connections):
-        settings = of(environment, "lb1", fullnat(connections=connections)).sysctls
+        settings = of(environment, "lb1", fullnat(**({"connections": connections} if connections else {}))).sysctls
         return {s.key.rpartition("/")[2]: s.value for s in settings if "nf_conntrack_" in s.key}
 
-    assert sizes(1000) == {}  # the kernel's own size does
+    assert sizes(None) == {}
+    assert (
+        sizes(1000) == sizes(100_000) == {"nf_conntrack_max": 262_144, "nf_conntrack_buckets": 65_536}
+    )  # the kernel's most
     assert sizes(200_000) == {"nf_conntrack_max": 400_000, "nf_conntrack_buckets": 100_000}
 
 
@@ -286,3 +298,126 @@ def test_a_drained_real_server_leaves_the_directors_table_and_keeps_the_rest(env
     there = {d.address for service in of(environment, "lb1", {"hosts": hosts}).services for d in service.destinations}
     assert there == {"10.20.1.12", "10.20.2.13"}
     assert of(environment, "rs1", {"hosts": hosts}) == of(environment, "rs1")
+
+
+def test_a_routed_vip_is_on_no_interface_and_nobody_answers_for_it(environment):
+    """Several directors may have it, also where it lies in a network of theirs."""
+    service = {"name": "d", "vip": "203.0.113.80", "vip_routed": True, "port": 80, "mode": "dr"}
+    host = of(environment, "lb1", {"services": [{**service, "real_servers": [{"host": "rs1"}]}]})
+    assert [(vip.address, vip.device) for vip in host.addresses] == [("203.0.113.80", "lo")]
+    assert settings(host)["net/ipv4/conf/all/arp_ignore"] == 1
+    assert settings(host)["net/ipv4/conf/all/arp_announce"] == 2
+
+
+def test_each_of_several_directors_has_its_own_local_addresses(environment):
+    hosts = {**BASE["hosts"], "lb2": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.9"}}}}
+    pool = {"lb1": ["10.20.1.200"], "lb2": ["10.20.1.201", "10.20.1.202"]}
+    service = {**fullnat(local_addresses=pool)["services"][0], "vip": "192.0.2.80", "vip_routed": True}
+    groups = {**BASE["groups"], "directors": ["lb1", "lb2"]}
+    changes = {"hosts": hosts, "groups": groups, "services": [service]}
+    assert environment(changes).messages == []
+    sources = {name: of(environment, name, changes).netfilter.source_nats[0].ranges for name in ("lb1", "lb2")}
+    assert {name: [r.addresses for r in ranges] for name, ranges in sources.items()} == {
+        "lb1": ["10.20.1.200"],
+        "lb2": ["10.20.1.201-10.20.1.202"],
+    }
+    held = {a.address for a in of(environment, "lb2", changes).addresses}
+    assert held == {"192.0.2.80", "10.20.1.201", "10.20.1.202"}
+
+
+MANY = {
+    "name": "shop",
+    "vip": "203.0.113.80",
+    "port": [80, 443, "8000-8100"],
+    "mode": "dr",
+    "vip_routed": True,
+    "real_servers": [{"host": "rs1", "weight": 3}, {"host": "rs2", "upper_threshold": 20, "lower_threshold": 15}],
+}
+
+
+def table(environment, **service):
+    """The director's virtual services: option, endpoint, scheduler and options; and the destinations of the last one."""
+    host = of(environment, "lb1", {"services": [{**MANY, **service}]})
+    services = [(v.protocol, v.endpoint, " ".join((v.scheduler, *v.options))) for v in host.services]
+    return (
+        host,
+        services,
+        [(d.endpoint, d.weight, d.upper_threshold, d.lower_threshold) for d in host.services[-1].destinations],
+    )
+
+
+def test_each_port_is_an_entry_and_a_range_is_found_by_a_mark(environment):
+    host, services, servers = table(environment)
+    mark = host.netfilter.marks[0]
+    assert services == [
+        ("-t", "203.0.113.80:80", "wlc"),
+        ("-t", "203.0.113.80:443", "wlc"),
+        ("-f", str(mark.mark), "wlc"),
+    ]
+    assert (mark.protocol, mark.vip, mark.ports) == ("tcp", "203.0.113.80", ("8000:8100",))
+    assert mark.mark & 0xFF800000 == 0x6C000000  # the upper half of lvskit's marks is for checks
+    assert servers == [
+        ("10.20.1.11:0", 3, 0, 0),
+        ("10.20.1.12:0", 1, 20, 15),
+    ]  # port 0: the one that the client asks for
+    assert Chain("mangle", "PREROUTING") in host.netfilter.chains
+
+
+def test_persistence_across_ports_is_one_entry_by_a_mark_for_all_ports_and_protocols(environment):
+    more = {"persistence_timeout": 300, "persistence_across_ports": True, "protocol": ["tcp", "udp"]}
+    host, services, _ = table(environment, **more, persistence_netmask={4: 24})
+    assert [(flag, options) for flag, _, options in services] == [("-f", "wlc -p 300 -M 255.255.255.0")]
+    assert {(m.protocol, m.ports) for m in host.netfilter.marks} == {
+        ("tcp", ("80", "443", "8000:8100")),
+        ("udp", ("80", "443", "8000:8100")),
+    }
+    assert len({m.mark for m in host.netfilter.marks}) == 1
+
+
+def test_a_mark_is_made_of_the_services_name_and_its_vip_and_of_nothing_else(environment):
+    def marks(*services):
+        host = of(environment, "lb1", {"services": [{**MANY, **service} for service in services]})
+        return {(m.vip, m.mark) for m in host.netfilter.marks}
+
+    alone = marks({})
+    other = {"name": "other", "vip": "203.0.113.81"}
+    assert alone < marks({}, other) == marks(other, {})
+    assert len({mark for _, mark in marks({}, other)}) == 2
+
+
+def test_marks_that_meet_are_told_apart(environment, monkeypatch):
+    monkeypatch.setattr(hashlib, "sha256", lambda text: SimpleNamespace(digest=lambda: bytes(32)))
+    services = [{**MANY, "name": name, "vip": vip} for name, vip in (("a", "203.0.113.80"), ("b", "203.0.113.81"))]
+    host = of(environment, "lb1", {"services": services})
+    assert {(m.vip, m.mark) for m in host.netfilter.marks} == {
+        ("203.0.113.80", 0x6C000000),
+        ("203.0.113.81", 0x6C000001),
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "options"),
+    [
+        ({"scheduler": "mh", "scheduler_flags": ["mh-fallback", "mh-port"]}, "mh -b mh-fallback,mh-port"),
+        ({"protocol": "udp", "one_packet": True}, "wlc -o"),
+        ({"protocol": "udp", "persistence_timeout": 60, "persistence_engine": "sip"}, "wlc -p 60 --pe sip"),
+        ({"persistence_timeout": 60, "persistence_netmask": {4: 32}}, "wlc -p 60"),  # single addresses are the default
+    ],
+)
+def test_what_ipvs_can_do_besides_is_an_option(environment, keys, options):
+    _, services, _ = table(environment, port=80, **keys)
+    assert [words for _, _, words in services] == [options]
+
+
+def test_fullnat_by_a_mark_takes_its_source_by_the_mark(environment):
+    changes = fullnat(port="8000-8100", real_servers=[{"host": "rs3"}])
+    host = of(environment, "lb1", changes)
+    (nat,) = host.netfilter.source_nats
+    assert nat.mark == host.netfilter.marks[0].mark
+    assert int(host.services[0].endpoint) == nat.mark
+
+
+def test_timeouts_are_the_directors(environment):
+    hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_timeouts": {"tcp": 7200}}}
+    assert of(environment, "lb1", {"hosts": hosts}).timeouts == (7200, 120, 300)
+    assert of(environment, "lb1").timeouts is None

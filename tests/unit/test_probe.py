@@ -26,9 +26,10 @@ def lvs_probe():
 class Server:
     """Serves each TCP connection in a thread of its own; `answer(connection, received)` says what it does."""
 
-    def __init__(self, answer, reads=True):
+    def __init__(self, answer, reads=True, family=socket.AF_INET):
         self.answer, self.reads, self.received, self.open, self.most = answer, reads, [], 0, 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        address = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        self.listener = socket.create_server((address, 0), family=family, backlog=128)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -103,6 +104,44 @@ def test_a_web_service_is_asked_by_http(lvs_probe, server):
     (found,) = lvs_probe.Asking([request(web.port)], path="/bytes/5").run()
     assert web.received == [b"GET /bytes/5 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"]
     assert (found["error"], found["peer"], found["bytes"]) == ("", "198.51.100.10:4711", 50)
+
+
+IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="the kernel has no IPv6")
+
+
+@IPV6
+def test_a_web_service_of_ipv6_is_named_in_brackets(lvs_probe, server):
+    """RFC 9110, 7.2, and RFC 3986, 3.2.2."""
+    answer = b"HTTP/1.1 200 OK\r\nPeer: [2001:db8::10]:4711\r\n\r\nhello"
+    web = server(lambda connection, _: connection.sendall(answer), family=socket.AF_INET6)
+    (found,) = lvs_probe.Asking([request(web.port, address="::1")], path="/").run()
+    assert web.received == [b"GET / HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n"]
+    assert (found["error"], found["peer"], found["bytes"]) == ("", "[2001:db8::10]:4711", len(answer))
+
+
+@pytest.mark.parametrize(
+    ("address", "protocol", "speaks", "expected"),
+    [
+        ("192.0.2.1", "tcp", "http", (socket.AF_INET, socket.SOCK_STREAM, 0)),
+        ("2001:db8::1", "tcp", "connect", (socket.AF_INET6, socket.SOCK_STREAM, 0)),
+        ("2001:db8::1", "udp", "dns", (socket.AF_INET6, socket.SOCK_DGRAM, 0)),
+        ("192.0.2.1", "sctp", "connect", (socket.AF_INET, socket.SOCK_STREAM, 132)),
+        ("2001:db8::1", "sctp", "http", (socket.AF_INET6, socket.SOCK_STREAM, 132)),
+    ],
+)
+def test_a_request_takes_the_socket_of_its_family_and_protocol(lvs_probe, address, protocol, speaks, expected):
+    assert lvs_probe.socket_for({"address": address, "protocol": protocol}, speaks) == expected
+
+
+def test_a_client_without_sctp_says_so(lvs_probe, monkeypatch):
+    def refused(self, family, kind, protocol):
+        raise OSError(93, "Protocol not supported")
+
+    monkeypatch.setattr(lvs_probe.Asking, "bound", refused)
+    (found,) = lvs_probe.Asking([request(2905, protocol="sctp")]).run()
+    assert found["error"] == "the client's kernel has no SCTP: load the module sctp there"
+    (found,) = lvs_probe.Asking([request(80)]).run()
+    assert "Protocol not supported" in found["error"]
 
 
 def test_a_request_has_a_path_of_its_own(lvs_probe, server):
@@ -309,6 +348,8 @@ def test_an_answer_that_never_ends_is_an_error(lvs_probe, server):
     [
         (b"HTTP/1.1 200 OK\r\nPeer: 192.0.2.1:5\r\nServer: x\r\n\r\n", "192.0.2.1:5"),
         (b'{"host": "rs1", "peer": "192.0.2.1:5"}\n', "192.0.2.1:5"),
+        (b"HTTP/1.1 200 OK\r\nPeer: [2001:db8::A]:5\r\n\r\n", "[2001:db8::A]:5"),
+        (b'{"peer": "[2001:db8::a]:5"}', "[2001:db8::a]:5"),
         (b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n", ""),
         (b'{"host": "rs1"}', ""),
         (b"[1]", ""),
@@ -324,13 +365,14 @@ def application(tmp_path):
     """The lab's own demo application, on a port of the loopback interface."""
     port = refused_port()
     (tmp_path / "ports.json").write_text(json.dumps({"tcp": [port], "udp": [port]}))
-    process = subprocess.Popen([sys.executable, PROJECT / "lab/app.py", tmp_path / "ports.json"])
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind(str(tmp_path / "ready"))
+        ready.settimeout(20)
+        process = subprocess.Popen(
+            [sys.executable, PROJECT / "lab/app.py", tmp_path / "ports.json"],
+            env={"NOTIFY_SOCKET": str(tmp_path / "ready")},
+        )
+        ready.recv(100)
     yield port
     process.terminate()
     process.wait()
@@ -346,3 +388,15 @@ def test_the_labs_application_tells_its_peer_by_tcp_and_by_udp(lvs_probe, applic
     found = lvs_probe.Asking(asked).run()
     assert len(found) == 12
     assert [one["peer"] for one in found] == [f"127.0.0.1:{one['port']}" for one in found]
+
+
+@IPV6
+def test_the_labs_application_tells_its_peer_by_ipv6_too(lvs_probe, application):
+    asked = [
+        request(application, 3, address="::1", path="/bytes/20000"),
+        request(application, 3, address="::1", path="/"),
+        request(application, 3, address="::1", protocol="udp"),
+    ]
+    found = lvs_probe.Asking(asked).run()
+    assert len(found) == 9
+    assert [one["peer"] for one in found] == [f"[::1]:{one['port']}" for one in found]

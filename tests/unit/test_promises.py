@@ -33,7 +33,42 @@ def environments(draw):
             hosts[name]["lvs_default_route"] = "keep"
     groups = {"all": names, "clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1", "rs2"]}
     services = [_service(draw, number, hosts) for number in range(draw(st.integers(1, 2)))]
-    return networks, services, hosts, groups
+    return in_families((networks, services, hosts, groups), draw(st.sampled_from(("4", "4", "6", "46"))))
+
+
+def in_families(raw, families):
+    """The same environment in IPv4, in IPv6, or in both: 2001:db8:1::11 for 10.0.1.11, in the keys for it."""
+    networks, services, hosts, groups = raw
+
+    def six(text):
+        network, number = text.partition("/")[0].split(".")[2:]
+        return f"2001:db8:{network}::{number if number != '0' else ''}{'/64' if '/' in text else ''}"
+
+    def keyed(mapping):
+        own = {key: value for key, value in mapping.items() if key in ("cidr", "gateway", "address")}
+        others = {key: value for key, value in mapping.items() if key not in own}
+        return {
+            **others,
+            **(own if "4" in families else {}),
+            **{f"{k}6": six(v) for k, v in own.items() if "6" in families},
+        }
+
+    def listed(texts):
+        return [*(texts if "4" in families else []), *(map(six, texts) if "6" in families else [])]
+
+    def plugged(host):
+        return {**host, "lvs_interfaces": {name: keyed(one) for name, one in host["lvs_interfaces"].items()}}
+
+    services = [
+        {
+            **one,
+            "vip": listed([one["vip"]]),
+            **({"local_addresses": listed(own)} if (own := one.get("local_addresses")) else {}),
+        }
+        for one in services
+    ]
+    networks = {name: keyed(one) for name, one in networks.items()}
+    return networks, services, {name: plugged(host) for name, host in hosts.items()}, groups
 
 
 def _service(draw, number, hosts):
@@ -77,21 +112,25 @@ def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
     for service in topology.services:
         for server in service.real_servers:
             by_neighbour = "NAT-CLIENT-SUBNET" in warned and service.mode.director_is_gateway
-            if not by_neighbour:
-                hops = keeps_promise(topology, service, director, server, client)
-                full_size_requests_fit(plans[server.host.name], service, director, hops)
-            is_set_up(plans[server.host.name], topology, service, server)
+            for entry in service.by_family:
+                if not by_neighbour:
+                    hops = keeps_promise(topology, entry, director, server, client)
+                    full_size_requests_fit(plans[server.host.name], entry, director, hops)
+                is_set_up(plans[server.host.name], topology, entry, server)
 
 
-def keeps_promise(topology, service, director, server, client):
-    mode = service.mode
-    hops = walk(topology, service, director, server, client).hops
+def keeps_promise(topology, entry, director, server, client):
+    mode = entry.mode
+    hops = walk(topology, entry, director, server, client).hops
     replies = [hop for hop in hops if hop.leg == "reply"]
     through = any(director.name in (hop.sender.host, hop.receiver.host) for hop in replies)
     assert through == mode.reply_through_director
     first, last = hops[0].packet, hops[-1].packet
     assert (first.source, first.destination) == (last.destination, last.source)
-    assert first.destination.address == service.vip
+    assert first.destination.address == entry.vip
+    assert {end.address.version for hop in hops for end in (hop.packet.source, hop.packet.destination)} == {
+        entry.family.version
+    }
     assert all(before.receiver.host == after.sender.host for before, after in zip(hops, hops[1:]))
     assert hops[0].sender.host == hops[-1].receiver.host == client.name
     onward = [hop for hop in hops if hop.leg == "request" and hop.sender.host == director.name]
@@ -101,42 +140,46 @@ def keeps_promise(topology, service, director, server, client):
     return hops
 
 
-def full_size_requests_fit(host_plan, service, director, hops):
+def full_size_requests_fit(host_plan, entry, director, hops):
     """A segment of the size that the real server announces, in its outer header, is no larger than any network's MTU."""
     start = next(i for i, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == director.name)
     room = min(hop.network.mtu for hop in hops[start:] if hop.leg == "request")
-    announced = {clamp.vip: clamp.mss for clamp in host_plan.mss_clamps}
-    if service.mode.tunnel_device and service.protocol == "tcp":
-        assert announced[str(service.vip)] + 40 + service.mode.overhead <= room
+    rules_ = host_plan.netfilter if entry.family.version == 4 else host_plan.netfilter6
+    announced = {clamp.vip: clamp.mss for clamp in rules_.mss_clamps}
+    header = {4: 20, 6: 40}[entry.family.version]
+    if entry.mode.request.encapsulated and entry.protocol == "tcp":
+        assert announced[str(entry.vip)] + 20 + 2 * header <= room
 
 
-def is_set_up(host_plan, topology, service, server):
+def is_set_up(host_plan, topology, entry, server):
     """The real server holds the VIP where its services' modes have it, silently, and nowhere else."""
-    held = {address.device for address in host_plan.addresses if address.address == str(service.vip)}
-    here = [s for s in topology.services if s.vip == service.vip and server.host in [r.host for r in s.real_servers]]
-    assert held == {s.mode.vip_device for s in here if s.mode.vip_device}
+    service = entry.service
+    tunnel = {4: "tunl0", 6: "ip6tnl0"}[entry.family.version]
+    held = {address.device for address in host_plan.addresses if address.address == str(entry.vip)}
+    here = [s for s in topology.services if entry.vip in s.vips and server.host in [r.host for r in s.real_servers]]
+    assert held == {tunnel if s.mode.request.encapsulated else "lo" for s in here if s.mode.holds_vip}
     settings_of = {item.key: item.value for item in host_plan.sysctls}
-    if service.mode.vip_device:
-        for interface in server.host.interfaces:
-            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_ignore"] == 1
-            assert settings_of[f"net/ipv4/conf/{interface.name}/arp_announce"] == 2
+    if service.mode.holds_vip and entry.family.version == 4:
+        assert settings_of["net/ipv4/conf/all/arp_ignore"] == 1
+        assert settings_of["net/ipv4/conf/all/arp_announce"] == 2
     if service.mode.seen is Address.CLIENT and service.mode.receiver:
         assert service.mode.receiver in host_plan.modules
     if service.mode.director_is_gateway:
-        assert host_plan.routes
-        assert host_plan.rules
+        assert entry.family.version in [rule.family for rule in host_plan.rules]
+        assert any((":" in route.gateway) == (entry.family.version == 6) for route in host_plan.routes)
 
 
 def test_a_good_part_of_what_is_tried_passes():
     """The property above would be empty if the rules refused everything; every mode has to come through."""
     passed = set()
 
-    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2500, deadline=None, derandomize=True, database=None)
     @given(environments())
     def collect(raw):
         topology, faults = inventory.parse(*raw)
         if not any(not violation.warning for violation in [*faults, *rules.check(topology)]):
-            passed.update((service.mode.name, service.mode.client_address) for service in topology.services)
+            passed.update((s.mode.title, tuple(f.version for f in s.families)) for s in topology.services)
 
     collect()
-    assert passed == {(mode.name, mode.client_address) for mode in modes.TABLE}
+    families = ((4,), (6,), (4, 6))
+    assert passed == {(mode.title, found) for mode in modes.TABLE for found in families if mode.ipv6 or found == (4,)}

@@ -156,3 +156,39 @@ def test_a_warning_says_so_as_data(environment):
         violation.as_dict() for violation in environment({"services": [{**service, "health_check": {}}]}).violations
     ]
     assert [(one["rule"], one["warning"], one["service"]) for one in told] == [("HEALTH-CHECK", True, "a")]
+
+
+def test_a_host_beside_its_group_overrides_what_the_group_says(environment):
+    servers = [{"group": "app", "port": 8080, "weight": 5}, {"host": "rs2", "weight": 20}]
+    service = {"name": "s", "vip": "203.0.113.80", "port": 80, "mode": "nat", "return_path": "policy"}
+    env = environment({"services": [{**service, "real_servers": servers}]})
+    assert env.messages == []
+    found = [(server.host.name, server.port, server.weight) for server in env.service("s").real_servers]
+    assert found == [("rs1", 8080, 5), ("rs2", 8080, 20)]  # in the group's order; the port is the group's
+
+
+def test_two_instances_on_one_host_are_two_real_servers(environment):
+    servers = [{"host": "rs1", "port": 8080}, {"host": "rs1", "port": 8081}]
+    service = {"name": "s", "vip": "203.0.113.80", "port": 80, "mode": "nat", "return_path": "policy"}
+    env = environment({"services": [{**service, "real_servers": servers}]})
+    assert env.messages == []
+    assert [server.port for server in env.service("s").real_servers] == [8080, 8081]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ("80", "80", True),
+        ("80", "70-90", True),
+        ("70-90", "85", True),
+        ("70-90", "90-95", True),
+        ("70-90", "91", False),
+    ],
+)
+def test_ports_of_two_services_on_one_vip_must_not_meet(environment, first, second, refused):
+    services = [
+        {"name": name, "vip": "10.20.1.80", "port": port, "mode": "dr", "real_servers": [{"host": "rs1"}]}
+        for name, port in (("a", first), ("b", second))
+    ]
+    rules = [violation.rule for violation in environment({"services": services}).violations]
+    assert rules == (["VIP-UNIQUE"] if refused else [])

@@ -11,13 +11,13 @@ def proc(tmp_path, monkeypatch):
     monkeypatch.setattr(sysctls, "ROOT", str(tmp_path / "proc"))
     monkeypatch.setattr(sysctls.Sysctls, "originals_path", str(tmp_path / "originals.json"))
 
-    def put(**values):
+    def put(family="ipv4", **values):
         for key, value in values.items():
             device, _, name = key.partition("__")
-            path = tmp_path / "proc/net/ipv4/conf" / device / name
+            path = tmp_path / f"proc/net/{family}/conf" / device / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{value}\n")
-        return lambda device, name: (tmp_path / "proc/net/ipv4/conf" / device / name).read_text().strip()
+        return lambda device, name: (tmp_path / f"proc/net/{family}/conf" / device / name).read_text().strip()
 
     return put
 
@@ -37,6 +37,37 @@ ARP = "net/ipv4/conf/eth1/arp_ignore = 1\n"
 )
 def test_the_kernel_combines_an_interfaces_value_with_that_of_all(name, own, everywhere, used):
     assert sysctls.effective(f"net/ipv4/conf/eth1/{name}", own, everywhere) == used
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "everywhere", "used"),
+    [
+        ("accept_ra", 1, 0, 1),
+        ("accept_ra", 0, 1, 0),
+        ("forwarding", 0, 1, 0),
+        ("accept_redirects", 0, 1, 0),
+        ("rp_filter", 0, 1, 0),  # there is none
+        ("accept_dad", 0, 1, 1),
+        ("proxy_ndp", 0, 1, 1),
+    ],
+)
+def test_of_ipv6_the_kernel_combines_few_settings(name, own, everywhere, used):
+    key = f"net/ipv6/conf/eth1/{name}"
+    assert sysctls.effective(key, own, everywhere) == used
+    assert (sysctls.sibling(key) is None) == (used == own)
+
+
+def test_for_ipv6_a_value_for_all_interfaces_is_no_obstacle(proc):
+    value = proc("ipv6", eth1__accept_ra=1, all__accept_ra=1, all__forwarding=0)
+    resource("net/ipv6/conf/eth1/accept_ra = 0\nnet/ipv6/conf/all/forwarding = 1\n").add()
+    assert (value("eth1", "accept_ra"), value("all", "accept_ra"), value("all", "forwarding")) == ("0", "1", "1")
+
+
+def test_settings_are_made_in_the_order_of_the_plan(proc):
+    """accept_ra of IPv6 comes before forwarding, which removes the default route of an interface whose accept_ra is 1."""
+    proc("ipv6", eth1__accept_ra=1, all__forwarding=0)
+    settings = ["net/ipv6/conf/eth1/accept_ra = 2", "net/ipv6/conf/all/forwarding = 1"]
+    assert resource("\n".join(settings)).additions() == settings
 
 
 def test_a_setting_that_is_in_force_is_left_alone(proc):

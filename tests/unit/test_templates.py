@@ -60,5 +60,5 @@ def test_the_ipvs_file_is_in_ipvsadms_own_format(environment, case):
 
 def test_the_iptables_file_has_the_chains_that_the_plan_names_and_no_others(environment):
     chains = netfilter.parse(rendered(environment, "etc/lvskit/netfilter.rules.j2", *HOSTS["tun"]))
-    planned = plan(environment(HOSTS["tun"][1]).topology, HOSTS["tun"][0]).chains
+    planned = plan(environment(HOSTS["tun"][1]).topology, HOSTS["tun"][0]).netfilter.chains
     assert set(chains) == {(chain.table, f"LVSKIT-{chain.hook}") for chain in planned}

@@ -19,7 +19,7 @@ def trace(environment):
     def make(name, cut=None, **probe):
         scene = Scene(environment, name)
         env = environment()
-        expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+        expected = Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)
         frames = scene.frames if cut is None else scene.frames[:cut]
         return tracing.follow(
             env.topology, expected, {**PROBE, **probe}, (Sightings(frames), scene.vantages), {}, {}, {}
@@ -63,7 +63,7 @@ def test_packets_that_nobody_expected_are_listed_with_the_way_they_went(environm
         for frame in scene.frames[2:4]
     ]
     env = environment()
-    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    expected = Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)
     found = tracing.follow(env.topology, expected, PROBE, (Sightings(scene.frames + stray), scene.vantages), {}, {}, {})
     unexpected = [line.split(",")[1].split()[0] for line in found.lines() if line.startswith("  unexpected")]
     assert unexpected == ["leaving", "arriving"]
@@ -73,7 +73,7 @@ def test_packets_that_nobody_expected_are_listed_with_the_way_they_went(environm
 def test_where_nobody_captured_nothing_is_said(environment, trace):
     scene = Scene(environment, "tun")
     env = environment()
-    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    expected = Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)
     blind = {name: vantage for name, vantage in scene.vantages.items() if name == "rs3"}
     frames = [frame for frame in scene.frames if frame.host == "rs3"]
     found = tracing.follow(env.topology, expected, PROBE, (Sightings(frames), blind), {}, {}, {})
@@ -124,7 +124,7 @@ def test_a_real_server_that_got_no_request_is_a_failure_where_each_has_its_turn(
     """What counts connections gives none to a real server that others keep busy."""
     scene = Scene(environment, "dr", scheduler=scheduler, real_servers=[{"host": "rs1"}, {"host": "rs2"}])
     env = environment()
-    expected = Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    expected = Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)
     probe = {**PROBE, "peer": ""}
     found = report(expected, [probe], Sightings(scene.frames), scene.vantages)
     assert (found.failures, found.not_chosen) == (failures, ["rs2"])

@@ -2,8 +2,10 @@
 
 import base64
 import gzip
+from dataclasses import replace
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.walk import Endpoint
 from ansible.module_utils.lvs_controller import batches, comparison, verification
 from ansible.module_utils.lvs_controller.run_folder import RunFolder
@@ -19,7 +21,7 @@ PROBE = {"service": "x", "port": CLIENT.port, "bytes": 20, "seconds": 0.5, "peer
 
 def expectation(scene):
     env = scene.environment
-    return Expectation(scene.service, env.host("lb1"), env.host("client1"), scene.walks)
+    return Expectation(scene.service.entries[0], env.host("lb1"), env.host("client1"), scene.walks)
 
 
 def report(scene, frames=None, peers=False, **probe):
@@ -28,7 +30,7 @@ def report(scene, frames=None, peers=False, **probe):
 
 
 def column(found, name):
-    head, row = verification.table([found]).splitlines()
+    head, row = verification.table([[found]]).splitlines()
     start = head.index(name)
     following = [other for other in verification.COLUMNS if head.index(other) > start]
     return row[start : head.index(following[0]) if following else None].strip()
@@ -54,6 +56,34 @@ def test_where_applications_have_to_tell_their_client_it_is_a_failure(environmen
     found = report(Scene(environment, "tun"), peer="", peers=True)
     assert found.failures == ["the application did not tell its client's address (1 of 1 connections)"]
     assert report(Scene(environment, "tun"), peers=True).failures == []
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("198.51.100.10:5", "198.51.100.10:5"),
+        ("[2001:DB8:0::10]:5", "[2001:db8::10]:5"),
+        ("[::ffff:198.51.100.10]:5", "198.51.100.10:5"),
+        ("::ffff:198.51.100.10:5", "198.51.100.10:5"),
+        ("[fe80::1%eth1]:5", "[fe80::1]:5"),
+        ("unix:", "None"),
+        ("198.51.100.10", "None"),
+        ("[2001:db8::10]:x", "None"),
+    ],
+)
+def test_what_an_application_tells_is_understood_however_it_is_written(told, meant):
+    assert str(verification.endpoint(told)) == meant
+
+
+def test_an_application_that_serves_both_families_by_one_socket_sees_the_client_all_the_same(environment):
+    found = report(Scene(environment, "tun"), peer=f"[::ffff:{CLIENT.address}]:{CLIENT.port}")
+    assert (found.failures, column(found, "application sees")) == ([], "198.51.100.10")
+
+
+def test_ports_that_differ_between_connections_are_named_by_symbols_and_addresses_are_not_touched():
+    text = "[2001:db8:5353::8080]:5353 > 10.20.1.11:5353 and 10.20.1.11:53530, not :5353"
+    symbolic = verification._symbolic(text, 5353, "cport")
+    assert symbolic == "[2001:db8:5353::8080]:cport > 10.20.1.11:cport and 10.20.1.11:53530, not :5353"
 
 
 def test_an_application_that_gets_no_request_is_not_said_to_be_silent(environment):
@@ -113,7 +143,8 @@ def test_captures_last_until_the_last_request_has_had_its_time(environment):
     for batch in planned(environment, services(60, "app")):
         worst = sum(r["count"] for r in batch.requests) * batches.TIMEOUT / batches.PARALLEL
         assert batch.questions["seconds"] >= worst
-        assert all(capture.seconds > batch.questions["seconds"] for capture in batch.captures.values())
+        spare = [capture.seconds - batch.questions["seconds"] for capture in batch.captures.values()]
+        assert min(spare) >= 240  # on a busy host, start and stop took 150 s
         assert all(
             capture.packets >= 50 * sum(r["count"] for r in batch.requests) for capture in batch.captures.values()
         )
@@ -211,11 +242,57 @@ def test_requests_that_were_not_sent_are_named(verified):
     )
 
 
+def named(found, name):
+    """The report of a service of another name."""
+    service = replace(found.expectation.service, name=name)
+    return replace(found, expectation=replace(found.expectation, entry=service.entries[0]))
+
+
 def test_of_many_services_those_that_differ_are_all_listed(environment):
     good, bad = report(Scene(environment, "tun")), report(Scene(environment, "dr"), peer="", peers=True)
-    found = comparison.Comparison(reports=[*[good] * 1000, *[bad] * 3])
+    good = [named(good, f"tun{number}") for number in range(1000)]
+    found = comparison.Comparison(reports=[*good, *(named(bad, f"dr{number}") for number in range(3))])
     lines = "\n".join(found.lines()).splitlines()
-    table = [line for line in lines if line.startswith(("tun ", "dr "))]
+    table = [line for line in lines if line.startswith(("tun", "dr"))]
     assert sum(line.endswith("FAILED") for line in table) == 3
     assert len(lines) < 500
     assert any("963 more, all ok" in line for line in lines)
+
+
+BOTH = {
+    "name": "both",
+    "vip": ["10.20.1.90", "10.20.1.91"],
+    "port": [80, "8000-8100"],
+    "mode": "dr",
+    "real_servers": [{"host": "rs1"}],
+}
+
+
+def test_of_a_service_with_several_entries_each_is_asked_and_the_table_has_one_line(environment):
+    env = environment({"services": [BOTH]})
+    expected = verification.expectations(env.topology, [])
+    assert [(str(one.entry), one.entry.port) for one in expected] == [
+        ("10.20.1.90:80", 80),
+        ("10.20.1.91:80", 80),
+        ("10.20.1.90:8000-8100", 8000),
+        ("10.20.1.91:8000-8100", 8000),
+    ]
+    (batch,) = batches.batches(env.topology, expected)
+    assert len({request["service"] for request in batch.requests}) == 4
+    reports = [verification.Report(one, 2, 40, [], [], []) for one in expected]
+    assert len(verification.table(verification.by_service(reports)).splitlines()) == 2
+
+
+def test_a_trace_asks_one_entry_of_the_vip_that_is_named(environment):
+    topology = environment({"services": [BOTH]}).topology
+    found = [verification.expectations(topology, ["both"], vip=vip, one=True) for vip in (None, "10.20.1.91")]
+    assert [[str(one.entry) for one in each] for each in found] == [["10.20.1.90:80"], ["10.20.1.91:80"]]
+    with pytest.raises(AnsibleActionFail, match="99 is no VIP of both, which has 10"):
+        verification.expectations(topology, ["both"], vip="10.20.1.99")
+
+
+def test_a_family_that_no_client_has_is_named_where_the_service_is(environment):
+    topology = environment({"services": [{**BOTH, "vip": "2001:db8::80"}]}).topology
+    assert verification.expectations(topology, []) == []
+    with pytest.raises(AnsibleActionFail, match="no client can ask both at 2001:db8::80: none has an IPv6 address"):
+        verification.expectations(topology, ["both"])

@@ -9,7 +9,7 @@ CLIENT, VIPS = "198.51.100.10:cport", "203.0.113.8"
 def hops(environment, name):
     env = environment()
     service = env.service(name)
-    return walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+    return walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
 
 
 def lines(environment, name):
@@ -63,7 +63,7 @@ def test_a_restored_address_is_not_yet_there_on_the_wire_to_the_real_server_that
     env = environment({"services": [RESTORED]})
     found = walk(
         env.topology,
-        env.service("restored"),
+        env.service("restored").entries[0],
         env.host("lb1"),
         env.service("restored").real_servers[0],
         env.host("client1"),
@@ -86,7 +86,7 @@ def test_the_host_in_front_restores_and_turns_back(environment):
     hosts["hv1"] = {"lvs_interfaces": places}
     env = environment({"services": [RESTORED], "hosts": hosts})
     server = env.service("restored").real_servers[0]
-    found = walk(env.topology, env.service("restored"), env.host("lb1"), server, env.host("client1"))
+    found = walk(env.topology, env.service("restored").entries[0], env.host("lb1"), server, env.host("client1"))
     assert [str(hop) for hop in found.hops if "hv1" in (hop.sender.host, hop.receiver.host)] == [
         "hv1 > rs3 on farm: 198.51.100.10:cport > 10.20.2.13:8080 [option 198.51.100.10:cport]",
         "rs3 > hv1 on farm: 10.20.2.13:8080 > 198.51.100.10:cport",
@@ -162,7 +162,7 @@ def test_a_client_on_the_vips_own_segment_needs_no_router(environment):
         }
     )
     service = env.service("dr")
-    path = walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1")).hops
+    path = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1")).hops
     assert [str(hop.sender) for hop in path] == ["client1", "lb1", "rs1"]
 
 
@@ -176,7 +176,7 @@ def test_a_network_without_gateway_is_isolated(environment):
     env = environment({"networks": networks})
     service = env.service("dr")
     with pytest.raises(NoRoute):
-        walk(env.topology, service, env.host("lb1"), service.real_servers[0], env.host("client1"))
+        walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
 
 
 def test_replies_go_to_a_local_address_by_the_director_where_it_is_the_real_servers_gateway(environment):
@@ -190,6 +190,12 @@ def test_replies_go_to_a_local_address_by_the_director_where_it_is_the_real_serv
     ]  # fmt: skip
     env = environment({"services": services})
     assert env.messages == []
-    found = walk(env.topology, env.service("f"), env.host("lb1"), env.service("f").real_servers[0], env.host("client1"))
+    found = walk(
+        env.topology,
+        env.service("f").entries[0],
+        env.host("lb1"),
+        env.service("f").real_servers[0],
+        env.host("client1"),
+    )
     reply = [hop for hop in found.hops if hop.leg == "reply"]
     assert [(hop.sender.host, hop.receiver.host, hop.network.name) for hop in reply[:1]] == [("rs1", "lb1", "app")]

@@ -56,9 +56,9 @@ def topology():
 
 
 @pytest.fixture
-def services(request, topology):
-    """The services that the test's markers name; at least one, else the test would not be collected."""
-    return selection.services(topology, markers_of(request.node))
+def entries(request, topology):
+    """The entries of services that the test's markers name; at least one, else the test would not be collected."""
+    return selection.entries(topology, markers_of(request.node))
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +92,7 @@ def texts(host_plan):
 @pytest.fixture
 def foreign():
     """Whether an address, as text, is one of somebody else's."""
-    return lambda address: IPv4Address(address) in FOREIGN
+    return lambda address: ":" not in address and IPv4Address(address) in FOREIGN
 
 
 @pytest.fixture

@@ -9,26 +9,30 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lvs.topology import Service, Topology
+    from lvs.topology import Entry, Topology
 
 GROUPS = ("clients", "routers", "directors", "real_servers")
 
-# Marker: what the services are, and whether one is among them.
+# Marker: what the services are, and whether an entry is one of theirs.
 SERVICES = {
-    "tcp": ("TCP services", lambda service: service.protocol == "tcp"),
-    "sender": ("services whose client address the director's kernel module sends", lambda service: service.mode.sender),
+    "tcp": ("TCP services", lambda entry: entry.protocol == "tcp"),
+    "sender": ("services whose client address the director's kernel module sends", lambda entry: entry.mode.sender),
     "every_packet": (
         "services of one real server that carry the client's address in every packet",
-        lambda service: service.mode.every_packet and len(service.real_servers) == 1,
+        lambda entry: entry.mode.every_packet and len(entry.service.real_servers) == 1,
     ),
-    "on_a_segment": ("services whose VIP is on a segment and not routed", lambda service: not service.vip_routed),
+    "on_a_segment": (
+        "services with an IPv4 VIP that is on a segment and not routed",
+        lambda entry: entry.family.version == 4 and not entry.service.vip_routed,
+    ),
 }
 
 
-def services(topology: Topology, markers: Iterable[str]) -> Sequence[Service]:
-    """The services that a test with these markers needs; all of them where it names no kind."""
+def entries(topology: Topology, markers: Iterable[str]) -> Sequence[Entry]:
+    """The entries of services that a test with these markers needs; all of them where it names no kind."""
     asked = [SERVICES[marker][1] for marker in markers if marker in SERVICES]
-    return [service for service in topology.services if all(fits(service) for fits in asked)]
+    every = (entry for service in topology.services for entry in service.entries)
+    return [entry for entry in every if all(fits(entry) for fits in asked)]
 
 
 def hosts(topology: Topology, markers: Iterable[str]) -> set[str]:
@@ -41,7 +45,7 @@ def hosts(topology: Topology, markers: Iterable[str]) -> set[str]:
 def lacking(topology: Topology, markers: Sequence[str]) -> str | None:
     """What the inventory lacks for a test with these markers; None where the test can run."""
     kinds = [SERVICES[marker][0] for marker in markers if marker in SERVICES]
-    if kinds and not services(topology, markers):
+    if kinds and not entries(topology, markers):
         return f"no {' that are also '.join(kinds)}"
     if not hosts(topology, markers):
         return f"no host in {' and '.join(marker for marker in markers if marker in GROUPS)}"

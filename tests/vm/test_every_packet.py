@@ -32,11 +32,11 @@ for i in $(seq 100); do grep -q listening /tmp/watching && exit; sleep 0.2; done
 """
 
 
-def start(host, service, own_port, *clients):
+def start(host, entry, own_port, *clients):
     """Starts CLIENTS in the background; what it prints is in /tmp/clients."""
     host.check_output("rm -f /tmp/go_on /tmp/clients")
     host.run(f"cat > /tmp/clients.py <<'LVSKIT'\n{CLIENTS}\nLVSKIT")
-    words = f"{service.vip} {service.port} {own_port} {' '.join(clients)}"
+    words = f"{entry.vip} {entry.port} {own_port} {' '.join(clients)}"
     host.check_output(f"nohup python3 /tmp/clients.py {words} > /tmp/clients 2>&1 & ")
 
 
@@ -49,49 +49,51 @@ def said(host, lines):
 
 
 @pytest.mark.clients
-def test_two_clients_with_the_same_source_port_do_not_meet(host, topology, name, services, second_client):
+def test_two_clients_with_the_same_source_port_do_not_meet(host, topology, name, entries, second_client):
     first = str(topology.hosts[name].interfaces[0].address)
-    for number, service in enumerate(services):
+    for number, entry in enumerate(entries):
         port = 18000 + number
-        start(host, service, port, first, second_client)
+        start(host, entry, port, first, second_client)
         host.check_output("touch /tmp/go_on")
-        assert said(host, 2) == [[f"{first}:{port}", f"{second_client}:{port}"]] * 2, service
+        assert said(host, 2) == [[f"{first}:{port}", f"{second_client}:{port}"]] * 2, entry
 
 
 @pytest.mark.clients
 @pytest.mark.parametrize("half", ["sender", "receiver"])
 def test_open_connections_go_on_when_a_module_is_loaded_again(
-    host, topology, name, other_host, services, half, second_client
+    host, topology, name, other_host, entries, half, second_client
 ):
     first = str(topology.hosts[name].interfaces[0].address)
-    for number, service in enumerate(services):
+    for number, entry in enumerate(entries):
         port = 18100 + number + 10 * (half == "sender")
-        place = other_host((service.directors if half == "sender" else [s.host for s in service.real_servers])[0].name)
-        module = getattr(service.mode, half)
-        start(host, service, port, first, second_client)
+        place = other_host(
+            (entry.service.directors if half == "sender" else [s.host for s in entry.service.real_servers])[0].name
+        )
+        module = getattr(entry.mode, half)
+        start(host, entry, port, first, second_client)
         expected = [f"{first}:{port}", f"{second_client}:{port}"]
         assert said(host, 1) == [expected]
         place.check_output(f"rmmod {module} && modprobe {module}")
         host.check_output("touch /tmp/go_on")
-        assert said(host, 2) == [expected] * 2, service
+        assert said(host, 2) == [expected] * 2, entry
 
 
 @pytest.mark.clients
-def test_without_its_module_a_real_server_answers_nobody(host, topology, name, other_host, services):
+def test_without_its_module_a_real_server_answers_nobody(host, topology, name, other_host, entries):
     """Not from its own address above all: the client would reset the connection."""
     device = topology.hosts[name].interfaces[0].name
-    for service in services:
-        server = service.real_servers[0]
+    for entry in entries:
+        server = entry.service.real_servers[0]
         place = other_host(server.host.name)
-        real = topology.real_interface(service, service.directors[0], server.host).address
-        place.check_output(f"rmmod {service.mode.receiver}")
+        real = topology.real_interface(entry, entry.service.directors[0], server.host).address
+        place.check_output(f"rmmod {entry.mode.receiver}")
         try:
             host.check_output(WATCH.format(device=device, address=real))
-            refused = host.run(f"curl -sS -m 5 http://{service.vip}:{service.port}/")
+            refused = host.run(f"curl -sS -m 5 http://{entry.vip}:{entry.port}/")
             assert refused.rc != 0
             host.check_output(f"ping -c 1 -W 5 {real}")  # its answer shows that the capture was looking
             strays = host.check_output("sleep 3; kill $(cat /tmp/watch.pid); cat /tmp/strays").splitlines()
             assert len(strays) == 1 and "ICMP echo reply" in strays[0], strays
         finally:
-            place.check_output(f"modprobe {service.mode.receiver}")
-        host.check_output(f"curl -sSf -m 10 http://{service.vip}:{service.port}/")
+            place.check_output(f"modprobe {entry.mode.receiver}")
+        host.check_output(f"curl -sSf -m 10 http://{entry.vip}:{entry.port}/")

@@ -14,6 +14,10 @@ from ansible.module_utils.lvs_host.resource import statements
 PRESENT = "/proc/sys/kernel/hostname"  # a file that every host has: shows that reading works
 
 
+def address_of(endpoint):
+    return endpoint.rpartition(":")[0].strip("[]")
+
+
 def lines_of(host, patterns):
     """The lines of files, by path; one login for all of them. Files that do not exist are left out."""
     said = host.run(f"printf '%s\\n' {PRESENT} {' '.join(patterns)} | sort -u | xargs grep -sH ''").stdout.splitlines()
@@ -36,9 +40,16 @@ def test_the_files_of_record_are_those_of_the_plan(host, texts):
 
 
 def test_vips_are_on_their_devices_and_nowhere_else(host, host_plan, foreign):
-    links = json.loads(host.check_output("ip -json -4 address show"))
-    held = {(a["local"], link["ifname"]) for link in links for a in link["addr_info"] if a["prefixlen"] == 32}
-    assert {end for end in held if not foreign(end[0])} == {(vip.address, vip.device) for vip in host_plan.addresses}
+    links = json.loads(host.check_output("ip -json address show"))
+    whole = {("inet", 32), ("inet6", 128)}
+    held = {
+        (address["local"], link["ifname"], bool(address.get("deprecated")))
+        for link in links
+        for address in link["addr_info"]
+        if (address["family"], address["prefixlen"]) in whole and address["local"] != "::1"
+    }
+    planned = {(vip.address, vip.device, ":" in vip.address) for vip in host_plan.addresses}
+    assert {end for end in held if not foreign(end[0])} == planned
 
 
 def test_settings_have_the_effect_that_the_plan_wants(host, host_plan):
@@ -80,44 +91,53 @@ def test_parameters_of_modules_are_the_planned_ones(host, host_plan):
 def test_replies_leave_by_the_planned_way(host, topology, name):
     """The kernel's own choice of device and gateway, for each service that the host serves, beside the predicted one."""
     asked, planned = [], []
-    for service in topology.services:
+    for entry in (entry for service in topology.services for entry in service.entries if entry.protocol != "sctp"):
+        service = entry.service
         for server in (server for server in service.real_servers if server.host.name == name):
-            hops = walk(topology, service, service.directors[0], server, topology.clients[0]).hops
+            hops = walk(topology, entry, service.directors[0], server, topology.clients[0]).hops
             hop = next(hop for hop in hops if hop.leg == "reply" and hop.sender.host == name)
-            real = topology.real_interface(service, service.directors[0], server.host).address
-            source = service.vip if service.mode.vip_device else real
+            real = topology.real_interface(entry, service.directors[0], server.host).address
+            source = entry.vip if service.mode.holds_vip else real
             target = hop.packet.destination.address
-            asked.append(f"ip -json route get {target} from {source} ipproto {service.protocol} sport {server.port}")
-            gateway = None if target in hop.network.cidr else str(hop.receiver.address)
+            port = server.at_port(entry.port)
+            asked.append(f"ip -json route get {target} from {source} ipproto {entry.protocol} sport {port}")
+            gateway = None if target in hop.network else str(hop.receiver.address)
             planned.append((hop.sender.interface, gateway))
     said = host.check_output("; ".join(["set -e", *asked])).splitlines()
     routes = [json.loads(line)[0] for line in said if line]
     assert [(route["dev"], route.get("gateway")) for route in routes] == planned, asked
 
 
-def test_routes_and_rules_are_the_planned_ones(host, texts):
-    routes = host.check_output(f"ip -json route show table all protocol {network.PROTOCOL}")
-    rules = host.check_output("ip -json rule show")
-    live = network.live_statements("[]", routes, rules)
-    planned = statements(texts["network"])
+@pytest.mark.parametrize(("option", "family", "file"), [("-4", "inet", "network"), ("-6", "inet6", "network6")])
+def test_routes_and_rules_are_the_planned_ones(host, texts, option, family, file):
+    routes = host.check_output(f"ip -json {option} route show table all protocol {network.PROTOCOL}")
+    rules = host.check_output(f"ip -json {option} rule show")
+    live = network.live_statements("[]", routes, rules, family)
+    planned = statements(texts[file])
     assert live == {line for line in planned if line.startswith(("route ", "rule "))}
     own = [rule for rule in json.loads(rules) if str(rule.get("protocol")) == network.PROTOCOL]
     assert len(live) == len(json.loads(routes or "[]")) + len(own)
 
 
-def test_iptables_has_the_planned_rules_each_called_once(host, texts):
+@pytest.mark.parametrize(("program", "file"), [("iptables", "netfilter"), ("ip6tables", "netfilter6")])
+def test_iptables_has_the_planned_rules_each_called_once(host, texts, program, file):
     """The kernel's own words for the rules are those of the file, so that a second run finds nothing to change."""
-    planned = netfilter.parse(texts["netfilter"])
-    saved = host.check_output("iptables-save")
+    planned = netfilter.parse(texts[file])
+    saved = host.check_output(f"{program}-save")
     assert netfilter.parse(saved) == netfilter.called(planned)
     assert saved.count(f":{netfilter.PREFIX}") == len(planned)
     assert all(planned.values())
 
 
 def test_the_ipvs_table_is_the_planned_one(host, texts, foreign):
-    """Scheduler, persistence, destinations, methods and weights. ipvsadm would load the module only to look."""
-    saved = host.check_output(f"if [ -e {ipvs.TABLE} ]; then ipvsadm --save --numeric; fi").splitlines()
-    live = ipvs.parse("\n".join(line for line in saved if not foreign(line.split()[2].rpartition(":")[0])))
+    """Scheduler, persistence, destinations, methods, weights and thresholds. ipvsadm would load the module only to look."""
+
+    def said(options):
+        return host.check_output(f"if [ -e {ipvs.TABLE} ]; then ipvsadm {options}; fi")
+
+    saved = ipvs.with_thresholds(said("--save --numeric").splitlines(), said("--list --thresholds --numeric"))
+    ours = [line for line in saved if line.split()[1] == "-f" or not foreign(address_of(line.split()[2]))]
+    live = ipvs.parse("\n".join(ours))
     assert live == ipvs.parse(texts["ipvs"])
 
 

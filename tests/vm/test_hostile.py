@@ -53,16 +53,16 @@ MALFORMED = (
 )
 
 
-def cases_for(service):
+def cases_for(entry):
     """The cases, forged so that the real server would believe it if the director let it pass."""
-    believed = f"KK08029a{service.vip.packed.hex()}" if service.mode.cip_src else FORGED
-    kind = f"{service.directors[0].option_kind:02x}"
+    believed = f"KK08029a{entry.vip.packed.hex()}" if entry.mode.cip_src else FORGED
+    kind = f"{entry.service.directors[0].option_kind:02x}"
     return json.loads(json.dumps(CASES).replace(FORGED, believed).replace("KK", kind))
 
 
-def ask(host, service, cases):
+def ask(host, entry, cases):
     host.run(f"cat > /tmp/raw_client.py <<'LVSKIT'\n{RAW_CLIENT.read_text()}\nLVSKIT")
-    command = f"python3 /tmp/raw_client.py {service.vip} {service.port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
+    command = f"python3 /tmp/raw_client.py {entry.vip} {entry.port} <<'LVSKIT'\n{json.dumps(cases)}\nLVSKIT"
     return json.loads(host.check_output(command))
 
 
@@ -74,75 +74,75 @@ def knows_ao(server):
     return server.run("grep -q CONFIG_TCP_AO=y /boot/config-$(uname -r)").rc == 0
 
 
-def counters(host, service):
+def counters(host, entry):
     """What the director's module has counted."""
-    lines = host.check_output(f"cat /proc/net/{service.mode.sender}").splitlines()
+    lines = host.check_output(f"cat /proc/net/{entry.mode.sender}").splitlines()
     return {name: int(count) for name, count in map(str.split, lines)}
 
 
 @pytest.mark.clients
-def test_the_application_sees_the_client_whatever_it_sends(host, other_host, services):
-    for service in services:
-        director = other_host(service.directors[0].name)
-        before = counters(director, service)
-        answers = ask(host, service, list(cases_for(service).values()))
-        dropped = MALFORMED if any(knows_ao(other_host(s.host.name)) for s in service.real_servers) else ()
+def test_the_application_sees_the_client_whatever_it_sends(host, other_host, entries):
+    for entry in entries:
+        director = other_host(entry.service.directors[0].name)
+        before = counters(director, entry)
+        answers = ask(host, entry, list(cases_for(entry).values()))
+        dropped = MALFORMED if any(knows_ao(other_host(s.host.name)) for s in entry.service.real_servers) else ()
         told = {name: answer for name, answer in zip(CASES, answers) if name not in dropped or answered(answer)}
         assert {name: answer["peer"] for name, answer in told.items()} == {n: a["sent"] for n, a in told.items()}
         forged = sum(FORGED in case.get(part, "") for case in CASES.values() for part in ("syn", "ack", "data"))
         hidden = 2  # behind what ends the options or makes them unreadable: nobody finds it there
-        stripped = counters(director, service)["stripped"] - before["stripped"]
+        stripped = counters(director, entry)["stripped"] - before["stripped"]
         assert 0 <= stripped - (forged - hidden) <= sum(answer["repeated"] for answer in answers)
 
 
 @pytest.mark.clients
-def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(host, other_host, services):
-    for service in services:
-        director = other_host(service.directors[0].name)
-        before = counters(director, service)
-        (answer,) = ask(host, service, [{"syn": NO_ROOM, "ack": NO_ROOM, "data": NO_ROOM}])
-        if service.mode.every_packet:
+def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(host, other_host, entries):
+    for entry in entries:
+        director = other_host(entry.service.directors[0].name)
+        before = counters(director, entry)
+        (answer,) = ask(host, entry, [{"syn": NO_ROOM, "ack": NO_ROOM, "data": NO_ROOM}])
+        if entry.mode.every_packet:
             assert answer["peer"].startswith("no answer")
         else:
-            assert answer["peer"].rpartition(":")[0] in map(str, service.local_addresses)
-        assert counters(director, service)["no_option_space"] > before["no_option_space"]
+            assert answer["peer"].rpartition(":")[0] in map(str, entry.service.local_addresses)
+        assert counters(director, entry)["no_option_space"] > before["no_option_space"]
 
 
 @pytest.mark.clients
-def test_noise_does_no_harm(host, services):
+def test_noise_does_no_harm(host, entries):
     """Random flags, options and lengths; then a connection as ever."""
     noise = random.Random(2026)
     program = RAW_CLIENT.read_text().partition("def main()")[0]
     packets = [
         (noise.randrange(256), noise.randbytes(4 * noise.randrange(11)).hex(), noise.randrange(200)) for _ in range(500)
     ]
-    for service in services:
+    for entry in entries:
         script = f"""{program}
-connection = Connection("{service.vip}", {service.port}, 19000)
+connection = Connection("{entry.vip}", {entry.port}, 19000)
 for flags, options, length in {packets}:
     connection.own_port = 19000 + length
     connection.send(flags, bytes.fromhex(options), bytes(length))
 """
         host.run_test(f"python3 - <<'LVSKIT'\n{script}\nLVSKIT")
-        (answer,) = ask(host, service, [{}])
+        (answer,) = ask(host, entry, [{}])
         assert answer["peer"] == answer["sent"]
 
 
 @pytest.mark.clients
-def test_a_flood_of_connections(host, other_host, topology, name, services, second_client):
+def test_a_flood_of_connections(host, other_host, topology, name, entries, second_client):
     """Each from an address and port of its own, hundreds at a time."""
-    service = services[0]
-    director = other_host(service.directors[0].name)
+    entry = entries[0]
+    director = other_host(entry.service.directors[0].name)
     host.run(f"cat > /tmp/flood.c <<'LVSKIT'\n{FLOOD.read_text()}\nLVSKIT")
     host.check_output("gcc -O2 -Wall -Werror -o /tmp/flood /tmp/flood.c")
-    before = counters(director, service)
+    before = counters(director, entry)
     own = topology.hosts[name].interfaces[0].address
-    answered = host.check_output(f"/tmp/flood {service.vip} {service.port} {MANY} {own} {second_client}")
-    after = counters(director, service)
+    answered = host.check_output(f"/tmp/flood {entry.vip} {entry.port} {MANY} {own} {second_client}")
+    after = counters(director, entry)
     assert int(answered) == MANY
-    assert after[COUNTED[service.mode.sender]] - before[COUNTED[service.mode.sender]] >= MANY
+    assert after[COUNTED[entry.mode.sender]] - before[COUNTED[entry.mode.sender]] >= MANY
     assert after["no_memory"] == before["no_memory"]
-    (answer,) = ask(host, service, [{}])
+    (answer,) = ask(host, entry, [{}])
     assert answer["peer"] == answer["sent"]
 
 

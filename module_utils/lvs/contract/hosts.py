@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address
 from typing import Any
 
+from .. import families
+from ..families import TABLE, Address, Family
 from ..modes import OPTION_KIND
 from .key import Keyed, Named, Nested, key
-from .networks import Interface, Network
-from .values import FLAG, TEXT, Choice, Listing, Number, Text, Texts
+from .networks import Attachment, Interface, Network
+from .values import FLAG, TEXT, Choice, Listing, MarkRange, Marks, Number, Text, Texts
 
 # TCP options that Linux and its peers send (IANA, TCP Parameters).
 KINDS_IN_USE = {
@@ -31,8 +32,8 @@ _MODULE = Text(pattern=r"\w+", otherwise="is not the name of a kernel module (le
 class Route:
     """The next hop towards an address: the interface, and the gateway, or None if it is on the link."""
 
-    interface: Interface
-    gateway: IPv4Address | None
+    interface: Attachment
+    gateway: Address | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,18 @@ class Receiver(Keyed):
     source: str = key(TEXT, "a folder, a tar archive or a git URL on the controller (with `#tag`)")
     make_arguments: tuple[str, ...] = key(Listing(TEXT), "arguments of make, in addition to the kernel's tree", ())
     parameters: Mapping[str, str] = key(Texts("the module's parameters to values"), "the module's parameters", {})
+
+
+_SECONDS = Number("TIMEOUT-RANGE", 1, 31 * 86400, unit="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts(Keyed):
+    """How long IPVS keeps connections without packets, as ipvsadm(8) --set has it."""
+
+    tcp: int = key(_SECONDS, "an open connection", 900)
+    tcpfin: int = key(_SECONDS, "one after a FIN", 120)
+    udp: int = key(_SECONDS, "a UDP flow", 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +91,20 @@ class Host(Keyed):
         False,
         name="lvs_drained",
     )
+    mark: MarkRange = key(
+        Marks(),
+        "the firewall marks that are lvskit's on a director, the same on all directors: for port ranges and `persistence_across_ports`",
+        MarkRange(0x6C000000, 0xFF000000),
+        name="lvs_mark",
+        absent="`0x6c000000/0xff000000`",
+    )
+    timeouts: Timeouts | None = key(
+        Nested(Timeouts),
+        "how long IPVS keeps connections without packets, for all services of a director",
+        None,
+        name="lvs_timeouts",
+        absent="the kernel's",
+    )
     option_kind: int = key(
         Number("OPTION-KIND", 1, 255, _KIND_TAKEN),
         "the kind of the TCP option that carries a client's address (fullnat with `client_address`) or the other end of a "
@@ -102,27 +129,50 @@ class Host(Keyed):
         return self.default_route == "keep"
 
     @cached_property
-    def addresses(self) -> frozenset[IPv4Address]:
-        return frozenset(interface.address for interface in self.interfaces)
+    def addresses(self) -> frozenset[Address]:
+        return frozenset(address for interface in self.interfaces for address in interface.addresses)
+
+    def on(self, family: Family) -> tuple[Attachment, ...]:
+        """The interfaces that have an address of a family."""
+        return self._on[family]
 
     @cached_property
-    def default_interface(self) -> Interface | None:
-        """The interface of the default route: the one with `default_route: true`, else the first with a gateway."""
-        usable = [i for i in self.interfaces if i.network.gateway and i.network.gateway not in self.addresses]
-        return next((i for i in usable if i.default_route), usable[0] if usable else None)
+    def _on(self) -> dict[Family, tuple[Attachment, ...]]:
+        found: dict[Family, list[Attachment]] = {family: [] for family in TABLE}
+        for interface in self.interfaces:
+            for one in interface.attachments:
+                found[one.family].append(one)
+        return {family: tuple(ones) for family, ones in found.items()}
+
+    def default_interface(self, family: Family) -> Attachment | None:
+        """The interface of a family's default route: the one with `default_route: true`, else the first with a gateway."""
+        return self._default[family]
+
+    @cached_property
+    def _default(self) -> dict[Family, Attachment | None]:
+        return {family: self._default_of(family) for family in TABLE}
+
+    def _default_of(self, family: Family) -> Attachment | None:
+        usable = [one for one in self.on(family) if one.gateway and one.gateway not in self.addresses]
+        return next((one for one in usable if one.interface.default_route), usable[0] if usable else None)
 
     def interface_in(self, network: Network) -> Interface | None:
         return self._by_network.get(network.name)
+
+    def attached(self, network: Network, family: Family) -> Attachment | None:
+        """The interface in a network, if it has an address of the family."""
+        found = self._by_network.get(network.name)
+        return found.of(family) if found else None
 
     @cached_property
     def _by_network(self) -> dict[str, Interface]:
         return {interface.network.name: interface for interface in reversed(self.interfaces)}
 
-    def route_to(self, destination: IPv4Address) -> Route | None:
+    def route_to(self, destination: Address) -> Route | None:
         """The host's next hop towards `destination`, or None when it has no route."""
-        for interface in self.interfaces:
-            if destination in interface.network.cidr:
-                return Route(interface, None)
-        if self.default_interface is None:
-            return None
-        return Route(self.default_interface, self.default_interface.network.gateway)
+        family = families.of(destination)
+        for one in self.on(family):
+            if destination in one.prefix:
+                return Route(one, None)
+        default = self.default_interface(family)
+        return Route(default, default.gateway) if default else None

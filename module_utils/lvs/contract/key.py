@@ -72,6 +72,7 @@ class Keyed:
 
     OTHER_KEYS: ClassVar[tuple[Key, ...]] = ()  # keys of the mapping that are no fields of the class
     EITHER: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has exactly one
+    LEAST: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has at least one
 
     def __getstate__(self) -> dict[str, Any]:
         own, others = _pickled(type(self))
@@ -136,6 +137,8 @@ def schema_of(cls: type[Keyed]) -> dict[str, Any]:
     }
     if cls.EITHER:
         found["oneOf"] = [{"required": [name]} for name in cls.EITHER]
+    if cls.LEAST:
+        found["anyOf"] = [{"required": [name]} for name in cls.LEAST]
     return found
 
 

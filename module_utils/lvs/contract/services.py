@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from functools import cached_property
 from typing import Any
 
 from .. import modes, schedulers
+from ..families import Address, Family, bracketed, by_version, present
+from ..families import of as family_of
+from ..violations import listed
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
-from .values import ADDRESS, FLAG, PORT, Choice, Kind, Listing, Name, Number, Text
+from .values import (
+    ADDRESS,
+    FLAG,
+    ByDirector,
+    Choice,
+    Kind,
+    Listing,
+    Name,
+    Number,
+    OneOrMore,
+    PortMap,
+    PortRange,
+    Ports,
+    PrefixLengths,
+    Text,
+)
 
+# Words of ipvsadm, keepalived and other load balancers for a mode.
+_OTHER_MODES = tuple(
+    (word, "MODE-UNKNOWN", f"is not one of {listed(modes.NAMES)}: lvskit's word for it is {mode}")
+    for mode, words in {
+        "dr": ("gate", "gatewaying", "droute", "direct", "-g"),
+        "nat": ("masq", "masquerade", "masquerading", "-m"),
+        "tun": ("ipip", "tunnel", "tunneling", "tunnelling", "-i"),
+        "fullnat": ("fnat", "snat", "full_nat"),
+        "enat": ("triangle",),
+    }.items()
+    for word in words
+)
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
 
@@ -47,16 +77,43 @@ class RealServer(Keyed):
     """A host behind a virtual service: its port there and its weight."""
 
     host: Host = key(Name("host"), "a host", None, absent="either this or `group`")
-    port: int = key(PORT, "the port it listens on", None, absent="the service's")
+    port: int | Mapping[int, int] | None = key(
+        PortMap(),
+        "the port it listens on; of a service with several ports `{443: 8443}`, and those that are not named stay",
+        None,
+        absent="the service's",
+    )
     weight: int = key(
         Number("WEIGHT-RANGE", 0, 65535),
         "its share of the connections relative to the others'; 0: no new connections",
         1,
     )
+    upper_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "connections, open and closing ones, from which on it gets no new ones; 0: no limit",
+        0,
+    )
+    lower_threshold: int = key(
+        Number("VALUE-RANGE", 0, 2**31 - 1),
+        "it gets new connections again when it has fewer than these",
+        0,
+        absent="3/4 of `upper_threshold`",
+    )
     at: Any = field(default=None, compare=False, repr=False)
 
     OTHER_KEYS = (Key("group", Name("group"), "a group: all of its hosts", None, "either this or `host`"),)
     EITHER = ("group", "host")
+
+    def at_port(self, port: int) -> int:
+        """The port to which requests for a port of the service go."""
+        if self.port is None:
+            return port
+        return self.port if isinstance(self.port, int) else self.port.get(port, port)
+
+    @property
+    def maps(self) -> bool:
+        """Whether its inventory entry says a port."""
+        return self.port is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +121,55 @@ class Service(Keyed):
     """A virtual service."""
 
     name: str = key(_NAME, "unique; messages and reports name the service by it")
-    vip: IPv4Address = key(ADDRESS, "in a network of its directors, unless `vip_routed`")
-    port: int = key(PORT, "the port that clients connect to")
+    vips: tuple[Address, ...] = key(
+        OneOrMore(ADDRESS), "in a network of its directors, unless `vip_routed`; of either family, or both", name="vip"
+    )
+    ports: tuple[Ports, ...] = key(OneOrMore(PortRange()), "the ports that clients connect to", name="port")
     mode: modes.Mode = key(
-        Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO,)),
+        Choice("MODE-UNKNOWN", modes.NAMES, (_AUTO, *_OTHER_MODES)),
         "how requests are forwarded; only `playbooks/advise.yml` works without it",
     )
     real_servers: tuple[RealServer, ...] = key(
         Entries(RealServer, ("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")),
         "the hosts that answer the requests",
     )
-    protocol: str = key(Choice("PROTOCOL-UNKNOWN", ("tcp", "udp")), "the transport protocol", "tcp")
+    protocols: tuple[str, ...] = key(
+        OneOrMore(Choice("PROTOCOL-UNKNOWN", modes.PROTOCOLS)), "the transport protocol", ("tcp",), name="protocol"
+    )
     scheduler: str = key(
         Choice("SCHEDULER-UNKNOWN", schedulers.NAMES),
         "how IPVS chooses a real server for a connection (ipvsadm(8))",
         "wlc",
     )
+    scheduler_flags: tuple[str, ...] = key(
+        Listing(Choice("SCHEDULER-FLAGS", schedulers.FLAGS)),
+        "what the scheduler does besides: `sh-fallback` and `mh-fallback` choose another real server where one has weight 0, `sh-port` and "
+        "`mh-port` choose by the client's port, too",
+        (),
+    )
+    one_packet: bool = key(
+        FLAG,
+        "`true`: each datagram is scheduled by itself, also those from one port of a client; UDP only",
+        False,
+    )
     persistence_timeout: int = key(
         Number("TIMEOUT-RANGE", 0, 31 * 86400, unit="seconds"),
         "how long the connections of a client go to the same real server; 0: each connection is scheduled separately",
         0,
+    )
+    persistence_netmask: Mapping[int, int] = key(
+        PrefixLengths(),
+        "clients in a network of this size count as one for persistence: `{4: 24, 6: 64}`",
+        {},
+        absent="each address by itself",
+    )
+    persistence_engine: str | None = key(
+        Choice("VALUE-CHOICE", ("sip",)), "`sip`: persistence by the Call-ID of SIP in place of the address", None
+    )
+    persistence_across_ports: bool = key(
+        FLAG,
+        "`true`: a client gets the same real server on all ports and protocols of the service; IPVS then finds it by a firewall mark",
+        False,
     )
     directors: tuple[Host, ...] = key(
         Name("group"),
@@ -105,8 +191,19 @@ class Service(Keyed):
         "gateway",
         modes=lambda mode: mode.director_is_gateway,
     )
-    local_addresses: tuple[IPv4Address, ...] = key(
-        Listing(ADDRESS), "the source addresses of requests", (), modes=lambda mode: mode.source_nat
+    outer_family: int | None = key(
+        Number("VALUE-RANGE", 4, 6, ((5, "is no family: 4 or 6"),)),
+        "the family of the packets around the requests, 4 or 6: IPv6 in IPv4 where the network between director and real servers has no "
+        "IPv6, or the other way round",
+        None,
+        absent="the VIP's",
+        modes=lambda mode: mode.request.encapsulated,
+    )
+    local_addresses: tuple[Address, ...] = key(
+        ByDirector(Listing(ADDRESS)),
+        "the source addresses of requests; of several directors each has its own: `{lb3: [192.0.2.3], lb4: [192.0.2.4]}`",
+        (),
+        modes=lambda mode: mode.source_nat,
     )
     connections: int | None = key(
         Number("VALUE-RANGE", 1, 10**9),
@@ -131,6 +228,7 @@ class Service(Keyed):
         {},
         absent="by the port",
     )
+    locals_by: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)  # by director, where each has its own
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     OTHER_KEYS = (
@@ -154,8 +252,116 @@ class Service(Keyed):
     )
 
     def __str__(self) -> str:
-        return f"service {self.name} ({self.vip}:{self.port}, {self.mode.name})"
+        return f"service {self.name} ({self.ends}, {self.mode.name})"
+
+    @property
+    def ends(self) -> str:
+        """What clients connect to, in short: `203.0.113.80:80`."""
+        vips = listed([str(vip) for vip in self.vips], "and")
+        if len(self.ports) > 1:
+            return f"{vips}, ports {listed([str(ports) for ports in self.ports], 'and')}"
+        if len(self.vips) > 1:
+            return f"{vips}, port {self.ports[0]}"
+        return f"{bracketed(self.vips[0])}:{self.ports[0]}"
+
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """The families of its VIPs."""
+        return present(self.vips)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Each VIP with each protocol and each port or range."""
+        return tuple(
+            Entry(self, vip, protocol, ports)
+            for vip in self.vips
+            for protocol in self.protocols
+            for ports in self.ports
+        )
+
+    @cached_property
+    def by_vip(self) -> tuple[Entry, ...]:
+        """The first entry of each VIP: for what does not depend on ports."""
+        if len(self.entries) == 1:
+            return self.entries
+        return tuple({entry.vip: entry for entry in reversed(self.entries)}[vip] for vip in self.vips)
+
+    @cached_property
+    def by_family(self) -> tuple[Entry, ...]:
+        """The first entry of each family: for what does not depend on the VIP either."""
+        if len(self.entries) == 1:
+            return self.entries
+        firsts = {entry.family: entry for entry in reversed(self.by_vip)}
+        return tuple(firsts[family] for family in self.families)
+
+    def locals_of(self, family: Family, director: Host | None = None) -> tuple[Address, ...]:
+        """Its local addresses of a family; only those of a director, if one is given."""
+        own = self.locals_by.get(director.name, ()) if director and self.locals_by else self.local_addresses
+        return tuple(local for local in own if local.version == family.version)
+
+    def local_owners(self) -> Iterator[tuple[Address, Any, tuple[Host, ...]]]:
+        """Each local address, its place in the inventory, and the directors that have it."""
+        given = self.at("local_addresses")
+        if not self.locals_by:
+            yield from ((local, at, self.directors) for local, at in zip(self.local_addresses, given))
+            return
+        for name, own in self.locals_by.items():
+            owners = tuple(director for director in self.directors if director.name == name)
+            yield from ((local, at, owners) for local, at in zip(own, given[name]))
 
     def at(self, key: str) -> Any:
-        """The inventory's own value of `key`, or the service's name where the key is not given."""
-        return self.source.get(key, self.source.get("name"))
+        """The inventory's own value of `key`, which has a place there; of a flag the key. The service's name where the key is not given."""
+        value = self.source.get(key, self.source.get("name"))
+        return next(own for own in self.source if own == key) if isinstance(value, bool) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One entry of a service: what IPVS forwards for it, by address, protocol and port, or by a firewall mark.
+
+    Several entries of one VIP may be one virtual service of IPVS: those by a mark.
+    """
+
+    service: Service
+    vip: Address
+    protocol: str
+    ports: Ports
+
+    @cached_property
+    def family(self) -> Family:
+        return family_of(self.vip)
+
+    @cached_property
+    def text(self) -> str:
+        """The VIP alone."""
+        return str(self.vip)
+
+    @property
+    def mode(self) -> modes.Mode:
+        return self.service.mode
+
+    @property
+    def port(self) -> int:
+        """Its port, or the first one of its range."""
+        return self.ports.first
+
+    @property
+    def outer(self) -> Family:
+        """The family of the packets from director to real server: another one only in a tunnel."""
+        wanted = self.service.outer_family
+        if wanted is None or not self.mode.request.encapsulated:
+            return self.family
+        return by_version(wanted)
+
+    @property
+    def by_mark(self) -> bool:
+        """Whether lvskit marks its packets, and IPVS finds the service by the mark."""
+        return not self.ports.single or self.service.persistence_across_ports
+
+    @property
+    def label(self) -> str:
+        """Its name in requests and reports: the service's where that has no other entry."""
+        return self.service.name if len(self.service.entries) == 1 else f"{self.service.name} {self}/{self.protocol}"
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.vip)}:{self.ports}"

@@ -6,11 +6,13 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any
+from ipaddress import AddressValueError
+from typing import Any, NamedTuple
 
+from ..families import IPV4, IPV6, TABLE, Family
 from ..violations import listed
 
+MARKS_AT_LEAST = 4096
 # A template: an editor does not know its value.
 TEMPLATE = {"type": "string", "pattern": r"\{\{|\{%"}
 
@@ -203,54 +205,77 @@ class Choice(Kind):
         return {"type": "str", "choices": list(self.options)}
 
 
+_PATTERNS = {IPV4: r"[0-9]+(\.[0-9]+){3}", IPV6: r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"}
+
+
 @dataclass(frozen=True)
-class Address(Kind):
-    """An IPv4 host address, dotted quad."""
+class AddressOf(Kind):
+    """A host address of one family, or of either one if none is given."""
+
+    family: Family | None = None
 
     @property
     def words(self) -> str:
-        return "IPv4 address"
+        return f"{self.family} address" if self.family else "IPv4 or IPv6 address"
 
-    def read(self, value: Any) -> IPv4Address:
-        try:
-            return IPv4Address(str(value))
-        except AddressValueError:
-            pass
-        try:
-            IPv6Address(str(value))
-        except AddressValueError:
-            how = "write it like 192.0.2.10, without a prefix"
-            raise Fault("ADDRESS-FORMAT", f"is not an IPv4 address ({how})") from None
-        raise Fault("IPV6-UNSUPPORTED", "is an IPv6 address, and lvskit does not support IPv6 yet. Use an IPv4 address")
+    def read(self, value: Any) -> Any:
+        wanted = (self.family,) if self.family else TABLE
+        text = str(value)
+        for family in wanted:
+            try:
+                found = family.address_type(text)
+            except AddressValueError:
+                continue
+            if getattr(found, "scope_id", None) or getattr(found, "ipv4_mapped", None):
+                break
+            return found
+        if self.family:
+            for other in TABLE:
+                if other is not self.family and _is(other, text):
+                    raise Fault("ADDRESS-FORMAT", f"is an {other} address, and this key is for {self.family}")
+        how = " or ".join(family.example for family in wanted)
+        raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {how}, without a prefix)")
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "format": "ipv4", "pattern": r"^[0-9]+(\.[0-9]+){3}$"}, TEMPLATE]}
+        wanted = (self.family,) if self.family else TABLE
+        forms = [{"type": "string", "format": family.conf, "pattern": f"^{_PATTERNS[family]}$"} for family in wanted]
+        return {"anyOf": [*forms, TEMPLATE]}
+
+
+def _is(family: Family, text: str) -> bool:
+    try:
+        family.address_type(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
 class Cidr(Kind):
-    """An IPv4 network without host bits, such as 192.0.2.0/24."""
+    """A network of a family without host bits, such as 192.0.2.0/24."""
+
+    family: Family
 
     @property
     def words(self) -> str:
-        return "IPv4 network"
+        return f"{self.family} network"
 
-    def read(self, value: Any) -> IPv4Network:
+    def read(self, value: Any) -> Any:
+        family, text = self.family, str(value)
         try:
-            return IPv4Network(str(value))
+            return family.prefix_type(text)
         except ValueError as error:
             reason = str(error)
-        try:
-            IPv6Network(str(value), strict=False)
-        except ValueError:
-            if "has host bits set" in reason:
-                meant = IPv4Network(str(value), strict=False)
-                raise Fault("ADDRESS-FORMAT", f"has host bits set. The network is {meant}") from None
-            raise Fault("ADDRESS-FORMAT", "is not an IPv4 network (write it like 192.0.2.0/24)") from None
-        raise Fault("IPV6-UNSUPPORTED", "is an IPv6 network, and lvskit does not support IPv6 yet. Use an IPv4 network")
+        if "has host bits set" in reason:
+            meant = family.prefix_type(text, strict=False)
+            raise Fault("ADDRESS-FORMAT", f"has host bits set. The network is {meant}")
+        for other in TABLE:
+            if other is not family and _is(other, text.partition("/")[0]):
+                raise Fault("ADDRESS-FORMAT", f"is an {other} network. Say it as cidr{other.suffix}:")
+        raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {family.example_prefix})")
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+){3}(/[0-9]+)?$"}, TEMPLATE]}
+        return {"anyOf": [{"type": "string", "pattern": f"^{_PATTERNS[self.family]}(/[0-9]+)?$"}, TEMPLATE]}
 
 
 @dataclass(frozen=True)
@@ -296,6 +321,219 @@ class Listing(Kind):
 
 
 @dataclass(frozen=True)
+class OneOrMore(Kind):
+    """A value of one kind, or a list of them, each once. The model has a tuple."""
+
+    of: Kind
+
+    @property
+    def words(self) -> str:
+        return f"{self.of.words}; or a list"
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return (self.of.read(value),)
+        found: dict[Any, None] = {}
+        for item in value:
+            try:
+                read = self.of.read(item)
+            except Fault as fault:
+                raise Fault(fault.rule, f"of which {item} {fault}") from None
+            if read in found:
+                raise Fault("VALUE-TWICE", f"has {self.of.shown(read)} twice. Remove one")
+            found[read] = None
+        if not found:
+            raise Fault("VALUE-EMPTY", "is an empty list. Set a value, or remove the key")
+        return tuple(found)
+
+    def schema(self) -> dict[str, Any]:
+        one = self.of.schema()
+        forms = one.get("anyOf", [one])
+        return {"anyOf": [*forms, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]}
+
+
+class Ports(NamedTuple):
+    """A range of ports, both ends in it; of one port mostly."""
+
+    first: int
+    last: int
+
+    @property
+    def single(self) -> bool:
+        return self.first == self.last
+
+    def meets(self, other: Ports) -> bool:
+        """Whether both have a port in common."""
+        return self.first <= other.last and other.first <= self.last
+
+    def holds(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+    @property
+    def number(self) -> int:
+        """How many ports."""
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return str(self.first) if self.single else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class PortRange(Kind):
+    """A port, or a range of ports such as 8000-8100. The model has Ports."""
+
+    @property
+    def words(self) -> str:
+        return f"{PORT.words}, or a range as `8000-8100`"
+
+    def read(self, value: Any) -> Ports:
+        first, dash, last = value.partition("-") if isinstance(value, str) else (value, "", "")
+        if not dash:
+            port = PORT.read(value)
+            return Ports(port, port)
+        if not (first.strip().isdecimal() and last.strip().isdecimal()):
+            raise Fault("VALUE-TYPE", "is neither a port nor a range of ports (write it like 8000-8100)")
+        found = Ports(PORT.read(first.strip()), PORT.read(last.strip()))
+        if found.first > found.last:
+            raise Fault("PORT-RANGE", f"ends before it begins. Write {found.last}-{found.first}")
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        number, _, template = PORT.schema()["anyOf"]
+        return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]+( *- *[0-9]+)?$"}, template]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "str"}
+
+
+@dataclass(frozen=True)
+class PortMap(Kind):
+    """A port, or for each port of the service another one, as in {443: 8443}."""
+
+    @property
+    def words(self) -> str:
+        return f"{PORT.words}, or a mapping of the service's ports to others"
+
+    def read(self, value: Any) -> int | Mapping[int, int]:
+        if not isinstance(value, Mapping):
+            return PORT.read(value)
+        try:
+            found = {PORT.read(port): PORT.read(other) for port, other in value.items()}
+        except Fault as fault:
+            raise Fault(fault.rule, f"has a port that {fault}") from None
+        if not found:
+            raise Fault("VALUE-EMPTY", "is an empty mapping. Set a port, or remove the key")
+        taken: dict[int, int] = {}
+        for port, other in found.items():
+            if other in taken:
+                raise Fault("PORT-MAPPING", f"sends ports {taken[other]} and {port} both to {other}. Give each its own")
+            taken[other] = port
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        one = PORT.schema()
+        mapping = {"type": "object", "additionalProperties": one, "minProperties": 1}
+        return {"anyOf": [*one["anyOf"], mapping]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "raw"}
+
+
+@dataclass(frozen=True)
+class ByDirector(Kind):
+    """A list of values, or a list for each director by its name."""
+
+    of: Listing
+
+    @property
+    def words(self) -> str:
+        return f"{self.of.words}, or a mapping of directors to such lists"
+
+    def read(self, value: Any) -> tuple[Any, ...] | dict[str, tuple[Any, ...]]:
+        if isinstance(value, Mapping):
+            return {str(name): self.of.read(own) for name, own in value.items()}
+        return self.of.read(value)
+
+    def schema(self) -> dict[str, Any]:
+        one = self.of.schema()
+        return {"anyOf": [*one["anyOf"], {"type": "object", "additionalProperties": one}]}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "raw"}
+
+
+@dataclass(frozen=True)
+class PrefixLengths(Kind):
+    """The length of a prefix for a family or for both: {4: 24, 6: 64}. The model has a mapping of versions."""
+
+    @property
+    def words(self) -> str:
+        return "mapping of 4 and 6 to lengths of prefixes"
+
+    def read(self, value: Any) -> Mapping[int, int]:
+        if not isinstance(value, Mapping):
+            raise Fault("VALUE-TYPE", "is not a mapping of families to lengths (write it like {4: 24, 6: 64})")
+        bits = {str(family.version): family for family in TABLE}
+        found = {}
+        for version, length in value.items():
+            family = bits.get(str(version))
+            if family is None:
+                raise Fault("VALUE-TYPE", f"has the key {version}. Only 4 and 6 are families")
+            try:
+                found[family.version] = Number("VALUE-RANGE", 1, family.bits).read(length)
+            except Fault as fault:
+                raise Fault(fault.rule, f"has a length for {family} that {fault}") from None
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        lengths = {str(family.version): Number("", 1, family.bits).schema() for family in TABLE}
+        return {"type": "object", "properties": lengths, "additionalProperties": False}
+
+    def spec(self) -> dict[str, Any]:
+        return {"type": "dict"}
+
+
+@dataclass(frozen=True)
+class MarkRange:
+    """The firewall marks that are lvskit's: those whose bits of `mask` are `base`."""
+
+    base: int
+    mask: int
+
+    @property
+    def number(self) -> int:
+        """How many marks."""
+        return 1 << (32 - bin(self.mask).count("1"))
+
+    def __str__(self) -> str:
+        return f"{self.base:#x}/{self.mask:#x}"
+
+
+@dataclass(frozen=True)
+class Marks(Kind):
+    """A range of firewall marks, such as 0x6c000000/0xff000000: the upper bits are fixed, the lower ones are numbers."""
+
+    @property
+    def words(self) -> str:
+        return "value and mask, as `0x6c000000/0xff000000`"
+
+    def read(self, value: Any) -> MarkRange:
+        words = re.fullmatch(r"(0x[0-9A-Fa-f]{1,8})/(0x[0-9A-Fa-f]{1,8})", str(value))
+        if words is None:
+            raise Fault("VALUE-TYPE", "is not a value and a mask (write it like 0x6c000000/0xff000000)")
+        found = MarkRange(int(words[1], 16), int(words[2], 16))
+        lower = ~found.mask & 0xFFFFFFFF
+        if lower & (lower + 1) or not found.base or found.base & lower:
+            raise Fault("VALUE-RANGE", "does not fix the upper bits of a mark alone, with a value other than 0")
+        if found.number < MARKS_AT_LEAST:
+            raise Fault("VALUE-RANGE", f"leaves {found.number} marks. Leave {MARKS_AT_LEAST} at least: a shorter mask")
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": "^0x[0-9A-Fa-f]{1,8}/0x[0-9A-Fa-f]{1,8}$"}, TEMPLATE]}
+
+
+@dataclass(frozen=True)
 class Names(Kind):
     """Names that an operator gives, as a string with commas or as a list."""
 
@@ -335,7 +573,7 @@ class Texts(Kind):
         return {"type": "dict"}
 
 
-ADDRESS = Address()
+ADDRESS = AddressOf()
 FLAG = Flag()
 TEXT = Text()
 PORT = Number("PORT-RANGE", 1, 65535)

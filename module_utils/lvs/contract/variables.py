@@ -115,6 +115,14 @@ PLAYBOOKS: tuple[Variable, ...] = (
         meaning="the service to probe",
     ),
     Variable(
+        name="lvs_trace_vip",
+        kind=TEXT,
+        default=None,
+        playbooks=("trace",),
+        absent="the service's first one",
+        meaning="of a service with several VIPs the one to probe",
+    ),
+    Variable(
         name="lvs_trace_to",
         old="trace_to",
         kind=Text(path=True),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from ..families import IPV4, IPV6, TABLE, Address, Family, Prefix
 from ..topology import Host, Service, Topology
 from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
 from .sharing import UNPLUGGED
@@ -33,13 +34,15 @@ def vlan_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
 )
 def networks_overlap(topology: Topology) -> Iterator[TopologyFinding]:
     for first, second in combinations(topology.networks.values(), 2):
-        if first.cidr.overlaps(second.cidr):
-            yield (
-                f"networks {first.name} ({first.cidr}) and {second.name} ({second.cidr}) overlap. "
-                "Make one of them smaller or move it.",
-                second.at,
-                None,
-            )
+        for family in TABLE:
+            one, other = first.prefix(family), second.prefix(family)
+            if one and other and one.overlaps(other):
+                yield (
+                    f"networks {first.name} ({one}) and {second.name} ({other}) overlap. "
+                    "Make one of them smaller or move it.",
+                    second.at,
+                    None,
+                )
 
 
 @topology_rule(
@@ -49,22 +52,34 @@ def networks_overlap(topology: Topology) -> Iterator[TopologyFinding]:
 )
 def address_is_no_host(topology: Topology) -> Iterator[TopologyFinding]:
     for network in topology.networks.values():
-        if network.gateway and network.gateway not in network.cidr:
-            yield (
-                f"network {network.name}: gateway {network.gateway} is outside {network.cidr}. Correct it.",
-                network.at,
-                None,
-            )
+        for family in TABLE:
+            router, prefix = network.router(family), network.prefix(family)
+            if router and (prefix is None or router not in prefix):
+                yield (
+                    f"network {network.name}: gateway{family.suffix} {router} is outside {prefix or 'any ' + str(family) + ' network'}. "
+                    "Correct it.",
+                    network.at,
+                    None,
+                )
     for host in topology.hosts.values():
         for interface in host.interfaces:
-            cidr = interface.network.cidr
-            if cidr.prefixlen < 31 and interface.address in (cidr.network_address, cidr.broadcast_address):
-                yield (
-                    f"host {host.name}: interface {interface.name}: {interface.address} is the network or broadcast "
-                    f"address of {cidr}. Choose a host address.",
-                    interface.at,
-                    host,
-                )
+            for one in interface.attachments:
+                if one.prefix.prefixlen < one.family.bits - 1 and one.address in no_hosts(one.prefix):
+                    yield (
+                        f"host {host.name}: interface {interface.name}: {one.address} is {_no_host(one.family)} "
+                        f"address of {one.prefix}. Choose a host address.",
+                        interface.at,
+                        host,
+                    )
+
+
+def no_hosts(prefix: Prefix) -> tuple[Address, ...]:
+    """The addresses of a network that no host has: its own, and in IPv4 the broadcast address."""
+    return (prefix.network_address,) if prefix.version == 6 else (prefix.network_address, prefix.broadcast_address)
+
+
+def _no_host(family: Family) -> str:
+    return "the network or broadcast" if family is IPV4 else "the routers' anycast"
 
 
 @topology_rule(
@@ -77,10 +92,26 @@ def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
     for host in topology.hosts.values():
         for interface in host.interfaces:
             place = f"{host.name} ({interface.name})"
-            if interface.address in seen:
-                other = seen[interface.address]
-                yield f"{interface.address} is the address of {other} and of {place}. Change one.", interface.at, host
-            seen[interface.address] = place
+            for address in interface.addresses:
+                if address in seen:
+                    message = f"{address} is the address of {seen[address]} and of {place}. Change one."
+                    yield message, interface.at, host
+                seen[address] = place
+
+
+@topology_rule(
+    "IPV6-MTU",
+    "a network with IPv6 and an MTU below 1280 bytes",
+    "IPv6 needs links that carry 1280 bytes (RFC 8200); the kernel switches IPv6 off on an interface with less.",
+)
+def mtu_below_ipv6(topology: Topology) -> Iterator[TopologyFinding]:
+    for network in topology.networks.values():
+        if network.cidr6 and network.mtu < IPV6.least_mtu:
+            yield (
+                f"network {network.name} has IPv6 and mtu: {network.mtu}. Raise it to {IPV6.least_mtu} at least, or leave cidr6 out.",
+                network.at,
+                None,
+            )
 
 
 @service_rule(

@@ -69,8 +69,10 @@ class ServiceRule(Rule):
     by_server: bool
 
     def violations(self, topology: Topology) -> Iterator[Violation]:
+        applies = {mode: self.when(mode) for mode in {service.mode for service in topology.services}}
         for service in topology.services:
-            yield from self._of(topology, service)
+            if applies[service.mode]:
+                yield from self._found(topology, service)
 
     def added(self, topology: Topology, service: Service, before: Topology) -> Iterator[Violation]:
         affected = (o for o in self.affects(topology, service) if o is not service and self.when(o.mode))
@@ -82,13 +84,19 @@ class ServiceRule(Rule):
         yield from self._of(topology, service)
 
     def _of(self, topology: Topology, service: Service) -> Iterator[Violation]:
-        if self.when(service.mode):
-            for message, at, *hosts in self.check(topology, service):
-                name = self.name(service.mode)
-                if hosts:
-                    yield Violation(name, message, at, self.warning, host=hosts[0].name)
-                else:
-                    yield Violation(name, f"{service}: {message}", at, self.warning, service=service.name)
+        return self._found(topology, service) if self.when(service.mode) else iter(())
+
+    def _found(self, topology: Topology, service: Service) -> Iterator[Violation]:
+        said: list[str] = []
+        for message, at, *hosts in self.check(topology, service):
+            if message in said:  # of a second family or VIP
+                continue
+            said.append(message)
+            name = self.name(service.mode)
+            if hosts:
+                yield Violation(name, message, at, self.warning, host=hosts[0].name)
+            else:
+                yield Violation(name, f"{service}: {message}", at, self.warning, service=service.name)
 
 
 def _on_hosts_of(service: Service, other: Service) -> Service:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from .. import modes
 from ..contract.key import keys_of
-from ..topology import Host, Service, Topology
+from ..families import of as family_of
+from ..topology import Entry, Host, Service, Topology
 from ..violations import listed
+from .addressing import no_hosts
 from .catalogue import Finding, service_rule
 from .sharing import (
     ENAT_END,
@@ -16,7 +19,7 @@ from .sharing import (
     REPLYING_END,
     TRANSLATED_VIP,
     VIP,
-    director_names,
+    ends,
     of_other_directors,
     replied_to_at_one_port,
     sharing,
@@ -27,16 +30,26 @@ from .sharing import (
 
 def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
     """The possible other modes, as a clause."""
-    names = modes.alternatives(port_mapping=port_mapping, shared_segment=shared_segment, protocol=service.protocol)
+    names = modes.alternatives(
+        port_mapping=port_mapping,
+        shared_segment=shared_segment,
+        protocols=service.protocols,
+        ipv6=any(vip.version == 6 for vip in service.vips),
+    )
     return listed([name for name in names if name != service.mode.name])
 
 
-def pairs(service: Service) -> Iterator[tuple[Host, Host, object]]:
-    """Each director with each real server that has an interface, and the inventory's word for the latter."""
-    for director in service.directors:
-        for server in service.real_servers:
-            if director.interfaces and server.host.interfaces and director is not server.host:
+def pairs(entry: Entry) -> Iterator[tuple[Host, Host, object]]:
+    """Each director with each real server that has an address of one family, and the inventory's word for the latter."""
+    for director in entry.service.directors:
+        for server in entry.service.real_servers:
+            if director is not server.host and director.on(entry.outer) and server.host.on(entry.outer):
                 yield director, server.host, server.at
+
+
+def of_families(service: Service, names: Sequence[str]) -> str:
+    """' in IPv6', where a finding does not hold for all families of a service."""
+    return f" in {listed(names, 'and')}" if len(names) < len(service.families) else ""
 
 
 @service_rule(
@@ -87,12 +100,67 @@ def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding
     "The director's table contains a real server's address and port only once.",
 )
 def real_server_twice(topology: Topology, service: Service) -> Iterator[Finding]:
-    seen = set()
+    names = [server.host.name for server in service.real_servers]
+    if len(set(names)) == len(names):
+        return
+    seen: set[tuple[str, int]] = set()
     for server in service.real_servers:
-        key = (server.host.name, server.port)
-        if key in seen:
-            yield f"real server {server.host.name} port {server.port} is listed twice. Remove one.", server.at
-        seen.add(key)
+        keys = {(server.host.name, server.at_port(ports.first)) for ports in service.ports}
+        if keys & seen:
+            port = min(port for _, port in keys & seen)
+            yield f"real server {server.host.name} port {port} is listed twice. Remove one.", server.at
+        seen |= keys
+
+
+@service_rule(
+    "PORT-MAPPING",
+    "real servers' ports that are not one to one with the service's",
+    "Two ports of the service would be one at the real server, or a range would have to be moved, which IPVS cannot do.",
+    when=lambda mode: mode.port_mapping,
+)
+def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[Finding]:
+    if (
+        len(service.ports) == 1
+        and service.ports[0].single
+        and all(not isinstance(s.port, Mapping) for s in service.real_servers)
+    ):
+        return
+    known = {ports.first for ports in service.ports if ports.single}
+    for server in service.real_servers:
+        if service.persistence_across_ports and any(server.at_port(port) != port for port in known):
+            yield (
+                f"real server {server.host.name}: ports cannot be mapped with persistence_across_ports, by which IPVS finds all of them by one "
+                "firewall mark. Listen on the same ports, or leave it out.",
+                server.at,
+            )
+            continue
+        if isinstance(server.port, int) and len(service.ports) > 1:
+            ports = listed([str(ports) for ports in service.ports], "and")
+            yield (
+                f"real server {server.host.name}: port {server.port} is one, and the service's are {ports}. Say which goes where, as in "
+                f"port: {{{service.ports[0].first}: {server.port}}}, or leave it out.",
+                server.at,
+            )
+        elif isinstance(server.port, int) and not service.ports[0].single and server.port != service.ports[0].first:
+            yield (
+                f"real server {server.host.name}: the ports of a range ({service.ports[0]}) cannot be mapped. Listen on the same ones.",
+                server.at,
+            )
+        elif server.port is not None and not isinstance(server.port, int):
+            unknown = [str(port) for port in server.port if port not in known]
+            if unknown:
+                yield (
+                    f"real server {server.host.name}: {listed(unknown, 'and')} is no single port of the service. Map only those that "
+                    "the service lists by themselves; the ports of a range stay as they are.",
+                    server.at,
+                )
+            taken = [server.at_port(port) for port in known]
+            twice = sorted({port for port in taken if taken.count(port) > 1})
+            if twice:
+                yield (
+                    f"real server {server.host.name}: two ports of the service go to {twice[0]}. Give each its own.",
+                    server.at,
+                )
 
 
 @service_rule(
@@ -116,21 +184,26 @@ def director_is_real_server(topology: Topology, service: Service) -> Iterator[Fi
     when=lambda mode: mode.shared_segment,
 )
 def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]:
-    for director, host, at in pairs(service):
-        if topology.shared(service, director, host):
-            continue
+    lacking: dict[tuple[str, str], tuple[Host, Host, object, list[str]]] = {}
+    for entry in service.by_family:
+        for director, host, at in pairs(entry):
+            if not topology.shared(entry, director, host):
+                found = lacking.setdefault((director.name, host.name), (director, host, at, []))
+                found[3].append(entry.family.name)
+    for director, host, at, names in lacking.values():
         if service.network:
             missing = [h.name for h in (director, host) if not h.interface_in(service.network)]
             yield (
-                f"network {service.network.name} (VLAN {service.network.vlan}) is to be shared, but {listed(missing, 'and')} "
-                f"has no interface there. {service.mode.promise}. Plug it in there, or correct network:.",
+                f"network {service.network.name} (VLAN {service.network.vlan}) is to be shared, but "
+                f"{listed(missing, 'and') or 'one of both'} has no interface there{of_families(service, names)}. "
+                f"{service.mode.promise}. Plug it in there, or correct network:.",
                 service.at("network"),
             )
             continue
         here = listed([f"VLAN {i.network.vlan} ({i})" for i in host.interfaces], "and")
         there = listed([str(i.network.vlan) for i in director.interfaces])
         yield (
-            f"real server {host.name} is on {here}, director {director.name} has no interface there. "
+            f"real server {host.name} is on {here}, director {director.name} has no interface there{of_families(service, names)}. "
             f"{service.mode.promise}. Move {host.name} to VLAN {there}, or use {others(service, shared_segment=False)}.",
             at,
         )
@@ -143,11 +216,12 @@ def no_shared_segment(topology: Topology, service: Service) -> Iterator[Finding]
     when=lambda mode: mode.shared_segment,
 )
 def several_shared_segments(topology: Topology, service: Service) -> Iterator[Finding]:
-    for director, host, at in pairs(service):
-        shared = topology.shared(service, director, host)
-        if len(shared) > 1:
-            names = listed([network.name for network in shared])
-            yield f"director {director.name} and {host.name} share several networks. Say network: {names}.", at
+    for entry in service.by_family:
+        for director, host, at in pairs(entry):
+            shared = topology.shared(entry, director, host)
+            if len(shared) > 1:
+                names = listed([network.name for network in shared])
+                yield f"director {director.name} and {host.name} share several networks. Say network: {names}.", at
 
 
 @service_rule(
@@ -158,13 +232,27 @@ def several_shared_segments(topology: Topology, service: Service) -> Iterator[Fi
 )
 def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Finding]:
     for server in service.real_servers:
-        if server.port != service.port:
-            yield (
-                f"real server {server.host.name} is to listen on port {server.port}, but {service.mode.name} leaves the "
-                f"port of the request ({service.port}) as it is. Listen on {service.port}, or use "
-                f"{others(service, port_mapping=True)}.",
-                server.at,
-            )
+        for ports in service.ports:
+            port, other = ports.first, server.at_port(ports.first)
+            if other != port:
+                yield (
+                    f"real server {server.host.name} is to listen on port {other}, but {service.mode.name} leaves the "
+                    f"port of the request ({port}) as it is. Listen on {port}, or use "
+                    f"{others(service, port_mapping=True)}.",
+                    server.at,
+                )
+
+
+@service_rule(
+    "{mode}-PROTOCOL",
+    "a transport protocol that the mode does not carry",
+    "The mode translates ports, and for this protocol nothing does that on the way.",
+    when=lambda mode: mode.request.option is None,
+)
+def protocol_is_not_carried(topology: Topology, service: Service) -> Iterator[Finding]:
+    for protocol in service.protocols:
+        if protocol not in service.mode.protocols:
+            yield f"{service.mode.name} does not carry {protocol}. Use {others(service)}.", service.at("protocol")
 
 
 @service_rule(
@@ -176,23 +264,24 @@ def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Find
     by_server=True,
 )
 def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
-    locals_ = [local for local in service.local_addresses if topology.network_of(local)]
-    for director, host, at in pairs(service):
-        real = topology.real_interface(service, director, host)
-        if real and not topology.reaches(director, real.address, host):
-            yield (
-                f"director {director.name} has no route to real server {host.name} ({real}, network {real.network.name}). "
-                "Give both networks a gateway, or put both hosts in one network.",
-                at,
-            )
-            continue
-        for local in locals_:
-            if not topology.reaches(host, local, director):
+    for entry in service.by_family:
+        for director, host, at in pairs(entry):
+            locals_ = [local for local in service.locals_of(entry.family, director) if topology.network_of(local)]
+            real = topology.real_interface(entry, director, host)
+            if real and not topology.reaches(director, real.address, host):
                 yield (
-                    f"real server {host.name} has no route back to the local address {local}. Give its network a gateway "
-                    f"that is not {director.name} itself.",
+                    f"director {director.name} has no route to real server {host.name} ({real}, network {real.network.name}). "
+                    "Give both networks a gateway, or put both hosts in one network.",
                     at,
                 )
+                continue
+            for local in locals_:
+                if not topology.reaches(host, local, director):
+                    yield (
+                        f"real server {host.name} has no route back to the local address {local}. Give its network a gateway "
+                        f"that is not {director.name} itself.",
+                        at,
+                    )
 
 
 @service_rule(
@@ -205,7 +294,21 @@ def no_route(topology: Topology, service: Service) -> Iterator[Finding]:
 def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     if not service.local_addresses and not service.source.get("local_addresses"):
         yield "no local address to use as source. Say local_addresses: [ADDRESS, ...].", service.at("mode")
-    for address, at in zip(service.local_addresses, service.at("local_addresses")):
+    elif service.local_addresses:
+        for director, family in product(service.directors, service.families):
+            if not service.locals_of(family, director):
+                yield (
+                    f"no local address of {director.name} is {family}, and a VIP is. Add one of {family} to local_addresses.",
+                    service.at("local_addresses"),
+                )
+    for address, at, owners in service.local_owners():
+        if len(owners) > 1:
+            names = [director.name for director in owners]
+            yield (
+                f"directors {listed(names, 'and')} would all hold the local address {address}, and replies come to the one that "
+                f"answered ARP last. Give each its own: local_addresses: {{{names[0]}: [ADDRESS], {names[1]}: [ADDRESS]}}.",
+                at,
+            )
         owner = topology.owners.get(address)
         network = topology.network_of(address)
         holders = topology.register.all(VIP, address)
@@ -213,16 +316,18 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
             yield f"local address {address} is the VIP of service {holders[-1].name}. Choose another address.", at
         elif owner and owner not in service.directors:
             yield f"local address {address} is the address of host {owner.name}. Choose another address.", at
-        elif network and address in (network.gateway, network.cidr.network_address, network.cidr.broadcast_address):
+        elif network and (
+            address in network.routers or any(address in no_hosts(prefix) for prefix in network.prefixes)
+        ):
             yield f"local address {address} is no free address of network {network.name}. Choose another address.", at
-        for director in service.directors:
-            if network is None or not director.interface_in(network):
+        for director in owners:
+            if network is None or not director.attached(network, family_of(address)):
                 yield f"local address {address} is in no network of director {director.name}. Choose one there.", at
-        other = topology.register.first_other(LOCAL_BY_DIRECTORS, address, director_names(service))
+        other = topology.register.first_other(LOCAL_BY_DIRECTORS, address, tuple(d.name for d in owners))
         if other:
-            names = " and ".join(host.name for host in other.directors)
+            theirs = " and ".join(host.name for host in other.directors)
             yield (
-                f"local address {address} is {names}'s too, for service {other.name}. Each director needs its own.",
+                f"local address {address} is {theirs}'s too, for service {other.name}. Each director needs its own.",
                 at,
             )
 
@@ -235,7 +340,7 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
     when=lambda mode: mode.source_nat,
 )
 def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator[Finding]:
-    for address, at in zip(service.local_addresses, service.at("local_addresses")):
+    for address, at, _ in service.local_owners():
         users = topology.register.firsts(LOCAL_BY_MODE, address).values()
         first = min(users, key=topology.register.position)
         if first.mode.title != service.mode.title:
@@ -254,8 +359,8 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
     affects=translated_otherwise,
 )
 def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
-    others = topology.register.others(TRANSLATED_VIP, service.vip, service.mode.title)
-    for other in topology.register.in_order(others):
+    found = (topology.register.others(TRANSLATED_VIP, vip, service.mode.title) for vip in service.vips)
+    for other in topology.register.in_order(other for others in found for other in others):
         if other.mode.every_packet:
             yield (
                 f"service {other.name} has the same VIP and another cip_src. Give one of them another VIP, or both the "
@@ -277,16 +382,17 @@ def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Fin
     affects=replied_to_at_one_port,
 )
 def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
-    own = {(server.host.name, server.port): server for server in service.real_servers}
+    own = {(server.host.name, ports): server for server in service.real_servers for _, ports in ends(service, server)}
     for other in sharing(topology, service, ENAT_END, REPLYING_END):
         for server in other.real_servers:
-            mine = own.get((server.host.name, server.port))
-            if mine:
-                yield (
-                    f"port {server.port} of {server.host.name} is also in service {other.name} ({other.mode.name}). Listen on "
-                    "another port for one of them.",
-                    mine.at,
-                )
+            for ports in dict.fromkeys(ports for _, ports in ends(other, server)):
+                mine = own.get((server.host.name, ports))
+                if mine:
+                    yield (
+                        f"port {ports} of {server.host.name} is also in service {other.name} ({other.mode.name}). Listen on "
+                        "another port for one of them.",
+                        mine.at,
+                    )
 
 
 @service_rule(
@@ -299,8 +405,9 @@ def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iter
 )
 def source_is_foreign_to_routers(topology: Topology, service: Service) -> Iterator[Finding]:
     for director in service.directors:
-        own = [(host, at) for other, host, at in pairs(service) if other is director]
-        routed = {host.name: at for host, at in own if not topology.shared(service, director, host)}
+        entry = service.by_family[0]  # of IPv4, the only family that the modules know
+        own = [(host, at) for other, host, at in pairs(entry) if other is director]
+        routed = {host.name: at for host, at in own if not topology.shared(entry, director, host)}
         if routed:
             names = listed(list(routed), "and")
             yield (
@@ -353,17 +460,20 @@ def nobody_left(topology: Topology, service: Service) -> Iterator[Finding]:
     warning=True,
 )
 def no_room(topology: Topology, service: Service) -> Iterator[Finding]:
-    if service.protocol == "tcp" or service.protocol not in service.mode.protocols:
+    protocols = [name for name in service.protocols if name != "tcp" and name in service.mode.protocols]
+    if not protocols:
         return  # for tcp the role real_server lowers the MSS of its SYN-ACKs
-    for director, host, at in pairs(service):
-        room = topology.path_mtu(service, director, host)
-        edge = topology.vip_interface(service, director)
-        largest = edge.network.mtu if edge else 1500
-        if room < largest + service.mode.overhead:
-            yield (
-                f"datagrams of {room - service.mode.overhead + 1} to {largest} bytes do not fit on the way to {host.name} "
-                f"(MTU {room}, {service.mode.name} adds {service.mode.overhead}), and udp has no MSS to lower. Raise the "
-                f"MTU of that network to {largest + service.mode.overhead}, or keep datagrams smaller.",
-                at,
-            )
-            return
+    for entry in service.by_family:
+        for director, host, at in pairs(entry):
+            room = topology.path_mtu(entry, director, host)
+            edge = topology.vip_interface(entry, director)
+            largest = edge.network.mtu if edge else 1500
+            added = topology.overhead(entry)
+            if room < largest + added:
+                yield (
+                    f"datagrams of {room - added + 1} to {largest} bytes do not fit on the way to {host.name} "
+                    f"(MTU {room}, {service.mode.name} adds {added}), and {protocols[0]} has no MSS to lower. Raise the "
+                    f"MTU of that network to {largest + added}, or keep datagrams smaller.",
+                    at,
+                )
+                return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import modes
 from ..contract.values import nearest
+from ..families import IPV4
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
@@ -49,9 +51,10 @@ def restored_where_packets_do_not_pass(topology: Topology, service: Service) -> 
         if place is None:
             yield f"lvs_restore_on of {server.host.name} is {name}: {nearest(name, topology.hosts)}", server.at
             continue
-        way = server.host.default_interface
-        passes = not any(topology.shared(service, director, server.host) for director in service.directors)
-        only_link = way is not None and way.network.gateway in place.addresses and len(server.host.interfaces) == 1
+        way = server.host.default_interface(IPV4)
+        entry = service.by_family[0]  # of IPv4, the only family that the modules know
+        passes = not any(topology.shared(entry, director, server.host) for director in service.directors)
+        only_link = way is not None and way.gateway in place.addresses and len(server.host.interfaces) == 1
         if not (passes and only_link):
             yield (
                 f"lvs_restore_on of {server.host.name} is {name}, which its packets need not pass. Name the host that holds "
@@ -80,7 +83,7 @@ def believes_anybody(topology: Topology, service: Service) -> Iterator[Finding]:
         if receiver:
             yield (
                 f"{server.host.name} has the receiver {receiver.module}. Unless it can be told whom to believe, let nobody but "
-                f"{locals_} reach {server.host.name} on port {server.port}.",
+                f"{locals_} reach {server.host.name} on port {server.at_port(service.ports[0].first)}.",
                 server.at,
             )
 
@@ -135,8 +138,25 @@ def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding
     when=lambda mode: mode.request.option is not None,
 )
 def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
-    if service.protocol not in service.mode.protocols:
+    for protocol in service.protocols:
+        if protocol not in service.mode.protocols:
+            yield (
+                f"{protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
+                service.at("protocol"),
+            )
+
+
+@service_rule(
+    "{carrier}-MARK",
+    "a range of ports, or persistence across ports, in a mode whose kernel modules know single ports",
+    "IPVS finds such a service by a firewall mark, and the module that adds the option knows its services by address and port.",
+    when=lambda mode: mode.sender is not None,
+)
+def option_needs_single_ports(topology: Topology, service: Service) -> Iterator[Finding]:
+    if any(entry.by_mark for entry in service.entries):
+        fitting = listed(list(dict.fromkeys(mode.name for mode in modes.TABLE if not mode.sender)))
         yield (
-            f"{service.protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
-            service.at("protocol"),
+            f"lvskit's kernel modules do not know services by a firewall mark. List the ports one by one, or use {fitting} "
+            "without a client_address.",
+            service.at("port"),
         )

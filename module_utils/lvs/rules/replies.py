@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
-from ..topology import BEHIND_DIRECTOR, Host, Interface, RealServer, Service, Topology
+from ..families import Address
+from ..topology import BEHIND_DIRECTOR, Attachment, Entry, Host, RealServer, Service, Topology
 from .catalogue import Finding, service_rule
 from .forwarding import others, pairs
-from .sharing import GATEWAY, HELD_VIP, gateway_key, with_excluded_role, with_new_gateway
+from .sharing import GATEWAY, HELD_VIP, VIP, gateway_keys, sharing, with_excluded_role, with_new_gateway
 
 
 @service_rule(
@@ -20,39 +20,40 @@ from .sharing import GATEWAY, HELD_VIP, gateway_key, with_excluded_role, with_ne
     by_server=True,
 )
 def reply_meets_director(topology: Topology, service: Service) -> Iterator[Finding]:
-    clients = [(client, _asks_by(service, client)) for client in topology.clients]
-    for director, host, at in pairs(service):
-        route = host.default_interface
-        if route and route.network.gateway in director.addresses:
-            yield (
-                f"the default route of real server {host.name} is director {director.name} ({route.network.gateway}), "
-                f"which drops replies from its own VIP. Give network {route.network.name} a gateway that is not the "
-                f"director, or use {others(service)}.",
-                at,
-            )
-        for client, asking in clients:
-            if asking is None:
-                continue
-            if not topology.reaches(host, asking.address, client):
+    for entry in service.by_family:
+        clients = [(client, _asks_by(entry, client)) for client in topology.clients]
+        for director, host, at in pairs(entry):
+            way = host.default_interface(entry.family)
+            if way and way.gateway in director.addresses:
                 yield (
-                    f"real server {host.name} replies to clients itself, but has no route to {client.name} "
-                    f"({asking}). Give its network a gateway.",
+                    f"the default route of real server {host.name} is director {director.name} ({way.gateway}), "
+                    f"which drops replies from its own VIP. Give network {way.network.name} a gateway that is not the "
+                    f"director, or use {others(service)}.",
                     at,
                 )
-                break
-            if asking.network.gateway in director.addresses and not host.interface_in(asking.network):
-                yield (
-                    f"replies of real server {host.name} to {client.name} ({asking}) would pass director {director.name}, the "
-                    f"gateway of network {asking.network.name}, which drops replies from its own VIP. Give that network a "
-                    f"gateway that is not the director, or use {others(service)}.",
-                    at,
-                )
-                break
+            for client, asking in clients:
+                if asking is None:
+                    continue
+                if not topology.reaches(host, asking.address, client):
+                    yield (
+                        f"real server {host.name} replies to clients itself, but has no route to {client.name} "
+                        f"({asking}). Give its network a gateway.",
+                        at,
+                    )
+                    break
+                if asking.gateway in director.addresses and not host.attached(asking.network, entry.family):
+                    yield (
+                        f"replies of real server {host.name} to {client.name} ({asking}) would pass director {director.name}, the "
+                        f"gateway of network {asking.network.name}, which drops replies from its own VIP. Give that network a "
+                        f"gateway that is not the director, or use {others(service)}.",
+                        at,
+                    )
+                    break
 
 
-def _asks_by(service: Service, client: Host) -> Interface | None:
-    """The interface from which a client sends requests to a service: its address is the CIP."""
-    route = client.route_to(service.vip)
+def _asks_by(entry: Entry, client: Host) -> Attachment | None:
+    """The interface from which a client sends requests to an entry: its address is the CIP."""
+    route = client.route_to(entry.vip)
     return route.interface if route else None
 
 
@@ -63,25 +64,34 @@ def _asks_by(service: Service, client: Host) -> Interface | None:
 )
 def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]:
     remedy = "or take it out of the group clients"
-    for client in topology.clients:
-        route = client.route_to(service.vip)
-        for director in service.directors:
-            entry = topology.vip_interface(service, director) or director.default_interface
-            if not client.interfaces or entry is None or (route and route.gateway is None):
-                continue
-            network = entry.network
-            if route is None or network.gateway is None:
-                missing = network if route else client.interfaces[0].network
-                yield (
-                    f"client {client.name} has no route to the VIP. Give network {missing.name} a gateway, {remedy}.",
-                    service.at("vip"),
-                )
-            elif network.gateway in director.addresses and route.gateway not in director.addresses:
-                yield (
-                    f"requests of client {client.name} come to network {network.name} by its gateway, which is director "
-                    f"{director.name} itself. Choose a VIP in a network by which they reach the director, {remedy}.",
-                    service.at("vip"),
-                )
+    for entry in service.by_vip:
+        for client in topology.clients:
+            route = client.route_to(entry.vip)
+            for director in service.directors:
+                entrance = topology.entrance(entry, director)
+                if not client.on(entry.family) or entrance is None:
+                    continue
+                if route and route.gateway is None and service.vip_routed:
+                    yield (
+                        f"client {client.name} is in the VIP's own network {route.interface.network.name} and asks there for its MAC, but a "
+                        f"routed VIP has none (vip_routed). Choose a VIP in a network without hosts, {remedy}.",
+                        service.at("vip"),
+                    )
+                if route and route.gateway is None:
+                    continue
+                network = entrance.network
+                if route is None or entrance.gateway is None:
+                    missing = network if route else client.on(entry.family)[0].network
+                    yield (
+                        f"client {client.name} has no route to the VIP. Give network {missing.name} a gateway, {remedy}.",
+                        service.at("vip"),
+                    )
+                elif entrance.gateway in director.addresses and route.gateway not in director.addresses:
+                    yield (
+                        f"requests of client {client.name} come to network {network.name} by its gateway, which is director "
+                        f"{director.name} itself. Choose a VIP in a network by which they reach the director, {remedy}.",
+                        service.at("vip"),
+                    )
 
 
 @service_rule(
@@ -117,24 +127,30 @@ def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Find
 def two_gateways(topology: Topology, service: Service) -> Iterator[Finding]:
     if len(service.directors) != 1:
         return
-    for server in service.real_servers:
-        gateway = topology.gateway(service, service.directors[0], server.host)
-        first = _first_gateway(topology, service, server)
-        if gateway and first and first[1] != gateway:
-            yield (
-                f"real server {server.host.name} would need {gateway} as gateway, and {first[1]} for service "
-                f"{first[0].name}. Use one director for both, or return_path: policy with different ports.",
-                server.at,
-            )
+    for entry in service.by_family:
+        for director in service.directors:
+            for server in service.real_servers:
+                gateway = topology.gateway(entry, director, server.host)
+                first = _first_gateway(topology, entry, server)
+                if gateway and first and first[1] != gateway:
+                    yield (
+                        f"real server {server.host.name} would need {gateway} as gateway, and {first[1]} for service "
+                        f"{first[0].name}. Use one director for both, or return_path: policy with different ports.",
+                        server.at,
+                    )
 
 
-def _first_gateway(topology: Topology, service: Service, server: RealServer) -> tuple[Service, IPv4Address] | None:
+def _first_gateway(topology: Topology, entry: Entry, server: RealServer) -> tuple[Service, Address] | None:
     """The gateway that the first service with the same way back needs, and that service."""
-    firsts = topology.register.firsts(GATEWAY, gateway_key(service, server.host.name, server.port)).values()
+    keys = [key for key in gateway_keys(entry.service, server) if key[1] is entry.family]
+    firsts = (first for key in keys for first in topology.register.firsts(GATEWAY, key).values())
     for first in topology.register.in_order(firsts):
-        gateway = topology.gateway(first, first.directors[0], server.host)
-        if gateway:
-            return first, gateway
+        for other in first.by_family:
+            if other.family is entry.family:
+                for director in first.directors:
+                    gateway = topology.gateway(other, director, server.host)
+                    if gateway:
+                        return first, gateway
     return None
 
 
@@ -148,16 +164,22 @@ def _first_gateway(topology: Topology, service: Service, server: RealServer) -> 
 def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Finding]:
     if service.return_path == "policy":
         return  # the policy route holds for neighbours too
-    clients = [(client, _asks_by(service, client)) for client in topology.clients]
-    for director, host, at in pairs(service):
-        real = topology.real_interface(service, director, host)
-        for client, asking in clients:
-            if real and asking and asking.network == real.network:
-                yield (
-                    f"client {client.name} is in the subnet of real server {host.name} ({real.network.cidr}): replies to "
-                    "it would bypass the director. Say return_path: policy, or use fullnat.",
-                    at,
-                )
+    for entry in service.by_family:
+        clients = [(client, _asks_by(entry, client)) for client in topology.clients]
+        for director, host, at in pairs(entry):
+            real = topology.real_interface(entry, director, host)
+            for client, asking in clients:
+                if real and asking and asking.network == real.network:
+                    yield (
+                        f"client {client.name} is in the subnet of real server {host.name} ({real.prefix}): replies to "
+                        "it would bypass the director. Say return_path: policy, or use fullnat.",
+                        at,
+                    )
+
+
+def _device(service: Service) -> str:
+    """Where the real servers of a service hold its VIP, for a message."""
+    return "a tunnel's device" if service.mode.request.encapsulated else "lo"
 
 
 @service_rule(
@@ -170,7 +192,7 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
     by_server=True,
 )
 def excluded_roles(topology: Topology, service: Service) -> Iterator[Finding]:
-    holders = () if service.mode.vip_device else topology.register.all(HELD_VIP, service.vip)
+    holders = [] if service.mode.holds_vip else sharing(topology, service, VIP, HELD_VIP)
     for server in service.real_servers:
         name = server.host.name
         behind = topology.register.all(BEHIND_DIRECTOR, name)
@@ -182,8 +204,9 @@ def excluded_roles(topology: Topology, service: Service) -> Iterator[Finding]:
             )
         holder = next((h for h in reversed(holders) if any(own.host.name == name for own in h.real_servers)), None)
         if holder:
+            vip = next(vip for vip in service.vips if vip in holder.vips)
             yield (
-                f"{name} holds the VIP {service.vip} on {holder.mode.vip_device} for service "
+                f"{name} holds the VIP {vip} on {_device(holder)} for service "
                 f"{holder.name} ({holder.mode.name}); {service.mode.name} needs it to be foreign there. "
                 "Use another VIP for one of them.",
                 server.at,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 
 from .. import modes
+from ..contract.values import Ports
 from ..register import Index
-from ..topology import Service, Topology
+from ..topology import RealServer, Service, Topology
 
 _Keys = Iterable[tuple[Hashable, Hashable]]
 
@@ -27,7 +28,7 @@ def _unplugged(service: Service) -> _Keys:
 
 def _module_addresses(service: Service) -> _Keys:
     if service.mode.sender:
-        addresses = service.local_addresses if service.mode.source_nat else (service.vip,)
+        addresses = service.local_addresses if service.mode.source_nat else service.vips
         for director in service.directors:
             yield from ((module_key(service, director.name), address) for address in addresses)
 
@@ -36,35 +37,55 @@ def _gateways(service: Service) -> _Keys:
     if service.mode.director_is_gateway and len(service.directors) == 1:
         way = (service.network.name if service.network else None, service.directors[0].name)
         for server in service.real_servers:
-            yield gateway_key(service, server.host.name, server.port), way
+            for key in gateway_keys(service, server):
+                yield key, way
 
 
-def gateway_key(service: Service, host: str, port: int) -> tuple[Hashable, ...]:
-    """What of a real server has one way back: all it sends, or replies from a port."""
-    return (host, service.protocol, port) if service.return_path == "policy" else (host,)
+def gateway_keys(service: Service, server: RealServer) -> Iterator[tuple[Hashable, ...]]:
+    """What of a real server has one way back: all it sends in a family, or replies from a port."""
+    name = server.host.name
+    for family in service.families:
+        if service.return_path != "policy":
+            yield name, family
+        else:
+            for protocol, ports in ends(service, server):
+                yield name, family, protocol, ports
+
+
+def ends(service: Service, server: RealServer) -> Iterator[tuple[str, Ports]]:
+    """The protocols and ports by which a real server answers."""
+    for protocol in service.protocols:
+        for ports in service.ports:
+            first = server.at_port(ports.first)
+            yield protocol, Ports(first, first) if ports.single else ports
 
 
 def _ends(service: Service) -> _Keys:
-    return (((server.host.name, server.port, service.protocol), None) for server in service.real_servers)
+    for server in service.real_servers:
+        for protocol, ports in ends(service, server):
+            yield (server.host.name, ports, protocol), None
 
 
 def _hosts(service: Service) -> _Keys:
-    return (((server.host.name, service.protocol), None) for server in service.real_servers)
+    for protocol in service.protocols:
+        yield from (((server.host.name, protocol), None) for server in service.real_servers)
 
 
 NAME = Index(lambda s: [(s.name, None)])
-END = Index(lambda s: [((s.vip, s.port, s.protocol), None)])
-VIP = Index(lambda s: [(s.vip, None)])
-VIP_BY_DIRECTOR = Index(lambda s: [(s.vip, name) for name in director_names(s)])
+END = Index(lambda s: [((e.vip, e.ports, e.protocol), None) for e in s.entries])
+RANGE = Index(lambda s: [((e.vip, e.protocol), None) for e in s.entries if not e.ports.single])
+SAME_PROTOCOL = Index(lambda s: [((vip, protocol), None) for vip in s.vips for protocol in s.protocols])
+VIP = Index(lambda s: [(vip, None) for vip in s.vips])
+VIP_BY_DIRECTOR = Index(lambda s: [(vip, name) for vip in s.vips for name in director_names(s)])
 # Services whose requests the director translates, by the VIP; the kinds are rows of the table of modes, as below.
-TRANSLATED_VIP = Index(lambda s: [(s.vip, s.mode.title)] if s.mode.ipvs_method == "masq" else ())
-HELD_VIP = Index(lambda s: [(s.vip, None)] if s.mode.vip_device else ())
+TRANSLATED_VIP = Index(lambda s: [(vip, s.mode.title) for vip in s.vips] if s.mode.ipvs_method == "masq" else ())
+HELD_VIP = Index(lambda s: [(vip, None) for vip in s.vips] if s.mode.holds_vip else ())
 UNPLUGGED = Index(_unplugged)
 DIRECTOR = Index(lambda s: [(name, None) for name in director_names(s)])
 REAL_SERVER = Index(lambda s: ((server.host.name, None) for server in s.real_servers))
 GATEWAY = Index(_gateways)  # the kinds are the ways to a director: two services with the same one have the same gateway
 MODULE_ADDRESS = Index(_module_addresses)  # the kinds are the addresses
-LOCAL_BY_DIRECTORS = Index(lambda s: [(local, director_names(s)) for local in s.local_addresses])
+LOCAL_BY_DIRECTORS = Index(lambda s: [(local, tuple(d.name for d in owners)) for local, _, owners in s.local_owners()])
 LOCAL_BY_MODE = Index(lambda s: [(local, s.mode.title) for local in s.local_addresses] if s.mode.source_nat else ())
 REPLYING_END = Index(lambda s: _ends(s) if s.mode.reply.source is modes.Address.REAL else ())
 ENAT_END = Index(lambda s: _ends(s) if s.mode.every_packet else ())
@@ -89,9 +110,10 @@ def believing_on_one_host(topology: Topology, service: Service) -> Iterable[Serv
 
 
 def of_other_directors(topology: Topology, service: Service) -> Iterator[Service]:
-    """Services that send from a local address which is the VIP of `service`, or which it uses on other directors."""
-    for kind in topology.register.firsts(LOCAL_BY_DIRECTORS, service.vip):
-        yield from topology.register.all(LOCAL_BY_DIRECTORS, service.vip, kind)
+    """Services that send from a local address which is a VIP of `service`, or which it uses on other directors."""
+    for vip in service.vips:
+        for kind in topology.register.firsts(LOCAL_BY_DIRECTORS, vip):
+            yield from topology.register.all(LOCAL_BY_DIRECTORS, vip, kind)
     yield from _of_other_kinds(topology, service, LOCAL_BY_DIRECTORS)
 
 
@@ -118,4 +140,4 @@ def with_excluded_role(topology: Topology, service: Service) -> Iterable[Service
     """Services whose real servers `service` gives a default route by its director, or holds its VIP on."""
     if service.mode.director_is_gateway and service.return_path == "gateway":
         return sharing(topology, service, REAL_SERVER, REAL_SERVER)
-    return topology.register.all(VIP, service.vip) if service.mode.vip_device else ()
+    return sharing(topology, service, VIP, VIP) if service.mode.holds_vip else ()

@@ -1,0 +1,267 @@
+"""Rules about what IPVS does with the keys of a service: scheduling, weights, persistence, thresholds and timeouts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .. import modes, schedulers
+from ..topology import Service, Topology
+from ..violations import listed
+from .catalogue import Finding, service_rule
+from .sharing import VIP
+
+_UDP = ("udp",)
+
+
+def _scheduler(service: Service) -> schedulers.Scheduler:
+    return schedulers.BY_NAME[service.scheduler]
+
+
+@service_rule(
+    "SCHEDULER-FLAGS",
+    "a flag of another scheduler",
+    "The kernel ignores it.",
+)
+def flag_of_another_scheduler(topology: Topology, service: Service) -> Iterator[Finding]:
+    known = _scheduler(service).flags
+    for flag in service.scheduler_flags:
+        if flag not in known:
+            has = f"has {listed(known, 'and')}" if known else "has no flags"
+            yield (
+                f"{flag} is no flag of {service.scheduler}, which {has}. Leave it out, or use {flag.partition('-')[0]}.",
+                service.at("scheduler_flags"),
+            )
+
+
+@service_rule(
+    "SCHEDULER-WEIGHTS",
+    "weights that the scheduler does not look at",
+    "Each real server gets the same share, whatever its weight; only weight 0 means something.",
+    warning=True,
+)
+def weights_mean_nothing(topology: Topology, service: Service) -> Iterator[Finding]:
+    weights = sorted({server.weight for server in service.real_servers if server.weight})
+    if not _scheduler(service).weighted and len(weights) > 1:
+        instead = {"rr": "wrr", "lc": "wlc"}.get(service.scheduler, "sh")
+        yield (
+            f"{service.scheduler} does not look at weights ({listed([str(w) for w in weights], 'and')}): every real server gets the "
+            f"same share. Use {instead}, or leave the weights out.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "SCHEDULER-WEIGHT-0",
+    "a real server of weight 0, or a drained one, with a scheduler that keeps its place in a table",
+    "The clients of its slots get no other real server, and no answer.",
+    warning=True,
+)
+def slots_of_weight_0(topology: Topology, service: Service) -> Iterator[Finding]:
+    scheduler = _scheduler(service)
+    if not scheduler.slots or scheduler.fallback in service.scheduler_flags:
+        return
+    for server in service.real_servers:
+        if not server.weight or server.host.drained:
+            remedy = f"Say scheduler_flags: [{scheduler.fallback}]" if scheduler.fallback else "Use sh with sh-fallback"
+            state = "has weight 0" if not server.weight else "is being drained"
+            yield (
+                f"{server.host.name} {state}, and {service.scheduler} goes on to send it its clients, who get no answer. {remedy}.",
+                server.at,
+            )
+
+
+@service_rule(
+    "SCHEDULER-TABLE",
+    "weights of sh that fill its table of 256 slots before all real servers have one",
+    "The kernel gives each real server as many slots as its weight, until the table is full; the others get no connection.",
+)
+def table_is_full_too_early(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.scheduler != "sh":
+        return
+    servers = [server for server in service.real_servers if not server.host.drained]
+    slots = schedulers.sh_slots([server.weight for server in servers])
+    without = [server for server, number in zip(servers, slots) if not number and server.weight]
+    if without:
+        divisor = math.gcd(*(server.weight for server in servers)) or 1
+        smaller = "" if divisor == 1 else f", {servers[0].weight // divisor} for {servers[0].weight} and so on"
+        yield (
+            f"{listed([server.host.name for server in without], 'and')} would get no connection: sh has {sum(slots)} slots, and the "
+            f"weights are {sum(server.weight for server in servers)} together. Use smaller weights{smaller}, or mh.",
+            without[0].at,
+        )
+
+
+@service_rule(
+    "SCHEDULER-TABLE-ROUGH",
+    "weights of mh that its table cannot tell apart",
+    f"mh divides weights by their common divisor and keeps {schedulers.MH_WEIGHT_BITS} bits of them; small ones count as 1.",
+    warning=True,
+)
+def weights_are_rounded(topology: Topology, service: Service) -> Iterator[Finding]:
+    weights = [server.weight for server in service.real_servers if server.weight]
+    if service.scheduler != "mh" or not weights:
+        return
+    divisor = math.gcd(*weights)
+    most = max(weights) // divisor
+    shift = max(most.bit_length() - schedulers.MH_WEIGHT_BITS, 0)
+    if shift and any((weight // divisor) % (1 << shift) for weight in weights):
+        yield (
+            f"mh keeps {schedulers.MH_WEIGHT_BITS} bits of a weight, so that {min(weights)} to {max(weights)} become "
+            f"{max((min(weights) // divisor) >> shift, 1)} to {most >> shift}. Use weights from 1 to {(1 << schedulers.MH_WEIGHT_BITS) - 1}.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "SCHEDULER-KERNEL",
+    "a scheduler that older kernels do not have",
+    "The run would be refused on such a director.",
+    warning=True,
+)
+def scheduler_is_new(topology: Topology, service: Service) -> Iterator[Finding]:
+    since = _scheduler(service).since
+    if since:
+        yield (
+            f"the kernels before Debian {since} have no module ip_vs_{service.scheduler}. Use it on directors with that release or a newer "
+            "one, or use wlc.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "ONE-PACKET",
+    "one-packet scheduling of another protocol than UDP, or where replies pass the director",
+    "IPVS keeps no entry for such a datagram: the reply to it would not be translated, and the client would drop it.",
+)
+def one_packet_does_not_fit(topology: Topology, service: Service) -> Iterator[Finding]:
+    if not service.one_packet:
+        return
+    if service.protocols != _UDP:
+        yield (
+            f"one_packet: true is for udp only, and the service has {listed(service.protocols, 'and')}. Leave it out, or say "
+            "protocol: udp.",
+            service.at("one_packet"),
+        )
+    elif service.mode.reply_through_director or service.mode.every_packet:
+        fitting = [mode.name for mode in modes.TABLE if not mode.reply_through_director and "udp" in mode.protocols]
+        yield (
+            f"one_packet: true leaves no entry by which {service.mode.name} could translate the reply. Use "
+            f"{listed(fitting)}, or leave it out.",
+            service.at("one_packet"),
+        )
+
+
+@service_rule(
+    "PERSISTENCE",
+    "keys of persistence without persistence, or persistence of a kind that the kernel does not have",
+    "They would be ignored.",
+)
+def persistence_is_not_there(topology: Topology, service: Service) -> Iterator[Finding]:
+    for name in ("persistence_netmask", "persistence_engine", "persistence_across_ports"):
+        if getattr(service, name) and not service.persistence_timeout:
+            yield f"{name} needs persistence_timeout. Say for how many seconds, or leave it out.", service.at(name)
+    if service.persistence_engine and service.persistence_timeout and service.protocols != _UDP:
+        yield (
+            f"persistence_engine: {service.persistence_engine} reads datagrams: it is for udp only. Leave it out.",
+            service.at("persistence_engine"),
+        )
+    for version in service.persistence_netmask:
+        if version not in [family.version for family in service.families]:
+            yield (
+                f"persistence_netmask has a length for IPv{version}, and no VIP is of that family. Leave it out.",
+                service.at("persistence_netmask"),
+            )
+
+
+@service_rule(
+    "PERSISTENCE-RANGE",
+    "persistence of a range of ports that is not across its ports",
+    "IPVS finds the range by one firewall mark, and remembers a client for the mark, not for each port.",
+)
+def range_is_persistent_as_a_whole(topology: Topology, service: Service) -> Iterator[Finding]:
+    ranges = [str(ports) for ports in service.ports if not ports.single]
+    if ranges and service.persistence_timeout and not service.persistence_across_ports:
+        yield (
+            f"a client would get one real server for all ports of {listed(ranges, 'and')}. Say persistence_across_ports: true if it may "
+            "have it for all ports of the service; else list the ports one by one.",
+            service.at("port"),
+        )
+
+
+@service_rule(
+    "PERSISTENCE-PORTS",
+    "persistence of one VIP on several ports, each for itself",
+    "A client gets a real server for each port, and they need not be the same one.",
+    warning=True,
+)
+def ports_are_persistent_each_for_itself(topology: Topology, service: Service) -> Iterator[Finding]:
+    if not service.persistence_timeout or service.persistence_across_ports:
+        return
+    if len(service.ports) > 1 and all(ports.single for ports in service.ports):
+        yield (
+            f"a client may get another real server on each of the ports {listed([str(ports) for ports in service.ports], 'and')}. Say "
+            "persistence_across_ports: true if it has to be the same one.",
+            service.at("port"),
+        )
+    for vip in service.vips:
+        others = [
+            s for s in topology.register.all(VIP, vip) if s.persistence_timeout and s.protocols == service.protocols
+        ]
+        if len(others) > 1 and others[0] is not service and others[-1] is service:
+            names = listed([other.name for other in others], "and")
+            yield (
+                f"{names} have persistence on the VIP {vip}, each for its own ports: a client may get another real server in each. Make one "
+                "service of them with persistence_across_ports: true if it has to be the same one.",
+                service.at("persistence_timeout"),
+            )
+
+
+@service_rule(
+    "THRESHOLD",
+    "thresholds of connections that contradict each other",
+    "A real server that has been overloaded would get no connections again, or the kernel refuses both.",
+)
+def thresholds_do_not_fit(topology: Topology, service: Service) -> Iterator[Finding]:
+    for server in service.real_servers:
+        if server.lower_threshold and server.lower_threshold >= (server.upper_threshold or 0):
+            upper = server.upper_threshold or "no upper_threshold"
+            yield (
+                f"real server {server.host.name}: lower_threshold {server.lower_threshold} is not below {upper}. Make it smaller than "
+                "upper_threshold.",
+                server.at,
+            )
+
+
+@service_rule(
+    "DIRECTORS-ALIKE",
+    "directors of one service with different lvs_timeouts or lvs_mark",
+    "A connection would live as long as the director that it comes by has it, and the directors would not agree on marks.",
+)
+def directors_differ(topology: Topology, service: Service) -> Iterator[Finding]:
+    for name, field in (("lvs_timeouts", "timeouts"), ("lvs_mark", "mark")):
+        if len({getattr(director, field) for director in service.directors}) > 1:
+            names = listed([director.name for director in service.directors], "and")
+            yield (
+                f"{name} is not the same on {names}. Say it once, in group_vars of their group.",
+                service.at("directors"),
+            )
+
+
+@service_rule(
+    "FTP-PORT",
+    "FTP's control port in a service that does not carry its data connections",
+    "They have other ports, and come to no real server, or to another one.",
+    warning=True,
+)
+def ftp_needs_more(topology: Topology, service: Service) -> Iterator[Finding]:
+    if "tcp" not in service.protocols or not any(ports.holds(21) for ports in service.ports):
+        return
+    if service.mode.ipvs_method != "masq" and service.persistence_timeout:
+        return  # IPVS gives the data ports to a persistent service of port 21
+    remedy = (
+        "Passive FTP works in dr and tun with persistence_timeout"
+        if service.mode.ipvs_method == "masq"
+        else "Say persistence_timeout, by which IPVS sends them to the same real server"
+    )
+    yield f"port 21 is FTP's, and its data connections have other ports. {remedy}.", service.at("port")

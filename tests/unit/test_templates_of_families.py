@@ -1,0 +1,198 @@
+"""The files of hosts with IPv6, firewall marks and all that IPVS can do, by plans made by hand. The rules are as iptables-save and
+ip6tables-save of Debian 12 printed them after they were restored.
+"""
+
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.lvs.host_plan import (
+    AddressRange,
+    Chain,
+    DefaultRoute,
+    Destination,
+    Guard,
+    HostPlan,
+    Mark,
+    MssClamp,
+    Netfilter,
+    PolicyRule,
+    SourceNat,
+    Untracked,
+    VirtualAddress,
+    VirtualService,
+)
+from ansible.module_utils.lvs_controller import layout
+from ansible.module_utils.lvs_host.resource import statements
+
+TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
+MARK = 0x6C000001
+VIPS = {4: ("203.0.113.80", "10.20.1.201"), 6: ("2001:db8::80", "2001:db8:a::201")}
+
+
+def rendered(plan):
+    return layout.texts(plan, str(TEMPLATES), "/lib/systemd/systemd-sysctl")
+
+
+def rules(family):
+    vip, local = VIPS[family]
+    return Netfilter(
+        chains=(Chain("mangle", "PREROUTING"), Chain("nat", "POSTROUTING")),
+        marks=(Mark("tcp", vip, ("80", "443", "8000:8100"), MARK), Mark("sctp", vip, ("80",), MARK)),
+        mss_clamps=(MssClamp(vip, 1220),),
+        source_nats=(
+            SourceNat("tcp", vip, 80, (AddressRange(local, "0.50000000000"), AddressRange(f"{local}-{local}", None))),
+            SourceNat("udp", vip, 0, (AddressRange(local, None),), MARK),
+        ),
+        returning_vips=(vip,),
+        untracked=(Untracked("udp", vip, ("514", "600:700")),),
+        guards=(Guard(local, 80, (vip,)),),
+    )
+
+
+@pytest.mark.parametrize(("family", "option", "length"), [(4, "netfilter", 32), (6, "netfilter6", 128)])
+def test_both_families_have_the_same_rules(family, option, length):
+    vip, local = VIPS[family]
+    texts = rendered(HostPlan("lb1", **{option: rules(family)}))
+    assert statements(texts[option]) == [
+        "*raw",
+        ":LVSKIT-PREROUTING - [0:0]",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} -p udp -m multiport --dports 514,600:700 -j CT --notrack",
+        "COMMIT",
+        "*mangle",
+        ":LVSKIT-OUTPUT - [0:0]",
+        ":LVSKIT-POSTROUTING - [0:0]",
+        ":LVSKIT-PREROUTING - [0:0]",
+        f"-A LVSKIT-OUTPUT -s {vip}/{length} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1220",
+        "-A LVSKIT-POSTROUTING -o lo -j RETURN",
+        f"-A LVSKIT-POSTROUTING -s {local}/{length} -d {vip}/{length} -p tcp -m tcp --sport 80 -j RETURN",
+        f"-A LVSKIT-POSTROUTING -s {local}/{length} -p tcp -m tcp --sport 80 -j DROP",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} -p tcp -m multiport --dports 80,443,8000:8100 "
+        "-j MARK --set-xmark 0x6c000001/0xffffffff",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} -p sctp -m sctp --dport 80 -j MARK --set-xmark 0x6c000001/0xffffffff",
+        "COMMIT",
+        "*nat",
+        ":LVSKIT-POSTROUTING - [0:0]",
+        f"-A LVSKIT-POSTROUTING -p tcp -m ipvs --vaddr {vip} --vport 80 --vmethod MASQ "
+        f"-m statistic --mode random --probability 0.50000000000 -j SNAT --to-source {local} --random-fully",
+        f"-A LVSKIT-POSTROUTING -p tcp -m ipvs --vaddr {vip} --vport 80 --vmethod MASQ "
+        f"-j SNAT --to-source {local}-{local} --random-fully",
+        "-A LVSKIT-POSTROUTING -p udp -m mark --mark 0x6c000001 -m ipvs --vmethod MASQ "
+        f"-j SNAT --to-source {local} --random-fully",
+        "COMMIT",
+        "*filter",
+        ":LVSKIT-FORWARD - [0:0]",
+        f"-A LVSKIT-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED --ctorigdst {vip} -j ACCEPT",
+        "COMMIT",
+    ]
+    (other,) = {"netfilter", "netfilter6"} - {option}
+    assert statements(texts[other]) == []
+
+
+def test_a_rule_names_at_most_fifteen_ports_and_a_range_counts_twice():
+    singles = tuple(str(port) for port in range(1, 15))
+    assert Mark("tcp", "203.0.113.80", (*singles, "100:200", "300"), MARK).groups == (singles, ("100:200", "300"))
+    assert Mark("tcp", "203.0.113.80", (*singles, "300", "400"), MARK).groups == ((*singles, "300"), ("400",))
+    assert Mark("tcp", "203.0.113.80", (*singles[1:], "100:200"), MARK).groups == ((*singles[1:], "100:200"),)
+
+
+UNIT6 = """\
+ExecStart=/usr/sbin/ip6tables-restore --wait --noflush /etc/lvskit/netfilter6.rules
+ExecStart=/bin/sh -c 'ip6tables -w -t mangle -C PREROUTING -j LVSKIT-PREROUTING 2>/dev/null || exec ip6tables -w -t mangle -I PREROUTING -j LVSKIT-PREROUTING'
+ExecStart=/bin/sh -c 'ip6tables -w -t nat -C POSTROUTING -j LVSKIT-POSTROUTING 2>/dev/null || exec ip6tables -w -t nat -I POSTROUTING -j LVSKIT-POSTROUTING'
+"""
+
+
+@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
+def test_the_unit_restores_the_rules_of_the_families_that_have_some(families):
+    parts = {"netfilter": rules(4), "netfilter6": rules(6)}
+    wanted = {name: part for name, part in parts.items() if (6 if name.endswith("6") else 4) in families}
+    unit = rendered(HostPlan("lb1", **wanted))["netfilter_unit"]
+    starts = "".join(line for line in unit.splitlines(True) if line.startswith("ExecStart"))
+    four = UNIT6.replace("ip6tables", "iptables").replace("netfilter6", "netfilter")
+    assert starts == (four if 4 in families else "") + (UNIT6 if 6 in families else "")
+    conditions = [f"ConditionPathExists=/etc/lvskit/{name}.rules" for name in wanted]
+    assert [line for line in unit.splitlines() if line.startswith("Condition")] == conditions
+
+
+FOUR = HostPlan(
+    "rs1",
+    devices_up=("tunl0",),
+    addresses=(VirtualAddress("203.0.113.80", "tunl0"),),
+    routes=(DefaultRoute("10.20.1.10", "eth1", 7690),),
+    rules=(PolicyRule("from all", "7690", 7690),),
+)
+SIX = HostPlan(
+    "rs1",
+    tunnels_for_both=("ip6tnl0",),
+    addresses=(
+        VirtualAddress("2001:db8::80", "lo", 128, ("preferred_lft 0",)),
+        VirtualAddress("2001:db8:a::80", "eth1", 128, ("preferred_lft 0", "nodad")),
+    ),
+    routes=(DefaultRoute("2001:db8:a::1", "eth1", 7690),),
+    rules=(PolicyRule("from all", "main", 7689, True, 6), PolicyRule("from all", "7690", 7690, family=6)),
+)
+BATCH4 = [
+    "link set dev tunl0 up",
+    "address replace 203.0.113.80/32 dev tunl0",
+    "route replace default via 10.20.1.10 dev eth1 table 7690 protocol 76",
+    "rule add from all lookup 7690 priority 7690 protocol 76",
+]
+BATCH6 = [
+    "tunnel change ip6tnl0 mode any",
+    "address replace 2001:db8::80/128 dev lo preferred_lft 0",
+    "address replace 2001:db8:a::80/128 dev eth1 preferred_lft 0 nodad",
+    "route replace default via 2001:db8:a::1 dev eth1 table 7690 protocol 76",
+    "rule add from all lookup main suppress_prefixlength 0 priority 7689 protocol 76",
+    "rule add from all lookup 7690 priority 7690 protocol 76",
+]
+STARTS = {
+    4: ["ip rule flush protocol 76", "ip route flush table all protocol 76", "ip -batch /etc/lvskit/network.batch"],
+    6: ["ip -6 rule flush protocol 76", "ip -6 route flush table all protocol 76", "ip -6 -batch /etc/lvskit/network6.batch"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
+def test_each_family_has_a_batch_of_its_own_and_the_unit_executes_it(families):
+    plans = [{4: FOUR, 6: SIX}[family] for family in families]
+    fields = ("devices_up", "tunnels_for_both", "addresses", "routes", "rules")
+    plan = HostPlan("rs1", **{name: sum((getattr(one, name) for one in plans), ()) for name in fields})
+    texts = rendered(plan)
+    assert statements(texts["network"]) == (BATCH4 if 4 in families else [])
+    assert statements(texts["network6"]) == (BATCH6 if 6 in families else [])
+    lines = texts["network_unit"].splitlines()
+    started = [line.partition("/usr/bin/env ")[2] for line in lines if "/usr/bin/env " in line]
+    # Nothing is flushed after a batch.
+    assert started == [*(s for f in families for s in STARTS[f][:2]), *(STARTS[f][2] for f in families)]
+    files = {4: "network.batch", 6: "network6.batch"}
+    expected = [f"ConditionPathExists=/etc/lvskit/{files[family]}" for family in families]
+    assert [line for line in lines if line.startswith("Condition")] == expected
+
+
+def test_ipvs_gets_thresholds_marks_and_timeouts():
+    servers = (
+        Destination("10.20.1.12", "10.20.1.12:0", "-g", 1, 2000, 1500),
+        Destination("10.20.1.11", "10.20.1.11:0", "-g", 2, 30),
+        Destination("10.20.1.13", "10.20.1.13:0", "-g", 3),
+    )
+    six = (Destination("2001:db8:a::11", "[2001:db8:a::11]:0", "-i", 1),)
+    options = ("-p 300", "-M 64")
+    plan = HostPlan(
+        "lb1",
+        services=(
+            VirtualService("web", "-f", str(MARK), "mh", ("-b mh-fallback",), servers),
+            VirtualService("web", "-f", f"{MARK} -6", "rr", options, six),
+        ),
+        timeouts=(900, 120, 300),
+    )
+    texts = rendered(plan)
+    assert texts["ipvs"].splitlines() == [
+        "-A -f 1811939329 -s mh -b mh-fallback",
+        "-a -f 1811939329 -r 10.20.1.12:0 -g -w 1 -x 2000 -y 1500",
+        "-a -f 1811939329 -r 10.20.1.11:0 -g -w 2 -x 30",
+        "-a -f 1811939329 -r 10.20.1.13:0 -g -w 3",
+        "-A -f 1811939329 -6 -s rr -p 300 -M 64",
+        "-a -f 1811939329 -6 -r [2001:db8:a::11]:0 -i -w 1",
+    ]
+    assert statements(texts["ipvs_timeouts"]) == ["--set 900 120 300"]
+    starts = [line for line in texts["ipvs_unit"].splitlines() if line.startswith("ExecStart=")]
+    assert starts == ["ExecStart=/usr/sbin/ipvsadm --set 900 120 300", "ExecStart=/usr/sbin/ipvsadm --restore"]
