@@ -92,7 +92,9 @@ def write(folder: Path, hosts: int, services: int) -> None:
 def measure(inventory: Path, hosts: int) -> None:
     which = ("-i", str(inventory))
     reading = least("ansible", *which, "lb1", "-m", "debug")
-    print(f"  reading    {reading:7.1f} s of processor time: Ansible starts, and reads the inventory's files", flush=True)
+    print(
+        f"  reading    {reading:7.1f} s of processor time: Ansible starts, and reads the inventory's files", flush=True
+    )
     for name, playbook in (("validate", "playbooks/validate.yml"), ("compile", str(COMPILE))):
         beyond = least("ansible-playbook", *which, playbook) - reading
         print(
