@@ -80,6 +80,10 @@ class Topology:
         """The environment with one more service behind all others."""
         return self._changed((*self.services, service), self.register.beside(service))
 
+    def reduced_to(self, service: Service) -> Topology:
+        """The environment with one service alone."""
+        return self._changed((service,), Register((service,)))
+
     def _changed(self, services: tuple[Service, ...], register: Register) -> Topology:
         found = replace(self, services=services)
         vars(found)["register"] = register

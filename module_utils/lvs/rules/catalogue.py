@@ -60,13 +60,15 @@ class ServiceRule(Rule):
     """A rule about each service whose mode meets `when`.
 
     `affects` gives the services whose findings a service changes when it is added, itself apart; in any order. With
-    `by_server` each finding is about one real server, whatever the service's others are.
+    `by_server` each finding is about one real server, whatever the service's others are; with `by_pair` it is about one other
+    service, whatever further ones there are.
     """
 
     when: Callable[[Mode], bool]
     check: ServiceCheck
     affects: Services
     by_server: bool
+    by_pair: bool
 
     def violations(self, topology: Topology) -> Iterator[Violation]:
         applies = {mode: self.when(mode) for mode in {service.mode for service in topology.services}}
@@ -76,7 +78,11 @@ class ServiceRule(Rule):
 
     def added(self, topology: Topology, service: Service, before: Topology) -> Iterator[Violation]:
         affected = (o for o in self.affects(topology, service) if o is not service and self.when(o.mode))
+        alone = topology.reduced_to(service) if self.by_pair else None
         for whole in topology.register.in_order(affected):
+            if alone:
+                yield from self._of(alone, whole)
+                continue
             other = _on_hosts_of(service, whole) if self.by_server else whole
             found = list(self._of(topology, other))
             known = {str(violation) for violation in self._of(before, other)} if found else ()
@@ -130,6 +136,7 @@ def service_rule(
     when: Callable[[Mode], bool] = lambda mode: True,
     affects: Services = lambda topology, service: (),
     by_server: bool = False,
+    by_pair: bool = False,
     warning: bool = False,
 ) -> Callable[[ServiceCheck], ServiceCheck]:
     """Registers a check of each service whose mode meets `when`; messages are prefixed with the service.
@@ -138,7 +145,9 @@ def service_rule(
     """
 
     def register(check: ServiceCheck) -> ServiceCheck:
-        rule = ServiceRule(id, refuses, reason, warning, when=when, check=check, affects=affects, by_server=by_server)
+        rule = ServiceRule(
+            id, refuses, reason, warning, when=when, check=check, affects=affects, by_server=by_server, by_pair=by_pair
+        )
         CATALOGUE.append(rule)
         return check
 

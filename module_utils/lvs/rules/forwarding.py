@@ -357,6 +357,7 @@ def local_address_for_two_ways(topology: Topology, service: Service) -> Iterator
     "The director's kernel module decides by the VIP which translated packets belong to enat, and which address is their source.",
     when=lambda mode: mode.every_packet,
     affects=translated_otherwise,
+    by_pair=True,
 )
 def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
     found = (topology.register.others(TRANSLATED_VIP, vip, service.mode.title) for vip in service.vips)
@@ -380,19 +381,19 @@ def vip_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Fin
     "Packets from that port with another source than the VIP are dropped, and nat and fullnat need them.",
     when=lambda mode: mode.every_packet,
     affects=replied_to_at_one_port,
+    by_pair=True,
 )
 def real_server_of_enat_and_others(topology: Topology, service: Service) -> Iterator[Finding]:
     own = {(server.host.name, ports): server for server in service.real_servers for _, ports in ends(service, server)}
     for other in sharing(topology, service, ENAT_END, REPLYING_END):
-        for server in other.real_servers:
-            for ports in dict.fromkeys(ports for _, ports in ends(other, server)):
-                mine = own.get((server.host.name, ports))
-                if mine:
-                    yield (
-                        f"port {ports} of {server.host.name} is also in service {other.name} ({other.mode.name}). Listen on "
-                        "another port for one of them.",
-                        mine.at,
-                    )
+        theirs = ((server.host.name, ports) for server in other.real_servers for _, ports in ends(other, server))
+        first, *more = dict.fromkeys(end for end in theirs if end in own)
+        also = f", as {'are' if len(more) > 1 else 'is'} {len(more)} more of its ports" if more else ""
+        yield (
+            f"port {first[1]} of {first[0]} is also in service {other.name} ({other.mode.name}){also}. Listen on another port "
+            "for one of them.",
+            own[first].at,
+        )
 
 
 @service_rule(

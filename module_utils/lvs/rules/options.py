@@ -24,6 +24,7 @@ MODULE_ADDRESSES = 255  # of 15 characters and a comma each in a page of 4096 by
     "gets none.",
     when=lambda mode: mode.cip_src,
     affects=believing_on_one_host,
+    by_pair=True,
 )
 def option_that_nobody_takes_out(topology: Topology, service: Service) -> Iterator[Finding]:
     own = {server.host.name: server for server in service.real_servers}
