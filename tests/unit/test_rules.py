@@ -96,13 +96,13 @@ def test_a_service_that_differs_from_the_first_user_of_a_local_address_is_named_
 
 
 def test_two_services_that_share_several_ports_of_real_servers_have_one_message_with_their_number(environment):
-    enat = {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "real_servers": [{"group": "farm"}]}
+    enat = {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "real_servers": [{"group": "app"}]}
     fullnat = {**enat, "name": "f", "vip": "203.0.113.85", "mode": "fullnat", "local_addresses": ["10.20.1.200"]}
-    farm = environment().topology.groups["farm"]
-    assert len(farm) == 2
+    app = environment().topology.groups["app"]
+    assert len(app) == 2
     found = environment({"services": [enat, fullnat]}).violations
     assert [v.message.partition(": ")[2] for v in found if v.rule == "ENAT-REAL-SERVER"] == [
-        f"port 80 of {farm[0]} is also in service f (fullnat), as is 1 more of its ports. Listen on another port for one of them."
+        f"port 80 of {app[0]} is also in service f (fullnat), as is 1 more of its ports. Listen on another port for one of them."
     ]
 
 
