@@ -295,3 +295,36 @@ def test_the_path_is_the_one_that_was_given_or_the_health_checks(environment):
 def test_few_real_servers_of_very_different_weight_get_no_endless_requests(topology):
     services = topology({"real_servers": [{"host": "rs1", "weight": 1}, {"host": "rs2", "weight": 1000}]})
     assert asking.enough(services.services[0]) == asking.MOST_REQUESTS
+
+
+def test_each_entry_of_a_service_is_lost_by_itself(topology):
+    services = topology({"port": [80, 443]})
+    names = [entry.label for entry in services.services[0].entries]
+    found = verdict(services, {"client1": answers(ok=names)}, {"client1": answers(ok=names[:1], failed=names[1:])})
+    assert found.lost == {"service80 10.20.1.80:443/tcp": "timed out"}
+
+
+def test_a_director_carries_a_range_if_its_record_has_the_mark(topology):
+    services = topology({"port": "8000-8100"})
+    mark = services.mark(services.services[0].entries[0])
+    for recorded, asked in (({f"mark {mark}"}, ["service80"]), ({"tcp 10.20.1.80:8000", f"mark {mark + 1}"}, [])):
+        found = net.before(services, "client1", {"lb1": recorded}, None)["requests"]
+        assert [request["service"] for request in found] == asked
+
+
+def test_a_client_asks_only_in_the_families_of_its_addresses(environment):
+    both = {**NETWORKS, "app": {**NETWORKS["app"], "cidr6": "2001:db8:30::/64", "gateway6": "2001:db8:30::1"}}
+    six = {"lb1": "2001:db8:30::10", "rs1": "2001:db8:30::11"}
+    hosts = dict(HOSTS)
+    for name, address in six.items():
+        ((interface, own),) = HOSTS[name]["lvs_interfaces"].items()
+        hosts[name] = {"lvs_interfaces": {interface: {**own, "address6": address}}}
+    service = {"name": "a", "vip": ["10.20.1.80", "2001:db8:30::80"], "port": 80, "mode": "dr"}
+    raw = {
+        "networks": both,
+        "hosts": hosts,
+        "groups": GROUPS,
+        "services": [{**service, "real_servers": [{"host": "rs1"}]}],
+    }
+    found = net.before(environment(raw).topology, "client1", {}, None)["requests"]
+    assert [request["address"] for request in found] == ["10.20.1.80"]
