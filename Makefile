@@ -115,7 +115,7 @@ test-mutants: tools tcpdump
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
-SCENARIOS ?= tun+fullnat+slb_fnat+enat dr+nat+dual changes collection
+SCENARIOS ?= tun+fullnat+enat dr+nat dual changes slb_fnat collection
 LANES     ?= 2
 test-vm: tools packages
 	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import environment
+from lab import environment, spec, switch
 from tests.scenarios import Clock, Outcome, table
 from tests.vm import selection
 
@@ -32,8 +32,11 @@ def marks(expression):
 @pytest.fixture(scope="module")
 def topologies():
     names = re.split(r"[+ ]", CHAINS)
-    folders = {name: ["inventory/lab", f"molecule/{name}/inventory"] for name in names}
-    return {name: environment.topology(environment.read(both)) for name, both in folders.items()}
+    return {name: environment.topology(environment.read(inventories(name))) for name in names}
+
+
+def inventories(scenario):
+    return ["inventory/lab", f"molecule/{scenario}/inventory"]
 
 
 def test_every_test_on_machines_runs_in_a_scenario_of_make_test(topologies):
@@ -45,6 +48,13 @@ def test_every_test_on_machines_runs_in_a_scenario_of_make_test(topologies):
         if None not in (lacks := [selection.lacking(topology, markers) for topology in topologies.values()])
     }
     assert nowhere == {}
+
+
+def test_the_scenarios_of_a_chain_have_the_same_wiring():
+    """Otherwise `lab up` starts all machines anew between them, without the state of other software that foreign.yml put there."""
+    for chain in CHAINS.split():
+        wirings = {name: switch.commands(spec.parse(environment.read(inventories(name)))) for name in chain.split("+")}
+        assert list(wirings.values()) == [next(iter(wirings.values()))] * len(wirings), chain
 
 
 def test_a_test_is_left_out_with_what_the_inventory_lacks(topologies):
