@@ -29,6 +29,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SEQUENCE = re.compile(r"scenario test matrix: (.+)")
 _EVENT = re.compile(r"(INFO|WARNING|ERROR) +\S+ ➜ \S+: (Executing|Executed)")
 _FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
+FOLLOWING = 8  # lines after the first of a fault: the message of an assertion is long
+SHOWN = 40  # lines of a scenario's faults
 
 
 @dataclass
@@ -63,6 +65,22 @@ class Clock:
                     self._left = []  # what molecule does now is no step of the sequence
 
 
+class Faults:
+    """The lines of a scenario's output that say what went wrong."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._more = 0  # lines that still belong to the last fault
+
+    def hear(self, line: str) -> None:
+        """Takes a line without colours."""
+        if _FAULT.search(line):
+            self._more = 1 + FOLLOWING
+        if self._more:
+            self.lines.append(line.rstrip()[:400])
+            self._more -= 1
+
+
 class Runner:
     """Runs chains of scenarios. One object may do so in several threads."""
 
@@ -87,7 +105,7 @@ class Runner:
     def _scenario(self, name: str, lab: Path, *, kept: bool) -> Outcome:
         """Runs one scenario; `kept`: on the machines that the scenario before it has left."""
         environment = {**os.environ, "LVSKIT_LAB_NAME": lab.name, "LVSKIT_LAB_KEPT": "yes" if kept else ""}
-        outcome, clock, started = Outcome(name), Clock(), time.monotonic()
+        outcome, clock, faults, started = Outcome(name), Clock(), Faults(), time.monotonic()
         with (
             (LOGS / f"{name}.log").open("w", buffering=1) as log,
             subprocess.Popen(
@@ -101,11 +119,11 @@ class Runner:
                 plain = _COLOUR.sub("", line)
                 log.write(plain)
                 clock.hear(plain, time.monotonic())
-                if _FAULT.search(plain):
-                    outcome.faults.append(plain.rstrip()[:400])
+                faults.hear(plain)
         self._running.discard(molecule)
         outcome.passed = molecule.returncode == 0
         outcome.seconds, outcome.steps = time.monotonic() - started, clock.steps
+        outcome.faults = faults.lines[-SHOWN:]
         return outcome
 
     def stop(self) -> None:
@@ -144,7 +162,7 @@ def main() -> int:
         future.result()
     for outcome in runner.outcomes:
         if not outcome.passed:
-            print("\n".join([f"\nFAILED {outcome.name}, .lab/logs/{outcome.name}.log:", *outcome.faults[-12:]]))
+            print("\n".join([f"\nFAILED {outcome.name}, .lab/logs/{outcome.name}.log:", *outcome.faults]))
     minutes = (time.monotonic() - started) / 60
     print(f"\n{table(runner.outcomes)}\nall together {minutes:.1f}, in {options.lanes} lanes")
     planned = [name for chain in options.chains for name in chain.split("+")]

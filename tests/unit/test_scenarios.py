@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import environment, spec, switch
-from tests.scenarios import Clock, Outcome, table
+from tests.scenarios import FOLLOWING, Clock, Faults, Outcome, table
 from tests.vm import selection
 
 PROJECT = Path(__file__).parents[2]
@@ -90,3 +90,10 @@ def test_the_steps_of_a_scenario_are_timed_by_what_molecule_prints():
 def test_the_table_has_minutes_and_names_what_failed():
     outcomes = [Outcome("dr", True, 90, [("create", 30), ("idempotence", 1)]), Outcome("tun", False, 60)]
     assert table(outcomes).splitlines()[1:] == ["dr               1.5  create 0.5", "tun              1.0  FAILED: "]
+
+
+def test_of_a_fault_the_lines_that_follow_are_kept_too():
+    faults = Faults()
+    for line in ["  ok", "  FAILED client1:", *(f"  {number}" for number in range(20)), "fatal: later"]:
+        faults.hear(line)
+    assert faults.lines == ["  FAILED client1:", *(f"  {number}" for number in range(FOLLOWING)), "fatal: later"]
