@@ -5,7 +5,7 @@
     GET /bytes/N         N octets, no two neighbouring segments of which are alike (`octets`)
     GET /slow/SECONDS    the same JSON, after a while
     POST or PUT          the JSON, with length and sha256 of the body it read
-    any UDP datagram     the JSON, from the address the datagram was sent to
+    any UDP datagram     the JSON with its length, from the address the datagram was sent to
 
 It listens on the ports of its configuration, {"tcp": [80], "udp": [5353], "sctp": [2905]}, on every address of both families: a
 VIP that is added to lo or tunl0 later is served at once. Over SCTP it speaks HTTP as over TCP. After SIGHUP it reads the configuration again and listens on those ports. So a clone of a
@@ -187,7 +187,7 @@ def serve_datagrams(sock: socket.socket) -> None:
     """
     for _ in range(64):  # then let the TCP connections have their turn
         try:
-            _, ancillary, _, peer = sock.recvmsg(LONGEST_DATAGRAM, socket.CMSG_SPACE(20))
+            datagram, ancillary, _, peer = sock.recvmsg(LONGEST_DATAGRAM, socket.CMSG_SPACE(20))
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -195,15 +195,20 @@ def serve_datagrams(sock: socket.socket) -> None:
         for level, kind, content in ancillary:
             if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
                 _, _, destination = struct.unpack(IN_PKTINFO, content[:12])
-                answer(sock, peer, destination, (level, kind, struct.pack(IN_PKTINFO, 0, destination, b"")))
+                answer(
+                    sock, peer, len(datagram), destination, (level, kind, struct.pack(IN_PKTINFO, 0, destination, b""))
+                )
             elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
                 destination, _ = struct.unpack(IN6_PKTINFO, content[:20])
-                answer(sock, peer, destination, (level, kind, struct.pack(IN6_PKTINFO, destination, 0)))
+                answer(sock, peer, len(datagram), destination, (level, kind, struct.pack(IN6_PKTINFO, destination, 0)))
 
 
-def answer(sock: socket.socket, peer: tuple[Any, ...], destination: bytes, source: tuple[int, int, bytes]) -> None:
+def answer(
+    sock: socket.socket, peer: tuple[Any, ...], length: int, destination: bytes, source: tuple[int, int, bytes]
+) -> None:
     local = (socket.inet_ntop(sock.family, destination), sock.getsockname()[1])
-    text = json.dumps({"host": socket.gethostname(), "peer": endpoint(peer), "local": endpoint(local)}) + "\n"
+    told = {"host": socket.gethostname(), "peer": endpoint(peer), "local": endpoint(local), "length": length}
+    text = json.dumps(told) + "\n"
     try:
         sock.sendmsg([text.encode()], [source], 0, peer)
     except OSError as error:  # no route, buffer full: UDP promises nothing

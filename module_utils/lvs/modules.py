@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 WITHOUT: Mapping[str, str] = {
+    "ip_vs_ftp": "data connections of FTP come to no real server",
     "xt_ipvs": "the source NAT rules match no packet",
     "ipip": "the real server does not decapsulate requests",
     "sit": "the real server does not decapsulate requests",

@@ -147,7 +147,8 @@ class _Builder:
         """The host is a director of `service`."""
         mode = service.mode
         self.programs["ipvsadm"] = None
-        self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules)))
+        helper = (f"ip_vs_{service.helper}",) if service.helper else ()
+        self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules, *helper)))
         for entry in service.by_vip:
             entrance = self.topology.vip_interface(entry, self.host)
             self.hold_address(entry.text, entrance.name if entrance else "lo")
@@ -333,6 +334,10 @@ class _Builder:
                 gateway = self.topology.gateway(entry, director, self.host)
                 if real and gateway:
                     self.ways_back.append(_WayBack(entry, server, gateway, real))
+                    if entry.family is IPV4 and service.return_path == "policy" and "tcp" in service.protocols:
+                        # __ip_rt_update_pmtu looks the route up without ports, and notes the size at another route.
+                        why = "the kernel forgets the size of a packet that was too big for a route chosen by its port"
+                        self.sysctl("net/ipv4/tcp_mtu_probing", 1, why)
                     if entry.family is IPV6:
                         why = "the director forwards replies to the router of this network, and would tell it as the better way"
                         self.sysctl(f"net/ipv6/conf/{real.name}/accept_redirects", 0, why)

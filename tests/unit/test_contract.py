@@ -105,6 +105,7 @@ def test_the_schema_refuses_the_broken_inventories_whose_fault_is_one_value():
 def test_a_key_of_one_mode_names_the_modes_that_it_is_for():
     named = {key.name: key.mode_names for key in keys_of(Service).values() if key.modes}
     assert named == {
+        "helper": ("nat",),
         "return_path": ("nat",),
         "outer_family": ("tun",),
         "local_addresses": ("fullnat",),

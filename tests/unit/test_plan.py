@@ -45,7 +45,8 @@ def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
 
 
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
-    host = of(environment, "rs1")
+    services = [service for service in BASE["services"] if service["mode"] == "dr"]
+    host = of(environment, "rs1", {"services": services})
     assert [(vip.address, vip.device) for vip in host.addresses] == [("10.20.1.80", "lo")]
     assert settings(host) == {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
 
@@ -91,12 +92,14 @@ def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environm
     host = of(environment, "rs1")
     assert [(route.gateway, route.device, route.table) for route in host.routes] == [("10.20.1.10", "eth1", 7600)]
     assert [(rule.selector, rule.lookup) for rule in host.rules] == [("from 10.20.1.11 ipproto tcp sport 8080", "7600")]
+    assert settings(host)["net/ipv4/tcp_mtu_probing"] == 1  # the kernel does not find such a route by an ICMP error
 
 
 def test_nat_by_gateway_makes_the_director_the_default_route(environment):
     services = [{"name": "n", "vip": "203.0.113.81", "port": 80, "mode": "nat", "real_servers": [{"host": "rs1"}]}]
     host = of(environment, "rs1", {"services": services})
     assert [(route.gateway, route.table) for route in host.routes] == [("10.20.1.10", 7690)]
+    assert "net/ipv4/tcp_mtu_probing" not in settings(host)
     assert [(rule.selector, rule.lookup, rule.suppress_default) for rule in host.rules] == [
         ("from all", "main", True),
         ("from 10.20.1.11", "7690", False),
@@ -241,6 +244,13 @@ def test_consecutive_local_addresses_are_one_range_and_others_share_by_size(envi
 def test_a_directors_own_address_as_local_address_is_not_added_to_it(environment):
     host = of(environment, "lb1", fullnat(local_addresses=["10.20.1.10"]))
     assert [vip.address for vip in host.addresses] == ["203.0.113.83"]
+
+
+@pytest.mark.parametrize("helper", ["ftp", None])
+def test_the_director_of_a_service_with_a_helper_has_its_module(environment, helper):
+    service = {"name": "files", "vip": "203.0.113.81", "port": 21, "mode": "nat", "real_servers": [{"group": "app"}]}
+    host = of(environment, "lb1", {"services": [{**service, **({"helper": helper} if helper else {})}]})
+    assert ("ip_vs_ftp" in host.modules) is bool(helper)
 
 
 def test_conntrack_is_sized_by_the_expected_connections(environment):

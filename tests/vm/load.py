@@ -14,9 +14,9 @@ import sys
 import time
 
 PAUSE = 5  # seconds between requests: an emulated machine is slow
-KEPT = 20  # seconds
+KEPT = 20  # seconds from its first request to its last, so that an answer late by a minute still comes before a drain gives up
 KEPT_AT_ONCE = 1
-PATIENCE = 20  # seconds for an answer: retransmissions are no loss
+PATIENCE = 45  # seconds for an answer: retransmissions are no loss, nor is a machine that others keep from running
 LONGEST = 3600  # seconds
 
 
@@ -51,7 +51,7 @@ class Load:
             while True:
                 requests += 1
                 await asyncio.wait_for(self.request(streams, address), PATIENCE)
-                if time.monotonic() >= until or not self.goes_on():
+                if time.monotonic() + PAUSE > until or not self.goes_on():
                     break
                 step = f"request {requests + 1}"
                 await asyncio.sleep(PAUSE)

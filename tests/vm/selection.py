@@ -16,11 +16,13 @@ GROUPS = ("clients", "routers", "directors", "real_servers")
 # Marker: what the services are, and whether an entry is one of theirs.
 SERVICES = {
     "tcp": ("TCP services", lambda entry: entry.protocol == "tcp"),
+    "udp": ("UDP services", lambda entry: entry.protocol == "udp"),
     "sender": ("services whose client address the director's kernel module sends", lambda entry: entry.mode.sender),
     "every_packet": (
         "services of one real server that carry the client's address in every packet",
         lambda entry: entry.mode.every_packet and len(entry.service.real_servers) == 1,
     ),
+    "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
     "on_a_segment": (
         "services with an IPv4 VIP that is on a segment and not routed",
         lambda entry: entry.family.version == 4 and not entry.service.vip_routed,

@@ -171,6 +171,13 @@ class Service(Keyed):
         "`true`: a client gets the same real server on all ports and protocols of the service; IPVS then finds it by a firewall mark",
         False,
     )
+    helper: str | None = key(
+        Choice("VALUE-CHOICE", ("ftp",)),
+        "`ftp`: IPVS reads the control connection of FTP, and lets the data connections through that are agreed there, active and "
+        "passive ones. It is the kernel's module ip_vs_ftp, which knows port 21",
+        None,
+        modes=lambda mode: mode.director_is_gateway,
+    )
     directors: tuple[Host, ...] = key(
         Name("group"),
         "the group of hosts that hold the VIP; a group of one host, because lvskit does not elect among several yet",

@@ -9,7 +9,7 @@ from .. import modes, schedulers
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
-from .sharing import VIP
+from .sharing import FTP, FTP_HELPED, FTP_TRANSLATED, VIP, sharing, translated_beside_a_helper
 
 _UDP = ("udp",)
 
@@ -255,13 +255,51 @@ def directors_differ(topology: Topology, service: Service) -> Iterator[Finding]:
     warning=True,
 )
 def ftp_needs_more(topology: Topology, service: Service) -> Iterator[Finding]:
-    if "tcp" not in service.protocols or not any(ports.holds(21) for ports in service.ports):
+    if service.helper or "tcp" not in service.protocols or not any(ports.holds(FTP) for ports in service.ports):
         return
     if service.mode.ipvs_method != "masq" and service.persistence_timeout:
         return  # IPVS gives the data ports to a persistent service of port 21
-    remedy = (
-        "Passive FTP works in dr and tun with persistence_timeout"
-        if service.mode.ipvs_method == "masq"
-        else "Say persistence_timeout, by which IPVS sends them to the same real server"
-    )
+    if sharing(topology, service, FTP_TRANSLATED, FTP_HELPED):
+        return  # FTP-HELPER-SHARED says it
+    if service.mode.ipvs_method != "masq":
+        remedy = "Say persistence_timeout, by which IPVS sends them to the same real server"
+    elif service.mode.director_is_gateway:
+        remedy = "Say helper: ftp"
+    else:
+        remedy = "Use nat with helper: ftp, or dr or tun with persistence_timeout for passive FTP"
     yield f"port 21 is FTP's, and its data connections have other ports. {remedy}.", service.at("port")
+
+
+@service_rule(
+    "FTP-HELPER",
+    "FTP's helper in a service where it finds no control connection, or cannot carry the data connections",
+    "It reads the connections of TCP port 21 alone. Data connections leave a real server from any of its ports.",
+)
+def helper_does_not_fit(topology: Topology, service: Service) -> Iterator[Finding]:
+    if not service.helper:
+        return
+    if service.protocols != ("tcp",) or not any(ports.holds(FTP) for ports in service.ports):
+        yield f"helper: ftp is for tcp port {FTP} alone. Say port: {FTP}, or leave it out.", service.at("helper")
+    if service.return_path == "policy":
+        yield (
+            "return_path: policy brings only the replies from the service's own ports to the director, and those of data connections "
+            "have others. Say return_path: gateway, or leave helper out.",
+            service.at("return_path"),
+        )
+
+
+@service_rule(
+    "FTP-HELPER-SHARED",
+    "a service of TCP port 21 in fullnat or enat on a director that has FTP's helper",
+    "The helper is one of the whole host: it would act on this service, too, and its data connections would leave from another "
+    "address than the real server or the client expects.",
+    when=lambda mode: mode.ipvs_method == "masq" and not mode.director_is_gateway,
+    affects=translated_beside_a_helper,
+)
+def helper_of_another_service(topology: Topology, service: Service) -> Iterator[Finding]:
+    for other in sharing(topology, service, FTP_TRANSLATED, FTP_HELPED):
+        yield (
+            f"{other.name} has helper: ftp on the same director, which would act on this service, too. Give them different "
+            f"directors, or use nat.",
+            service.at("port"),
+        )

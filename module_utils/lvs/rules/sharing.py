@@ -11,6 +11,8 @@ from ..topology import RealServer, Service, Topology
 
 _Keys = Iterable[tuple[Hashable, Hashable]]
 
+FTP = 21  # the port of its control connections
+
 
 def director_names(service: Service) -> tuple[str, ...]:
     return tuple(director.name for director in service.directors)
@@ -66,6 +68,11 @@ def _ends(service: Service) -> _Keys:
             yield (server.host.name, ports, protocol), None
 
 
+def _ftp_directors(service: Service) -> _Keys:
+    if "tcp" in service.protocols and any(ports.holds(FTP) for ports in service.ports):
+        yield from ((name, None) for name in director_names(service))
+
+
 def _hosts(service: Service) -> _Keys:
     for protocol in service.protocols:
         yield from (((server.host.name, protocol), None) for server in service.real_servers)
@@ -91,6 +98,11 @@ REPLYING_END = Index(lambda s: _ends(s) if s.mode.reply.source is modes.Address.
 ENAT_END = Index(lambda s: _ends(s) if s.mode.every_packet else ())
 FORGEABLE_HOST = Index(lambda s: _hosts(s) if s.mode.source_nat and not s.mode.sender else ())
 BELIEVING_HOST = Index(lambda s: _hosts(s) if s.mode.cip_src else ())
+FTP_HELPED = Index(lambda s: _ftp_directors(s) if s.helper else ())
+# Services of FTP's port that the helper would act on, and spoil.
+FTP_TRANSLATED = Index(
+    lambda s: _ftp_directors(s) if s.mode.ipvs_method == "masq" and not s.mode.director_is_gateway else ()
+)
 
 
 def sharing(topology: Topology, service: Service, own: Index, others: Index) -> list[Service]:
@@ -125,6 +137,11 @@ def translated_otherwise(topology: Topology, service: Service) -> Iterator[Servi
 def _of_other_kinds(topology: Topology, service: Service, index: Index) -> Iterator[Service]:
     for key, kind in index.of(service):
         yield from topology.register.others(index, key, kind)
+
+
+def translated_beside_a_helper(topology: Topology, service: Service) -> Iterable[Service]:
+    """Services of FTP's port in fullnat or enat on a director where `service` has FTP's helper."""
+    return sharing(topology, service, FTP_HELPED, FTP_TRANSLATED)
 
 
 def with_new_gateway(topology: Topology, service: Service) -> Iterator[Service]:

@@ -1,0 +1,93 @@
+"""Errors that the network and real servers tell by ICMP and ICMPv6: they reach the host that they concern. And datagrams in fragments."""
+
+import contextlib
+import json
+
+import pytest
+from ansible.module_utils.lvs.families import bracketed
+
+NARROW = 1300  # bytes; IPv6 needs 1280
+OCTETS = 200_000
+ASK = """
+import json, socket, sys
+address, port, size, tries = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(5)
+    asking.connect((address, port))
+    for number in range(tries):
+        try:
+            asking.send(b"x" * size)
+            print(json.dumps({"length": json.loads(asking.recv(65536))["length"]}))
+            break
+        except OSError as error:
+            found = type(error).__name__
+            if found != "TimeoutError" and found != "timeout":
+                print(json.dumps({"error": found}))
+                break
+    else:
+        print(json.dumps({"error": "silence"}))
+"""
+
+
+def asked(host, entry, size, tries=1):
+    """What a client gets that sends a datagram: its length as the application has read it, or an error."""
+    return json.loads(host.check_output(f"python3 - {entry.vip} {entry.port} {size} {tries} <<'LVSKIT'\n{ASK}\nLVSKIT"))
+
+
+@pytest.fixture
+def narrow_link(topology, name, other_host):
+    """The router's link to the client carries smaller packets than all others, which nobody but the router knows. A function that
+    makes a service's hosts forget what they have learned of it.
+    """
+
+    def forget(service):
+        for host in {*service.directors, *(server.host for server in service.real_servers)}:
+            other_host(host.name).check_output("ip route flush cache; ip -6 route flush cache")
+
+    with contextlib.ExitStack() as left:
+        for one in {one.name: one for one in topology.hosts[name].interfaces if one.network.routers}.values():
+            router = topology.owners[one.network.routers[0]]
+            device, machine = router.interface_in(one.network).name, other_host(router.name)
+            machine.check_output(f"ip link set {device} mtu {NARROW}")
+            left.callback(machine.check_output, f"ip link set {device} mtu {one.network.mtu}")
+        yield forget
+    for service in topology.services:
+        forget(service)
+
+
+@pytest.fixture
+def no_application(entries, other_host):
+    """No real server listens."""
+    hosts = {server.host.name for entry in entries for server in entry.service.real_servers}
+    with contextlib.ExitStack() as left:
+        for machine in map(other_host, sorted(hosts)):
+            left.callback(machine.check_output, "systemctl start lvskit-lab-app")
+            machine.check_output("systemctl stop lvskit-lab-app")
+        yield
+
+
+@pytest.mark.clients
+@pytest.mark.tcp
+def test_real_servers_learn_of_a_narrow_link_to_the_client(host, entries, narrow_link):
+    failed = {}
+    for entry in {(entry.service.name, entry.family): entry for entry in entries}.values():
+        narrow_link(entry.service)
+        url = f"http://{bracketed(entry.vip)}:{entry.port}/bytes/{OCTETS}"
+        got = host.run(f"curl -sS -g -m 40 {url} | wc -c")
+        if got.stdout.strip() != str(OCTETS):
+            failed[str(entry)] = got.stdout + got.stderr
+    assert failed == {}
+
+
+@pytest.mark.clients
+@pytest.mark.udp
+def test_datagrams_in_fragments_arrive_whole(host, entries):
+    found = {str(entry): asked(host, entry, 4000) for entry in entries}
+    assert found == {str(entry): {"length": 4000} for entry in entries}
+
+
+@pytest.mark.clients
+@pytest.mark.udp
+def test_a_client_learns_that_nobody_listens(host, entries, no_application):
+    found = {str(entry): asked(host, entry, 10, tries=3) for entry in entries}
+    assert found == {str(entry): {"error": "ConnectionRefusedError"} for entry in entries}
