@@ -8,6 +8,8 @@ from ansible.module_utils.lvs.families import bracketed
 
 NARROW = 1300  # bytes; IPv6 needs 1280
 OCTETS = 200_000
+PROBING = "net.ipv4.tcp_mtu_probing"  # of both families
+FORGET = "ip route flush cache; ip -6 route flush cache table all"
 ASK = """
 import json, socket, sys
 address, port, size, tries = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -36,23 +38,32 @@ def asked(host, entry, size, tries=1):
 
 @pytest.fixture
 def narrow_link(topology, name, other_host):
-    """The router's link to the client carries smaller packets than all others, which nobody but the router knows. A function that
-    makes a service's hosts forget what they have learned of it.
+    """The router's link to the client carries smaller packets than all others, which nobody but the router knows. What it returns
+    prepares the hosts of an entry: they forget what they have learned, and real servers guess at no size unless the plan needs it.
     """
+    machines = {host.name: other_host(host.name) for service in topology.services for host in hosts_of(service)}
 
-    def forget(service):
-        for host in {*service.directors, *(server.host for server in service.real_servers)}:
-            other_host(host.name).check_output("ip route flush cache; ip -6 route flush cache")
+    def prepare(entry):
+        guessing = (
+            entry.family.version == 4 and entry.mode.director_is_gateway and entry.service.return_path == "policy"
+        )
+        for host in hosts_of(entry.service):
+            machines[host.name].check_output(f"{FORGET}; sysctl -w {PROBING}={int(guessing)}")
 
     with contextlib.ExitStack() as left:
+        for machine in machines.values():
+            probing = machine.check_output(f"sysctl -n {PROBING}")
+            left.callback(machine.check_output, f"{FORGET}; sysctl -w {PROBING}={probing}")
         for one in {one.name: one for one in topology.hosts[name].interfaces if one.network.routers}.values():
             router = topology.owners[one.network.routers[0]]
             device, machine = router.interface_in(one.network).name, other_host(router.name)
             machine.check_output(f"ip link set {device} mtu {NARROW}")
             left.callback(machine.check_output, f"ip link set {device} mtu {one.network.mtu}")
-        yield forget
-    for service in topology.services:
-        forget(service)
+        yield prepare
+
+
+def hosts_of(service):
+    return {*service.directors, *(server.host for server in service.real_servers)}
 
 
 @pytest.fixture
@@ -71,7 +82,7 @@ def no_application(entries, other_host):
 def test_real_servers_learn_of_a_narrow_link_to_the_client(host, entries, narrow_link):
     failed = {}
     for entry in {(entry.service.name, entry.family): entry for entry in entries}.values():
-        narrow_link(entry.service)
+        narrow_link(entry)
         url = f"http://{bracketed(entry.vip)}:{entry.port}/bytes/{OCTETS}"
         got = host.run(f"curl -sS -g -m 40 {url} | wc -c")
         if got.stdout.strip() != str(OCTETS):
