@@ -154,8 +154,8 @@ class _Builder:
             self.hold_address(entry.text, entrance.name if entrance else "lo")
             self.arrives_by(entrance)
             if entrance is None and entry.family is IPV4:
-                self.keep_silent("routers send packets for the VIP, and nobody asks for it by ARP")
-        why = "what is left of the connections of a real server that went is not swallowed"
+                self.keep_silent("routers send packets for the VIP to this host, which must not answer ARP for it")
+        why = "a connection whose real server has been removed ends at once, and the client can open another one"
         self.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
         for family in service.families if mode.reply_through_director else ():
             self.forward(family)
@@ -164,7 +164,7 @@ class _Builder:
         if mode.source_nat:
             self.translate_sources(service)
         if service.persistence_timeout:
-            why = "a client that comes again to a real server being drained gets another one"
+            why = "a client that was at a real server with weight 0 gets another one for its next connection"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
         self.services += self._virtual_services(service)
@@ -247,7 +247,7 @@ class _Builder:
             if nat not in rules.source_nats[-1:]:
                 rules.source_nats.append(nat)
         if service.mode.sender:
-            why = "the TOA sender tells a connection's first packets by their count"
+            why = "the TOA sender recognizes the first packets of a connection by their number"
             self.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
 
     def act_on(self, module: str | None, service: Service) -> None:
@@ -336,10 +336,10 @@ class _Builder:
                     self.ways_back.append(_WayBack(entry, server, gateway, real))
                     if entry.family is IPV4 and service.return_path == "policy" and "tcp" in service.protocols:
                         # __ip_rt_update_pmtu looks the route up without ports, and notes the size at another route.
-                        why = "the kernel forgets the size of a packet that was too big for a route chosen by its port"
+                        why = "path MTU discovery of IPv4 does not work on a route that is chosen by the port"
                         self.sysctl("net/ipv4/tcp_mtu_probing", 1, why)
                     if entry.family is IPV6:
-                        why = "the director forwards replies to the router of this network, and would tell it as the better way"
+                        why = "the director would tell this host to send replies to the router directly"
                         self.sysctl(f"net/ipv6/conf/{real.name}/accept_redirects", 0, why)
 
     def keep_silent(self, why: str) -> None:
