@@ -23,6 +23,10 @@ SERVICES = {
         lambda entry: entry.mode.every_packet and len(entry.service.real_servers) == 1,
     ),
     "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
+    "by_gateway": (
+        "services whose director is the gateway of their real servers",
+        lambda entry: entry.mode.director_is_gateway and entry.service.return_path == "gateway",
+    ),
     "on_a_segment": (
         "services with an IPv4 VIP that is on a segment and not routed",
         lambda entry: entry.family.version == 4 and not entry.service.vip_routed,

@@ -11,6 +11,7 @@ from ansible.module_utils.lvs_host import ipvs, module_options, netfilter, netwo
 from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
 
+FAR = "198.18.0.1"  # in none of the lab's networks
 PRESENT = "/proc/sys/kernel/hostname"  # a file that every host has: shows that reading works
 
 
@@ -106,6 +107,27 @@ def test_replies_leave_by_the_planned_way(host, topology, name):
     said = host.check_output("; ".join(["set -e", *asked])).splitlines()
     routes = [json.loads(line)[0] for line in said if line]
     assert [(route["dev"], route.get("gateway")) for route in routes] == planned, asked
+
+
+@pytest.mark.real_servers
+@pytest.mark.by_gateway
+def test_packets_from_other_addresses_do_not_take_the_way_of_the_replies(host, topology, name, entries):
+    """The network that a host is managed by is not in the inventory, and the controller may be behind that network's router."""
+    own = [
+        topology.real_interface(entry, entry.service.directors[0], server.host)
+        for entry in entries
+        for server in entry.service.real_servers
+        if server.host.name == name and entry.family.version == 4
+    ]
+    managed = json.loads(host.check_output("ip -json -4 address show dev eth0"))[0]["addr_info"][0]["local"]
+    assert own
+    assert managed not in {one.text for one in topology.hosts[name].interfaces[0].attachments}
+    (usual,) = json.loads(host.check_output("ip -json -4 route show default table main"))
+    asked = f"ip -json route get {FAR} from"
+    (other,), (reply,) = (json.loads(host.check_output(f"{asked} {source}")) for source in (managed, own[0].text))
+    assert (other["dev"], other.get("gateway")) == (usual["dev"], usual.get("gateway"))
+    assert reply["gateway"] in {str(address) for entry in entries for address in entry.service.directors[0].addresses}
+    assert reply["gateway"] != other["gateway"]
 
 
 @pytest.mark.parametrize(("option", "family", "file"), [("-4", "inet", "network"), ("-6", "inet6", "network6")])

@@ -1,5 +1,6 @@
 """What a client and its router get from each entry, seen from outside."""
 
+import contextlib
 import hashlib
 import json
 
@@ -49,23 +50,53 @@ def test_the_application_sees_the_address_that_the_mode_promises(host, topology,
         assert answer["peer"].rpartition(":")[0].strip("[]") in seen, entry
 
 
+def answers_to_arp(host, device, vip):
+    """The MAC addresses that answer for an address."""
+    lines = host.run(f"arping -c 3 -w 3 -I {device} {vip}").stdout.splitlines()
+    words = (word for line in lines if "reply from" in line for word in line.split())
+    return {word.strip("[]").lower() for word in words if "[" in word}
+
+
+def check_that_the_director_alone_answers(host, topology, name, entry):
+    device = topology.hosts[name].interface_in(topology.network_of(entry.vip)).name
+    director = topology.vip_interface(entry, entry.service.directors[0])
+    show = f"ip neighbour show {director.address} dev {device}"
+    neighbours = host.check_output(f"{show}; ping -c 1 -W 2 {director.address} >/dev/null; {show}")
+    macs = answers_to_arp(host, device, entry.vip)
+    assert len(macs) == 1, (entry, macs)
+    assert next(iter(macs)) in neighbours.lower(), entry
+
+
 @pytest.mark.routers
 @pytest.mark.on_a_segment
 def test_exactly_one_host_answers_arp_for_a_vip(host, topology, name, entries):
     for entry in entries:
-        network = topology.network_of(entry.vip)
-        device = topology.hosts[name].interface_in(network).name
-        answers = host.run(f"arping -c 3 -w 3 -I {device} {entry.vip}").stdout
-        macs = {
-            word.strip("[]")
-            for line in answers.splitlines()
-            if "reply from" in line
-            for word in line.split()
-            if "[" in word
-        }
-        director = topology.vip_interface(entry, entry.service.directors[0])
-        neighbours = host.check_output(
-            f"ip neighbour show {director.address} dev {device}; ping -c 1 -W 2 {director.address} >/dev/null; ip neighbour show {director.address} dev {device}"
-        )
-        assert len(macs) == 1, answers
-        assert next(iter(macs)).lower() in neighbours.lower()
+        check_that_the_director_alone_answers(host, topology, name, entry)
+
+
+@pytest.fixture
+def undescribed_nics(topology, entries, other_host):
+    """Each real server on the segment of its VIP gets a second NIC there, which the inventory does not describe."""
+    segments = {
+        server.host.name: one
+        for entry in entries
+        for server in entry.service.real_servers
+        if (one := server.host.attached(topology.network_of(entry.vip), entry.family))
+    }
+    with contextlib.ExitStack() as left:
+        for name, one in segments.items():
+            assert one.address + 100 not in topology.owners
+            machine = other_host(name)
+            left.callback(machine.run, "ip link del undescribed")
+            machine.check_output(
+                f"ip link add undescribed link {one.name} type macvlan mode bridge && ip link set undescribed up && "
+                f"ip address add {one.address + 100}/{one.prefix.prefixlen} dev undescribed"
+            )
+        yield
+
+
+@pytest.mark.routers
+@pytest.mark.on_a_segment
+def test_a_nic_that_nobody_described_does_not_answer_arp_for_a_vip(host, topology, name, entries, undescribed_nics):
+    for entry in entries:
+        check_that_the_director_alone_answers(host, topology, name, entry)
