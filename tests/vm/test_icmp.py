@@ -9,6 +9,7 @@ from ansible.module_utils.lvs.families import bracketed
 NARROW = 1300  # bytes; IPv6 needs 1280
 OCTETS = 200_000
 PROBING = "net.ipv4.tcp_mtu_probing"  # of both families
+ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
 FORGET = "ip route flush cache; ip -6 route flush cache table all"
 ASK = """
 import json, socket, sys
@@ -49,7 +50,11 @@ def narrow_link(topology, name, other_host):
         )
         for host in hosts_of(entry.service):
             machines[host.name].check_output(f"{FORGET}; sysctl -w {PROBING}={int(guessing)}")
+        # enat: IPVS sends the error on with the router's address as its source, in this lab by the same router (docs/datapath.md)
+        for router in routers:
+            router.check_output(f"sysctl -w {ACCEPT_LOCAL}={int(entry.mode.every_packet)}")
 
+    routers = []
     with contextlib.ExitStack() as left:
         for machine in machines.values():
             probing = machine.check_output(f"sysctl -n {PROBING}")
@@ -58,7 +63,10 @@ def narrow_link(topology, name, other_host):
             router = topology.owners[one.network.routers[0]]
             device, machine = router.interface_in(one.network).name, other_host(router.name)
             machine.check_output(f"ip link set {device} mtu {NARROW}")
-            left.callback(machine.check_output, f"ip link set {device} mtu {one.network.mtu}")
+            left.callback(
+                machine.check_output, f"ip link set {device} mtu {one.network.mtu}; sysctl -w {ACCEPT_LOCAL}=0"
+            )
+            routers.append(machine)
         yield prepare
 
 
