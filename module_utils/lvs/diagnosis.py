@@ -103,7 +103,7 @@ def _where(
         verdict = f"the request left {frame.host} as {frame.packet} instead of {packet}"
         return verdict, list(dict.fromkeys([frame.host, director, server]))
     unseen = hop.leg == "request" and hop.receiver.host == director and broken.missing == director
-    if unseen and any(frame.host == server for frame in connection.frames):
+    if unseen and server != director and any(frame.host == server for frame in connection.frames):
         verdict = f"the request reached {server} without passing {director}"
         return verdict, [server, director, *service_hosts(service)]
     if not broken.missing:
@@ -111,6 +111,9 @@ def _where(
     if broken.missing == hop.sender.host:
         came = "the request" if hop.leg == "request" else f"{server} got the request, but the reply"
         verdict = f"{came} did not leave {hop.sender} as {packet}"
+        if hop.leg == "reply" and server == director:
+            verdict = f"the request reached {server}, which neither answered it nor sent it to another real server"
+            return verdict, _hosts(server, *service_hosts(service))
         if hop.leg == "reply" and hop.sender.host == server:
             verdict = f"the request reached {server}, and no reply to it left {server}"
         return verdict, _hosts(hop.sender.host, server)

@@ -66,7 +66,7 @@ class Mode:
     client_address: str = "none"  # how the application gets CIP if it is not the packet's source
     client_in_packets: bool = True  # the real server's network stack sees CIP as the source of packets
     ipv6: bool = True  # whether it carries IPv6; lvskit's kernel modules know IPv4 only
-    local_real_server: bool = False  # the director may be one of its own real servers
+    not_local: str = ""  # why the director cannot be one of its own real servers, as a clause; empty if it can
     sender: str | None = None  # lvskit's kernel module on the director: adds the option, removes forged ones
     receiver: str | None = None  # and the one that receives it, on the real server or in front of it
     carrier: str = ""  # name of the option in messages
@@ -75,6 +75,11 @@ class Mode:
     def __reduce__(self) -> tuple[object, ...]:
         """A row of the table is itself again in another process."""
         return row, (self.name, self.client_address, self.cip_src)
+
+    @property
+    def local_real_server(self) -> bool:
+        """Whether a director can be one of its own real servers: IPVS hands such requests to the host's own stack (LOCALNODE)."""
+        return not self.not_local
 
     @property
     def source_nat(self) -> bool:
@@ -118,6 +123,8 @@ class Mode:
             found.append("directors and real servers need lvskit's kernel modules")
         if self.cip_src:
             found.append("the network must forward packets with foreign source addresses")
+        if self.local_real_server:
+            found.append("the director may be a real server, too")
         return tuple(found)
 
     @property
@@ -161,6 +168,8 @@ def _fullnat(
         receiver=receiver,
         carrier="toa" if receiver else "",
         ipv6=receiver is None,
+        not_local="has its source NAT in POSTROUTING, which packets for the director itself do not pass: their source would be "
+        "the client, and no local address",
     )
 
 
@@ -187,6 +196,7 @@ def _enat(request: Leg, title: str, promise: str) -> Mode:
         carrier="enat",
         ipv6=False,
         every_packet=True,
+        not_local="adds its option to packets that leave the director, and those for the director itself do not",
     )
 
 
@@ -289,7 +299,12 @@ def row(name: str, client_address: str = "none", cip_src: bool = False) -> Mode:
 
 
 def alternatives(
-    *, port_mapping: bool, shared_segment: bool, protocols: Iterable[str], ipv6: bool = False
+    *,
+    port_mapping: bool,
+    shared_segment: bool,
+    protocols: Iterable[str],
+    ipv6: bool = False,
+    local_real_server: bool = False,
 ) -> tuple[str, ...]:
     """The modes that would carry a service with these needs, in the table's order."""
     fitting = (
@@ -299,5 +314,6 @@ def alternatives(
         and (shared_segment or not mode.shared_segment)
         and mode.protocols.issuperset(protocols)
         and (mode.ipv6 or not ipv6)
+        and (mode.local_real_server or not local_real_server)
     )
     return tuple(dict.fromkeys(fitting))

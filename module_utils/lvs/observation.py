@@ -127,7 +127,7 @@ def compare(
 
     `walks` has one walk for each real server's name; `frames` are those of this connection alone.
     """
-    server = next((frame.host for frame in frames if frame.host in walks), None)
+    server = next((frame.host for frame in frames if frame.host in walks and frame.host != director), None)
     if server is None:
         server = _chosen_by_director(walks, director, ends, frames, vantages)
     followed = walks[server] if server else next(iter(walks.values()), None)
@@ -200,7 +200,8 @@ def _chosen_by_director(
 ) -> str | None:
     """The real server to which the director sent the request, when that host's capture is empty.
 
-    If the packet is the same for several real servers, the frame's destination MAC decides.
+    If the packet is the same for several real servers, the frame's destination MAC decides. A director that is a real server itself
+    got the request if it received it and sent it to nobody.
     """
     sent = [frame for frame in frames if frame.host == director and frame.leaving]
     onward = {
@@ -215,7 +216,8 @@ def _chosen_by_director(
             return name
         if any(frame.destination_mac == _mac(hop.receiver, vantages[director], vantages) for frame in alike):
             return name
-    return None
+    came = any(f.host == director and not f.leaving and f.packet.source == ends.client for f in frames)
+    return director if director in walks and came and not astray(director, ends.client, frames) else None
 
 
 def _never_forwarded(service: Service, director: str, ends: Ends, frames: Sequence[Frame]) -> str:

@@ -475,7 +475,7 @@ def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, H
         for director in service.directors:
             if director.name in builders:
                 builders[director.name].direct(service)
-        for server in service.real_servers:
+        for server in service.remote_servers:  # a director needs nothing more to be its own real server
             if server.host.name in builders:
                 builders[server.host.name].serve(service, server)
             place = topology.restorer(service, server.host) or server.host

@@ -134,7 +134,7 @@ def _ways(
         return
     consequence = f"requests of {service.name} do not reach {server.host.name} as planned"
     yield from _routed(topology, director, real.address, None, consequence)
-    if mode.director_is_gateway:
+    if mode.director_is_gateway and server.host is not director:
         gateway = topology.gateway(entry, director, server.host)
         consequence = (
             f"the reply of {service.name} does not pass {director.name}, keeps {real.address} as its source, and the client, "

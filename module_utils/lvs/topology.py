@@ -40,7 +40,7 @@ SOURCE_PORTS = 64512
 # The services whose director is the default gateway of a real server, by the real server's name.
 BEHIND_DIRECTOR = Index(
     lambda service: (
-        ((server.host.name, None) for server in service.real_servers)
+        ((server.host.name, None) for server in service.remote_servers)
         if service.mode.director_is_gateway and service.return_path == "gateway"
         else ()
     )
@@ -231,7 +231,14 @@ class Topology:
         return self._between(entry.service, entry.outer, director, real_server)[0]
 
     def real_interface(self, entry: Entry, director: Host, real_server: Host) -> Attachment | None:
-        """The interface whose address is the RIP: in the network both share, else the one of the default route."""
+        """The interface whose address is the RIP: in the network both share, else the one of the default route.
+
+        Of a director that is its own real server: the one in `network:`, else in the VIP's network, else its first one.
+        """
+        if real_server is director:
+            own = entry.service.network or self.network_of(entry.vip)
+            found = director.attached(own, entry.outer) if own else None
+            return found or next(iter(director.on(entry.outer)), None)
         return self._between(entry.service, entry.outer, director, real_server)[1]
 
     def _between(

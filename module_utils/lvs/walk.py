@@ -72,7 +72,10 @@ class Hop:
 
 @dataclass(frozen=True)
 class Walk:
-    """All hops in order, and the peer address that the application on the real server sees."""
+    """All hops in order, and the peer address that the application on the real server sees.
+
+    If the director is the real server, requests end at it and replies begin there.
+    """
 
     hops: tuple[Hop, ...]
     seen: Endpoint
@@ -115,6 +118,10 @@ def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, c
     answered = Packet(entry.protocol, ends[Symbol.VIRTUAL], ends[Symbol.CLIENT])
 
     hops = _carry(topology, "request", asked, client, entry.vip, director, entrance)
+    target = ends[Symbol.CLIENT].address
+    if server.host is director:
+        hops += _carry(topology, "reply", answered, director, target, client, way.interface)
+        return Walk(hops, ends[mode.seen])
     passing = _carry(topology, "request", forwarded, director, real.address, server.host, real)
     restorer = topology.restorer(service, server.host)
     restored = replace(forwarded, source=ends[Symbol.CLIENT])
@@ -122,7 +129,6 @@ def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, c
         replace(hop, packet=restored) if restorer and hop.sender.host == restorer.name else hop for hop in passing
     )
     if not mode.reply_through_director:
-        target = ends[Symbol.CLIENT].address
         hops += _carry(topology, "reply", replied, server.host, target, client, way.interface)
     else:
         back = onward.interface
@@ -137,7 +143,6 @@ def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, c
                 replace(hop, packet=unturned) if in_front and hop.sender.host == server.host.name else hop
                 for hop in passing
             )
-        target = ends[Symbol.CLIENT].address
         hops += _carry(topology, "reply", answered, director, target, client, way.interface)
     return Walk(hops, ends[mode.seen])
 

@@ -104,8 +104,8 @@ def sets_of(expected: Sequence[Expectation]) -> dict[str, Sets]:
     for item in expected:
         own = {host.name: sets.setdefault(host.name, Sets()) for host in item.hosts}
         hops = [hop for walk in item.walks.values() for hop in walk.hops]
-        ends = [end for hop in hops for end in (hop.packet.source, hop.packet.destination)]
-        ports = {end.port for end in ends if isinstance(end.port, int)}
+        port = item.entry.port
+        ports = {port, *(server.at_port(port) for server in item.service.real_servers)}
         for one in own.values():
             one.add_client(item.source, ports)
         for hop in hops:

@@ -209,7 +209,8 @@ def _ways(topology: Topology, service: Service, client: Host | None, anchor: str
         others = [name for name in dict.fromkeys(other.host.name for other, _ in servers) if name != server.host.name]
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         alike = f" (the same for {', '.join(others[:NAMED])}{more})" if others else ""
-        heading = f"By {server.host.name}{alike}"
+        itself = ", the director itself" if server.host.name in [one.name for one in service.directors] else ""
+        heading = f"By {server.host.name}{itself}{alike}"
         drawn = [drawing.Drawn(hop, hop.packet) for hop in found.hops]
         title = f"A request to {service.name} that {server.host.name} answers, and its reply"
         hops = tuple(f"{hop.leg}: {hop}" for hop in found.hops)
@@ -227,7 +228,7 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
     yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"
     if mode.needs_modules:
         yield "kernel modules", ", ".join(name for name in (mode.sender, mode.receiver) if name)
-    ways = [(e, d, s.host) for e in service.by_family for d in service.directors for s in service.real_servers]
+    ways = [(e, d, s.host) for e in service.by_family for d in service.directors for s in service.remote_servers]
     sizes = {topology.path_mtu(*way) for way in ways}
     if sizes:
         yield "smallest MTU on the way", f"{min(sizes)} bytes"

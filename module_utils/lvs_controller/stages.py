@@ -23,7 +23,8 @@ PROVISIONED = ("real_servers", "hypervisors")  # groups; the hypervisors are hos
 class Stages:
     """Names of hosts, fixed when the environment is compiled.
 
-    `prepared`: get additions before any director changes. `drained`: drained by the inventory, so in no director's table;
+    A director that is a real server of its own services alone gets its whole plan as a director. `prepared`: get additions before any
+    director changes. `drained`: drained by the inventory, so in no director's table;
     may be down. `cleaned`: get removals when all directors have changed. `cleared`: all of lvskit's files are
     removed. `directors`: in batches. `building`: need kernel modules that the role toa builds.
     """
@@ -42,9 +43,11 @@ def stages(
     """`groups` are the inventory's, including the hosts to remove. The run does not connect to a host that only this run drains."""
     behind = list(dict.fromkeys(name for group in PROVISIONED for name in groups.get(group, ())))
     connected = [name for name in behind if name not in changes.drained]
-    staying = [name for name in connected if name not in changes.without_hosts]
-    drained = [name for name in staying if topology.hosts[name].drained]
     directors = groups.get("directors", ())
+    remote = {server.host.name for service in topology.services for server in service.remote_servers}
+    by_director = {name for name in directors if name not in remote}
+    staying = [name for name in connected if name not in changes.without_hosts and name not in by_director]
+    drained = [name for name in staying if topology.hosts[name].drained]
     leaving = [(name,) for name in directors if name in changes.without_hosts]
     everybody = dict.fromkeys([*directors, *connected])
     return Stages(
@@ -94,6 +97,8 @@ def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> 
     found = _HOSTS[stage](folder, fixed) if fixed or stage.startswith("rollback") else None
     if found is None:
         found = [group for group in _GROUPS[stage] if group in groups]
+        if found and stage == "rollback_real_servers" and "directors" in groups:
+            found.append("!directors")  # one that is a real server as well goes back with its whole plan as a director
     return list(found) or NOBODY
 
 

@@ -227,7 +227,7 @@ def table(services: Sequence[Sequence[Report]]) -> str:
     for items in services:
         name, mode = items[0].expectation.service.name, items[0].expectation.service.mode
         through = "yes" if any(item.replies_at_director for item in items) else "no"
-        expected = "yes" if mode.reply_through_director else "no"
+        expected = "yes" if any(map(_replies_by_director, items)) else "no"
         served = sum(item.served for item in items)
         reached = dict.fromkeys(server for item in items for server in item.reached)
         rows.append(
@@ -246,6 +246,13 @@ def table(services: Sequence[Sequence[Report]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
+def _replies_by_director(item: Report) -> bool:
+    """Whether replies pass the director, or begin there: of those real servers that got a request, if any did."""
+    director, walks = item.expectation.director.name, item.expectation.walks
+    hops = (hop for name in item.reached or walks for hop in walks[name].hops)
+    return any(hop.leg == "reply" and director in (hop.sender.host, hop.receiver.host) for hop in hops)
+
+
 def _sees(item: Report) -> str:
     """The clients' addresses as the application tells them, or why they are not known."""
     if item.seen:
@@ -256,9 +263,11 @@ def _sees(item: Report) -> str:
 
 
 def path(item: Report) -> str:
-    """The hops of a service by one of its real servers, as predicted; each was compared with what was captured."""
+    """The hops of a service by one of its real servers, as predicted; each was compared with what was captured. A real server that
+    is not the director itself has more of them.
+    """
     walks = item.expectation.walks
-    name = item.reached[0] if item.reached else next(iter(walks))
+    name = max(item.reached or walks, key=lambda name: len(walks[name].hops))
     return "\n".join(
         f"    {hop.leg:<8}{hop.sender} > {hop.receiver} ({hop.network.name}): {hop.packet}" for hop in walks[name].hops
     )

@@ -174,6 +174,11 @@ def test_a_real_server_serves_the_ports_of_all_its_services() -> None:
     assert host("lb1").serves == {"tcp": (), "udp": ()}
 
 
+def test_a_director_that_is_its_own_real_server_serves_too() -> None:
+    both = {**NAT, "name": "own", "port": 82, "real_servers": [{"host": "rs1"}, {"host": "lb1", "port": 8082}]}
+    assert host("lb1", lvs_services=[*SERVICES, both]).serves == {"tcp": (8082,), "udp": ()}
+
+
 def test_each_family_has_a_default_route_of_its_own() -> None:
     found = {name: [str(one) for one in host(name, INTERFACES6, **BOTH).gateways] for name in INTERFACES6}
     assert found == {

@@ -31,7 +31,7 @@ def environments(draw):
         }
         if draw(st.integers(0, 9)) == 0:
             hosts[name]["lvs_default_route"] = "keep"
-    groups = {"all": names, "clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1", "rs2"]}
+    groups = {"all": names, "clients": ["client1"], "directors": ["lb1"], "real_servers": ["rs1", "rs2", "lb1"]}
     services = [_service(draw, number, hosts) for number in range(draw(st.integers(1, 2)))]
     return in_families((networks, services, hosts, groups), draw(st.sampled_from(("4", "4", "6", "46"))))
 
@@ -75,7 +75,8 @@ def _service(draw, number, hosts):
     mode = draw(st.sampled_from(modes.TABLE))
     at_director = [i["network"] for i in hosts["lb1"]["lvs_interfaces"].values()]
     place = draw(st.sampled_from([*at_director, *at_director, *NETWORKS]))
-    servers = draw(st.lists(st.sampled_from(("rs1", "rs2")), min_size=1, max_size=2, unique=True))
+    possible = ("rs1", "rs2", *(("lb1",) if mode.local_real_server else ()))
+    servers = draw(st.lists(st.sampled_from(possible), min_size=1, max_size=2, unique=True))
     port = draw(st.sampled_from((80, 80, 8080))) if mode.port_mapping else 80
     service = {
         "name": f"s{number}",
@@ -113,6 +114,10 @@ def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
         for server in service.real_servers:
             by_neighbour = "NAT-CLIENT-SUBNET" in warned and service.mode.director_is_gateway
             for entry in service.by_family:
+                if server.host is director:
+                    answers_itself(topology, entry, director, server, client)
+                    is_director_alone(plans["lb1"], topology, entry, director)
+                    continue
                 if not by_neighbour:
                     hops = keeps_promise(topology, entry, director, server, client)
                     full_size_requests_fit(plans[server.host.name], entry, director, hops)
@@ -138,6 +143,28 @@ def keeps_promise(topology, entry, director, server, client):
     assert (onward[0].receiver.host == server.host.name) or not mode.shared_segment
     assert replies[0].sender.host == server.host.name
     return hops
+
+
+def answers_itself(topology, entry, director, server, client):
+    """Between client and director, and on no other host of the inventory than a router between them."""
+    hops = walk(topology, entry, director, server, client).hops
+    assert {str(hop.packet) for hop in hops if hop.leg == "request"} == {str(hops[0].packet)}
+    assert {str(hop.packet) for hop in hops if hop.leg == "reply"} == {str(hops[-1].packet)}
+    assert (hops[0].packet.source, hops[0].packet.destination) == (hops[-1].packet.destination, hops[-1].packet.source)
+    assert all(before.receiver.host == after.sender.host for before, after in zip(hops, hops[1:]))
+    assert hops[0].sender.host == hops[-1].receiver.host == client.name
+    assert [hop.receiver.host for hop in hops if hop.leg == "request"][-1] == director.name
+    assert next(hop.sender.host for hop in hops if hop.leg == "reply") == director.name
+
+
+def is_director_alone(host_plan, topology, entry, director):
+    """The host holds the VIP once, where a director does, answers ARP for it, and has no route by itself."""
+    interface = topology.vip_interface(entry, director)
+    assert [one.device for one in host_plan.addresses if one.address == str(entry.vip)] == [interface.name]
+    assert "net/ipv4/conf/all/arp_ignore" not in [setting.key for setting in host_plan.sysctls]
+    assert (host_plan.routes, host_plan.rules) == ((), ())
+    real = topology.real_interface(entry, director, director).text
+    assert real in [one.address for service in host_plan.services for one in service.destinations]
 
 
 def full_size_requests_fit(host_plan, entry, director, hops):
@@ -171,7 +198,7 @@ def is_set_up(host_plan, topology, entry, server):
 
 def test_a_good_part_of_what_is_tried_passes():
     """The property above would be empty if the rules refused everything; every mode has to come through."""
-    passed = set()
+    passed, local = set(), set()
 
     @settings(max_examples=2500, deadline=None, derandomize=True, database=None)
     @given(environments())
@@ -179,7 +206,9 @@ def test_a_good_part_of_what_is_tried_passes():
         topology, faults = inventory.parse(*raw)
         if not any(not violation.warning for violation in [*faults, *rules.check(topology)]):
             passed.update((s.mode.title, tuple(f.version for f in s.families)) for s in topology.services)
+            local.update(s.mode.name for s in topology.services if s.remote_servers != s.real_servers)
 
     collect()
     families = ((4,), (6,), (4, 6))
     assert passed == {(mode.title, found) for mode in modes.TABLE for found in families if mode.ipv6 or found == (4,)}
+    assert local == {mode.name for mode in modes.TABLE if mode.local_real_server}

@@ -46,6 +46,42 @@ def test_a_host_that_leaves_is_not_prepared_but_cleaned_and_cleared(environment)
     assert "rs3" in fixed.cleared
 
 
+OWN = {"name": "own", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}, {"host": "lb1"}]}
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_director_that_is_its_own_real_server_gets_its_plan_as_director_alone(environment, folder, drained):
+    """Before that, it would begin to use real servers that are not prepared."""
+    base = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
+    base["hosts"]["lb1"]["lvs_drained"] = drained
+    groups = {**base["groups"], "real_servers": ["lb1", "rs1", "rs2"]}
+    said = {"hosts": base["hosts"], "groups": groups, "services": [OWN]}
+    for changes in (None, Changes(drained=["lb1"]), Changes(without_services=["own"])):
+        _, fixed = compiled(environment, changes, said)
+        assert (fixed.prepared, fixed.drained, fixed.directors) == (("rs1", "rs2"), (), (("lb1",),))
+    _, fixed = compiled(environment, said=said)
+    folder.keep("stages", fixed)
+    for name in ("rs1", "rs2", "lb1"):
+        folder.keep(f"applied/{name}", stages.Applied(stale=False))
+    assert stages.hosts("clean", {}, limited=False) == stages.NOBODY
+
+
+def test_a_director_that_another_one_sends_to_is_prepared(environment):
+    base = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
+    lb2 = {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.9"}}}
+    groups = {"directors": ["lb1", "lb2"], "other": ["lb2"], "lb1_alone": ["lb1"], "real_servers": ["lb1", "rs1"]}
+    services = [{**OWN, "directors": "lb1_alone"}, {**OWN, "name": "other", "vip": "10.20.1.81", "directors": "other"}]
+    said = {"hosts": {**base["hosts"], "lb2": lb2}, "groups": {**base["groups"], **groups}, "services": services}
+    assert compiled(environment, said=said)[1].prepared == ("lb1", "rs1")
+
+
+def test_a_director_goes_back_once(folder):
+    groups = {"real_servers": ["lb1", "rs1"], "directors": ["lb1"]}
+    assert stages.hosts("rollback_real_servers", groups, limited=False) == ["real_servers", "!directors"]
+    assert stages.hosts("rollback_real_servers", {"directors": ["lb1"]}, limited=False) == stages.NOBODY
+    assert stages.hosts("rollback_directors", groups, limited=False) == ["directors"]
+
+
 def test_before_anything_is_compiled_a_stage_is_the_groups_it_can_concern(folder):
     groups = {"real_servers": ["rs1"], "directors": ["lb1"]}
     assert stages.hosts("prepare", groups, limited=False) == ["real_servers"]

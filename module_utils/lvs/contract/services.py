@@ -43,6 +43,7 @@ _OTHER_MODES = tuple(
     }.items()
     for word in words
 )
+_LOCAL = listed(list(dict.fromkeys(mode.name for mode in modes.TABLE if mode.local_real_server)), "and")
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
 
@@ -131,7 +132,9 @@ class Service(Keyed):
     )
     real_servers: tuple[RealServer, ...] = key(
         Entries(RealServer, ("RS-EMPTY", "has no entry. Add {group: NAME} or {host: NAME} to it.")),
-        "the hosts that answer the requests",
+        f"the hosts that answer the requests. In {_LOCAL} the service's director may be one of them, if there is only one director: "
+        "its application listens on the VIP, in nat on the director's own address (in `network`, else in the VIP's network, else "
+        "its first one)",
     )
     protocols: tuple[str, ...] = key(
         OneOrMore(Choice("PROTOCOL-UNKNOWN", modes.PROTOCOLS)), "the transport protocol", ("tcp",), name="protocol"
@@ -270,6 +273,11 @@ class Service(Keyed):
         if len(self.vips) > 1:
             return f"{vips}, port {self.ports[0]}"
         return f"{bracketed(self.vips[0])}:{self.ports[0]}"
+
+    @cached_property
+    def remote_servers(self) -> tuple[RealServer, ...]:
+        """The real servers that are not a director of the service as well: packets are sent to them."""
+        return tuple(s for s in self.real_servers if not any(s.host is director for director in self.directors))
 
     @cached_property
     def families(self) -> tuple[Family, ...]:

@@ -28,13 +28,16 @@ from .sharing import (
 )
 
 
-def others(service: Service, *, port_mapping: bool = False, shared_segment: bool = True) -> str:
+def others(
+    service: Service, *, port_mapping: bool = False, shared_segment: bool = True, local_real_server: bool = False
+) -> str:
     """The possible other modes, as a clause."""
     names = modes.alternatives(
         port_mapping=port_mapping,
         shared_segment=shared_segment,
         protocols=service.protocols,
         ipv6=any(vip.version == 6 for vip in service.vips),
+        local_real_server=local_real_server,
     )
     return listed([name for name in names if name != service.mode.name])
 
@@ -91,7 +94,11 @@ def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding
     wanted += [("real_servers", server.host, server.at) for server in service.real_servers]
     for group, host, at in wanted:
         if host.name not in topology.members(group):
-            yield f"host {host.name} is not in the group {group}, so no playbook would provision it. Add it there.", at
+            role = group[:-1].replace("_", " ")
+            yield (
+                f"host {host.name} is not in the group {group}, so the playbooks do not take it for a {role}. Add it there.",
+                at,
+            )
 
 
 @service_rule(
@@ -165,15 +172,30 @@ def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[
 
 @service_rule(
     "SELF-DIRECTOR",
-    "a director among its own real servers",
-    "The host would have to answer ARP for the VIP and to hide it.",
-    when=lambda mode: not mode.local_real_server,
+    "a director among its own real servers, in a mode that cannot have it or beside another director",
+    "IPVS hands requests for the director itself to its own stack: nothing changes them on their way out, and another director "
+    "cannot send it any.",
 )
 def director_is_real_server(topology: Topology, service: Service) -> Iterator[Finding]:
-    directors = {director.name for director in service.directors}
+    mode = service.mode
     for server in service.real_servers:
-        if server.host.name in directors:
-            yield f"{server.host.name} is director and real server of this service. Take it out of one.", server.at
+        name = server.host.name
+        if name not in [director.name for director in service.directors]:
+            continue
+        if mode.not_local:
+            maps = any(server.at_port(ports.first) != ports.first for ports in service.ports)
+            yield (
+                f"{name} is director and real server of this service, and {mode.name} {mode.not_local}. Take it out of one, or "
+                f"use {others(service, port_mapping=maps, local_real_server=True)}.",
+                server.at,
+            )
+        elif len(service.directors) > 1:
+            names = listed([director.name for director in service.directors if director.name != name], "and")
+            yield (
+                f"{name} is director and real server of this service, and would schedule again what comes from {names}. "
+                "Take it out of the real servers, or give the service one director.",
+                server.at,
+            )
 
 
 @service_rule(

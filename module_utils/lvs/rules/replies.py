@@ -102,7 +102,7 @@ def client_cannot_ask(topology: Topology, service: Service) -> Iterator[Finding]
     when=lambda mode: mode.director_is_gateway,
 )
 def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Finding]:
-    for server in service.real_servers:
+    for server in service.remote_servers:
         if service.return_path == "gateway" and server.host.keep_default_route:
             yield (
                 f"real server {server.host.name} must keep its default route (lvs_default_route: keep), but its replies "
@@ -129,7 +129,7 @@ def two_gateways(topology: Topology, service: Service) -> Iterator[Finding]:
         return
     for entry in service.by_family:
         for director in service.directors:
-            for server in service.real_servers:
+            for server in service.remote_servers:
                 gateway = topology.gateway(entry, director, server.host)
                 first = _first_gateway(topology, entry, server)
                 if gateway and first and first[1] != gateway:
