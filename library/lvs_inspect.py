@@ -72,6 +72,11 @@ settings:
   type: dict
 modules: {description: "The modules that the kernel lacks, each with the output of modprobe.", returned: always, type: dict}
 routes: {description: For each packet the interface and gateway by which it leaves., returned: always, type: list, elements: dict}
+defaults:
+  description: For each default route of IPv6 its interface, and the interface's accept_ra where a router advertisement set the route.
+  returned: always
+  type: list
+  elements: dict
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
@@ -139,6 +144,7 @@ def look(given, run):
         "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
         "modules": lacking(given["modules"], run),
         "routes": [route(packet, run) for packet in given["routes"]],
+        "defaults": defaults(run),
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
         "drops": drops(run),
@@ -210,6 +216,17 @@ def route(packet, run):
         return {"error": words.strip()}
     way = programs.listed(out)[0]
     return {"interface": way.get("dev", ""), "gateway": way.get("gateway", "")}
+
+
+def defaults(run):
+    """The default routes of IPv6. Other software than the kernel sets routes of advertisements, too: it turns accept_ra off."""
+    found = []
+    for way in programs.listed(run(["ip", "-6", "-json", "route", "show", "default"], None)[1]):
+        name = way.get("dev", "")
+        advertised = way.get("protocol") == "ra"
+        accepts = sysctls.read(f"net/ipv6/conf/{name}/accept_ra") if advertised else None
+        found.append({"interface": name, "accept_ra": accepts})
+    return found
 
 
 def drops(run):

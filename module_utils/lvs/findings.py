@@ -52,6 +52,7 @@ CHECKS = {
     "ADDRESS-OWNER": "only the owner's MAC answers for the addresses of the gateway and of other hosts",
     "VIP-ARP": "only the director's MAC answers for each VIP and each local address",
     "ROUTE": "the host's routes use the interface and gateway that follow from the inventory",
+    "ADVERTISED-ROUTE": "an IPv6 default route is left when the run turns forwarding on",
     "PATH-MTU": "full-size packets reach the real server and the client, and come back",
     "LRO": "interfaces that forward do not merge received packets (LRO)",
     "KERNEL": "the kernel has the modules and features that the plan needs",
@@ -62,10 +63,11 @@ CHECKS = {
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
+_FORWARDING6 = "net/ipv6/conf/all/forwarding"
 # By the sysctl of a host that forwards a family: how rules begin that see its packets.
 _FORWARDING = {
     "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
-    "net/ipv6/conf/all/forwarding": ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
+    _FORWARDING6: ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
 }
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
@@ -96,6 +98,7 @@ def findings(
             found += _interface(host, interface, plan, answer)
         found += _neighbours(topology, host, questions, answer, macs, answers)
         found += _ways(host, questions, answer)
+        found += _advertised(host, answer)
         found += _paths(host, questions, answer)
         found += _kernel(host, plan, answer)
         found += _settings(host, plan, answer)
@@ -188,6 +191,21 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
         # State that the next run would create is not reported.
         if not way.port or _recorded(answer, f" sport {way.port} ") or _recorded(answer, f" lookup {GATEWAY_TABLE} "):
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
+
+
+def _advertised(host: Host, answer: Answer) -> Iterator[Finding]:
+    """The default routes of IPv6 that the kernel removes as soon as it forwards, where they are the only ones."""
+    forwarding = answer["settings"].get(_FORWARDING6)
+    if forwarding is None or forwarding["own"]:
+        return
+    if all(route["accept_ra"] == 1 for route in answer["defaults"]):
+        for name in dict.fromkeys(route["interface"] for route in answer["defaults"]):
+            text = (
+                "The run turns IPv6 forwarding on; the kernel then removes this route, ignores further advertisements, and has no way to "
+                "other networks. Set accept_ra to 2 in the network configuration, or add a static default route, before the run."
+            )
+            words = "the default route comes from router advertisements, and accept_ra is 1"
+            yield Finding(host.name, "ADVERTISED-ROUTE", name, words, "accept_ra 2, or a static default route", text)
 
 
 def _paths(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:

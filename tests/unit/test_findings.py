@@ -44,6 +44,7 @@ class Network:
             "routes": [
                 {"interface": way.interface, "gateway": str(way.gateway) if way.gateway else ""} for way in asked.ways
             ],
+            "defaults": [{"interface": "eth0", "accept_ra": None}],
             "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
             "paths": [path.size for path in asked.paths],
             "drops": [],
@@ -222,6 +223,41 @@ def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
     assert "resets the connection" in finding.consequence
     network.answers["rs1"]["recorded"] = []  # it is lvskit that would make it so
     assert network.wrong() == []
+
+
+@pytest.fixture
+def forwarding(network):
+    """The director is to forward IPv6, and does not yet."""
+    plan = network.plans["lb1"]
+    setting = Sysctl("net/ipv6/conf/all/forwarding", 1, "x")
+    network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, setting))}
+    fine = network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]
+    network.answers["lb1"]["settings"][setting.key] = {**fine, "own": 0}
+    return network
+
+
+def test_a_default_route_that_forwarding_would_remove_is_named_before_the_run(forwarding):
+    forwarding.answers["lb1"]["defaults"] = [{"interface": "eth0", "accept_ra": 1}] * 2
+    finding = only(forwarding)
+    assert (finding.host, finding.check, finding.subject) == ("lb1", "ADVERTISED-ROUTE", "eth0")
+    assert (finding.needed, finding.risk) == ("accept_ra 2, or a static default route", False)
+    assert "the kernel then removes this route" in finding.consequence
+
+
+@pytest.mark.parametrize("other", [0, 2, None])
+def test_a_default_route_that_forwarding_leaves_is_enough(forwarding, other):
+    """None is a static route. Where accept_ra is 0, other software than the kernel takes advertisements."""
+    left = {"interface": "eth1.20", "accept_ra": other}
+    for routes in ([left], [{"interface": "eth0", "accept_ra": 1}, left], []):
+        forwarding.answers["lb1"]["defaults"] = routes
+        assert forwarding.wrong() == []
+
+
+def test_an_advertised_route_stays_where_the_run_does_not_turn_forwarding_on(forwarding):
+    for host in ("lb1", "rs1"):
+        forwarding.answers[host]["defaults"] = [{"interface": "eth0", "accept_ra": 1}]
+    forwarding.answers["lb1"]["settings"]["net/ipv6/conf/all/forwarding"]["own"] = 1
+    assert forwarding.wrong() == []
 
 
 def test_a_path_that_carries_less_than_the_networks_is_named(network):

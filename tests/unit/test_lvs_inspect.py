@@ -95,6 +95,24 @@ def test_a_way_that_there_is_not_is_told_in_the_kernels_words(inspect):
     assert inspect.route({"to": "198.51.100.10"}, unreachable) == {"error": "RTNETLINK answers: Network is unreachable"}
 
 
+def test_a_default_route_of_an_advertisement_has_the_accept_ra_of_its_interface(inspect, monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "ROOT", str(tmp_path))
+    for name in ("eth1.20", "eth2"):
+        place = tmp_path / f"proc/sys/net/ipv6/conf/{name}/accept_ra"
+        place.parent.mkdir(parents=True)
+        place.write_text("1\n")
+    said = (
+        '[{"dst": "default", "gateway": "fe80::1", "dev": "eth1.20", "protocol": "ra", "metric": 1024, "expires": 1799},'
+        ' {"dst": "default", "gateway": "2001:db8::1", "dev": "eth2", "protocol": "static", "metric": 1024}]'
+    )
+    asked = {("ip", "-6", "-json", "route", "show", "default"): (0, said, "")}
+    assert inspect.defaults(lambda argv, stdin: asked[tuple(argv)]) == [
+        {"interface": "eth1.20", "accept_ra": 1},
+        {"interface": "eth2", "accept_ra": None},
+    ]
+    assert inspect.defaults(lambda argv, stdin: (1, "", "RTNETLINK answers: Operation not supported\n")) == []
+
+
 def test_modules_that_the_kernel_lacks(inspect, tmp_path, monkeypatch):
     machine = FakeHost(tmp_path, monkeypatch)
     machine.fails = {"--show-depends xt_ipvs": "not found"}
