@@ -62,7 +62,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 interfaces:
-  description: Each interface with its mac, mtu, whether it is up, its vlan (802.1Q id), its addresses, and whether it merges packets.
+  description: Each interface with its mac, mtu, whether it is up, its vlan (802.1Q id), its addresses, whether it has a link-local
+    one of IPv6, and whether it merges packets.
   returned: always
   type: dict
 settings:

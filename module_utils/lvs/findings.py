@@ -13,6 +13,7 @@ from typing import Any
 from ansible.module_utils.lvs_host import evidence
 
 from . import departures
+from .families import IPV6
 from .host_plan import HostPlan
 from .plan import GATEWAY_TABLE
 from .questions import Questions
@@ -46,6 +47,7 @@ class Finding:
 CHECKS = {
     "HOST": "the host answers",
     "INTERFACE": "each interface of the inventory exists, is up, and has its address",
+    "LINK-LOCAL": "an interface with an IPv6 address has a link-local one, too",
     "VLAN": "an interface with an 802.1Q tag has the VLAN id of its network",
     "MTU": "the MTU of an interface is not smaller than that of its network",
     "SEGMENT": "at least one host of the interface's network answers ARP or neighbour discovery on it",
@@ -121,6 +123,13 @@ def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer)
     if any(str(one) not in link["addresses"] for one in interface.attachments):
         present = ", ".join(link["addresses"]) or "no address"
         yield Finding(host.name, "INTERFACE", interface.name, present, wanted, lost)
+    elif link["up"] and interface.of(IPV6) and not link["link_local"]:
+        text = (
+            "The kernel asks from that address for the MAC of a neighbour, where the packet's source is not an address of this interface: "
+            "it drops the packets that it forwards, and replies from a VIP on lo. Let the network configuration set one "
+            "(addrgenmode eui64 of ip-link(8), LinkLocalAddressing=ipv6 of systemd.network(5))."
+        )
+        yield Finding(host.name, "LINK-LOCAL", interface.name, "no link-local IPv6 address", "one (fe80::/10)", text)
     if link["vlan"] is not None and link["vlan"] != network.vlan:
         text = f"Its frames are in a different VLAN and do not reach the other hosts of {network.name}."
         yield Finding(host.name, "VLAN", interface.name, f"802.1Q id {link['vlan']}", str(network.vlan), text)

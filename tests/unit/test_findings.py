@@ -8,6 +8,7 @@ from ansible.module_utils.lvs.findings import CHECKS, findings
 from ansible.module_utils.lvs.host_plan import Sysctl
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.questions import questions
+from conftest import BASE
 
 HOSTS = ["lb1", "rs1", "rs2", "rs3", "client1"]
 
@@ -35,6 +36,7 @@ class Network:
                     "up": True,
                     "vlan": i.network.vlan if "." in i.name else None,
                     "addresses": [str(one) for one in i.attachments],
+                    "link_local": True,
                     "lro": False,
                 }
                 for i in host.interfaces
@@ -112,6 +114,30 @@ def test_an_interface_that_is_not_as_the_inventory_says_is_named(network, change
     network.answers["rs1"]["interfaces"]["eth1"].update(changed)
     finding = only(network)
     assert (finding.host, finding.check, finding.subject, finding.found) == ("rs1", check, "eth1", found)
+
+
+@pytest.fixture
+def dual(environment):
+    """The base environment with IPv6 on one interface of rs1."""
+    networks, hosts = (copy.deepcopy(BASE[key]) for key in ("networks", "hosts"))
+    networks["app"]["cidr6"] = "2001:db8:30::/64"
+    hosts["rs1"]["lvs_interfaces"]["eth1"]["address6"] = "2001:db8:30::11"
+    return Network(environment, networks=networks, hosts=hosts)
+
+
+def test_an_interface_with_ipv6_and_no_link_local_address_is_named(dual):
+    for answer in dual.answers.values():
+        for link in answer["interfaces"].values():
+            link["link_local"] = False
+    finding = only(dual)
+    assert (finding.host, finding.check, finding.subject, finding.risk) == ("rs1", "LINK-LOCAL", "eth1", False)
+    assert finding.found == "no link-local IPv6 address"
+
+
+@pytest.mark.parametrize("changed", [{"addresses": ["10.20.1.11/24"]}, {"up": False}])
+def test_an_interface_without_any_ipv6_address_is_named_once(dual, changed):
+    dual.answers["rs1"]["interfaces"]["eth1"].update(changed, link_local=False)
+    assert only(dual).check == "INTERFACE"
 
 
 def test_an_interface_that_is_down_is_named_and_not_what_comes_of_it(network):
