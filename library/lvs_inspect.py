@@ -81,6 +81,11 @@ defaults:
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
+marks:
+  description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
+  returned: always
+  type: list
+  elements: dict
 counters: {description: Kernel counters of packets that were not accepted., returned: always, type: dict}
 config: {description: IPVS features that the kernel was built without., returned: always, type: list, elements: str}
 companions: {description: Running software that manages the same kernel state., returned: always, type: list, elements: str}
@@ -109,6 +114,7 @@ from ansible.module_utils.lvs_host import (
     kernel_modules,
     kinds,
     links,
+    marks,
     neighbours,
     programs,
     sysctl_files,
@@ -140,6 +146,7 @@ def look(given, run):
     macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
     paths = [(str(path["address"]), int(path["size"])) for path in given["paths"]]
+    rules = firewall(run)
     return {
         "interfaces": found,
         "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
@@ -148,7 +155,8 @@ def look(given, run):
         "defaults": defaults(run),
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
-        "drops": drops(run),
+        "drops": drops(*rules),
+        "marks": uses_of_marks(*rules, run),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
         "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
@@ -230,18 +238,35 @@ def defaults(run):
     return found
 
 
-def drops(run):
-    """Firewall rules that drop, of the programs that this host has."""
+def firewall(run):
+    """What iptables-save, ip6tables-save and `nft list ruleset` say; nothing where the host does not have the program."""
     saved, saved6 = (
         run([name, "--counters"], None)[1] if programs.find(name) else ""
         for name in ("iptables-save", "ip6tables-save")
     )
     rules = run(["nft", "list", "ruleset"], None)[1] if programs.find("nft") else ""
+    return saved, saved6, rules
+
+
+def drops(saved, saved6, rules):
+    """Firewall rules that drop."""
     return [
         *counters.iptables_drops(saved),
         *counters.iptables_drops(saved6, "ip6tables"),
         *counters.nft_drops(rules, saved, saved6),
     ]
+
+
+def uses_of_marks(saved, saved6, rules, run):
+    """Rules that match or set a packet's firewall mark, without lvskit's own."""
+    found = [
+        *marks.of_ip(run(["ip", "rule", "show"], None)[1]),
+        *marks.of_ip(run(["ip", "-6", "rule", "show"], None)[1], "ip -6 rule"),
+        *marks.of_iptables(saved),
+        *marks.of_iptables(saved6, "ip6tables"),
+        *marks.of_nft(rules, saved, saved6),
+    ]
+    return [use._asdict() for use in found]
 
 
 def unbuilt(text):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible.module_utils.lvs_host import evidence
+from ansible.module_utils.lvs_host import evidence, marks
 
 from . import departures
 from .families import IPV6
@@ -62,6 +62,7 @@ CHECKS = {
     "SETTING-ALL": "conf/all does not override the sysctls of single interfaces",
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
+    "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
@@ -71,6 +72,14 @@ _FORWARDING = {
     "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
     _FORWARDING6: ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
 }
+# What it means for requests how another rule uses a mark of lvskit's.
+_USES = {
+    marks.ROUTES: "The rule routes requests with this mark before it is known that their VIP is an address of this host: they do not come to "
+    "IPVS unless its table delivers them to this host.",
+    marks.MATCHES: "The rule is also about requests that lvskit has marked, now or as soon as a service gets that mark.",
+    marks.SETS: "IPVS takes packets with the mark of a service that come to this host for requests of it, whatever their address and port.",
+}
+_SHOWN = 3  # rules in a finding: software that uses marks may have dozens
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
 
@@ -105,6 +114,7 @@ def findings(
         found += _kernel(host, plan, answer)
         found += _settings(host, plan, answer)
         found += _others(host, plan, answer)
+        found += _marks(host, plan, answer)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
     return sorted(dict.fromkeys(found), key=lambda one: (hosts[one.host], checks[one.check]))
@@ -271,3 +281,21 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         yield Finding(
             host.name, "COMPANION", name, "running", "not running, or without effect on lvskit's state", text, risk=True
         )
+
+
+def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    """Other users of lvskit's marks: rules about the marks of the plan, and about others of the range."""
+    own = {one.mark for rules in (plan.netfilter, plan.netfilter6) for one in rules.marks}
+    found: dict[str, list[str]] = {}
+    for use in answer["marks"] if own else ():
+        value, mask, how = use["value"], use["mask"], use["how"]
+        # A rule about packets whose bits are 0 is about those without a mark.
+        matched = how != marks.SETS and value & mask and any((number ^ value) & mask == 0 for number in own)
+        if matched or value & host.mark.mask == host.mark.base:
+            found.setdefault(how if matched or how == marks.SETS else marks.MATCHES, []).append(use["rule"])
+    for how, rules in found.items():
+        more = f"; and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
+        text = f"{_USES[how]} Give lvskit marks that nothing else uses (lvs_mark), or change the rule."
+        words = "; ".join(rules[:_SHOWN]) + more
+        risk = how != marks.ROUTES
+        yield Finding(host.name, "MARK", f"firewall marks {host.mark}", words, "no other rule about them", text, risk)

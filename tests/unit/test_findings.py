@@ -50,6 +50,7 @@ class Network:
             "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
             "paths": [path.size for path in asked.paths],
             "drops": [],
+            "marks": [],
             "counters": {},
             "config": [],
             "companions": [],
@@ -335,6 +336,65 @@ def test_a_policy_that_drops_ipv6_matters_where_ipv6_is_forwarded(network, polic
     network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, why))}
     network.answers["lb1"]["settings"][why.key] = {**network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]}
     assert [(f.host, f.check, f.found) for f in network.wrong()] == [("lb1", "FORWARD", policy)]
+
+
+@pytest.fixture
+def marked(environment):
+    """The director has a service by a mark, of which the second value is the number."""
+    service = {"name": "range", "vip": "203.0.113.90", "port": "8000-8100", "mode": "nat", "return_path": "policy"}
+    network = Network(environment, services=[{**service, "real_servers": [{"group": "app"}]}])
+    (mark,) = network.plans["lb1"].netfilter.marks
+    assert network.wrong() == []
+    return network, mark.mark
+
+
+def use(rule, value, mask=0xFFFFFFFF, how="matches"):
+    return {"rule": rule, "value": value, "mask": mask, "how": how}
+
+
+def test_a_rule_that_routes_requests_by_their_mark_before_they_are_local_is_a_fault(marked):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use("ip rule 5: from all fwmark ...", number, how="routes")]
+    finding = only(network)
+    assert (finding.host, finding.check, finding.risk) == ("lb1", "MARK", False)
+    assert (finding.subject, finding.found) == (
+        "firewall marks 0x6c000000/0xff000000",
+        "ip rule 5: from all fwmark ...",
+    )
+
+
+@pytest.mark.parametrize("how", ["routes", "matches", "sets"])
+def test_a_rule_about_another_mark_of_the_range_is_a_risk(marked, how):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use("x", number ^ 1, how=how)]
+    assert (only(network).check, only(network).risk) == ("MARK", True)
+
+
+def test_a_rule_that_compares_bits_that_a_mark_of_the_plan_has_is_named(marked):
+    """As kube-proxy's rule that drops packets with 0x8000: half of all numbers have that bit."""
+    network, number = marked
+    lowest = number & -number
+    assert lowest & 0xFF000000 == 0
+    network.answers["lb1"]["marks"] = [use("x", lowest, lowest)]
+    assert (only(network).check, only(network).risk) == ("MARK", True)
+    network.answers["lb1"]["marks"] = [use("x", lowest, lowest, "sets"), use("x", 0, lowest << 24), use("x", 0, 0)]
+    assert network.wrong() == [], "it marks other packets, or is about those without a mark"
+
+
+def test_many_rules_about_marks_are_one_finding(marked):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use(f"rule{n}", number) for n in range(5)]
+    assert only(network).found == "rule0; rule1; rule2; and 2 more"
+    network.answers["lb1"]["marks"] = network.answers["lb1"]["marks"][:3]
+    assert only(network).found == "rule0; rule1; rule2"
+
+
+def test_other_users_of_marks_matter_on_a_director_that_has_some(network, marked):
+    network.answers["lb1"]["marks"] = [use("x", 0x6C000001, how=how) for how in ("routes", "matches", "sets")]
+    assert network.wrong() == []
+    other, number = marked
+    other.answers["rs1"]["marks"] = [use("x", number)]
+    assert other.wrong() == []
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

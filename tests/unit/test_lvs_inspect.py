@@ -133,7 +133,7 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
     monkeypatch.setattr(programs, "find", lambda name: name if name in there else None)
 
     def drops():
-        return list(inspect.drops(lambda argv, stdin: (0, said[argv[0]], "")))
+        return list(inspect.drops(*inspect.firewall(lambda argv, stdin: (0, said[argv[0]], ""))))
 
     assert drops() == []
     there.add("nft")
@@ -149,6 +149,31 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
         ("iptables -t filter -P FORWARD DROP", 7),
         ("ip6tables -t filter -A FORWARD -j REJECT", 5),
         ("nft inet x in udp dport 53 drop", None),
+    ]
+
+
+def test_rules_about_marks_are_read_of_both_families(inspect):
+    said = {
+        "ip rule show": "0:\tfrom all lookup local\n9:\tfrom all fwmark 0x1 lookup 9\n",
+        "ip -6 rule show": "9:\tfrom all fwmark 0x2 lookup 9\n",
+    }
+    saved = "*mangle\n-A PREROUTING -j MARK --set-xmark {}/0xffffffff\nCOMMIT\n"
+    rules = "table inet own {\n\tchain in {\n\t\tmeta mark 0x00000005 accept\n\t}\n}\n"
+    found = inspect.uses_of_marks(
+        saved.format("0x3"), saved.format("0x4"), rules, lambda argv, stdin: (0, said[" ".join(argv)], "")
+    )
+    assert [(one["value"], one["how"]) for one in found] == [
+        (1, "matches"),
+        (2, "routes"),
+        (3, "sets"),
+        (4, "sets"),
+        (5, "matches"),
+    ]
+    assert [one["rule"].partition(" 9")[0].partition(" -t")[0] for one in found[:4]] == [
+        "ip rule",
+        "ip -6 rule",
+        "iptables",
+        "ip6tables",
     ]
 
 
