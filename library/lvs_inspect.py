@@ -38,6 +38,11 @@ options:
     type: list
     elements: dict
     default: []
+  orders:
+    description: Virtual services whose real servers to list in the order in which they were added, as C(ipvsadm --save) names them.
+    type: list
+    elements: str
+    default: []
   departures:
     description: Whether to report differences from the files of record.
     type: bool
@@ -80,6 +85,7 @@ defaults:
   elements: dict
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
+orders: {description: The real servers of each given service that there is., returned: always, type: dict}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
 marks:
   description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
@@ -111,6 +117,7 @@ from ansible.module_utils.lvs_host import (
     echo,
     errors,
     host,
+    ipvs,
     kernel_modules,
     kinds,
     links,
@@ -129,6 +136,7 @@ ARGUMENTS = {
     "routes": {"type": "list", "elements": "dict", "default": []},
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
+    "orders": {"type": "list", "elements": "str", "default": []},
     "departures": {"type": "bool", "default": True},
 }
 
@@ -155,6 +163,7 @@ def look(given, run):
         "defaults": defaults(run),
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
+        "orders": orders(given["orders"], read(ipvs.TABLE)),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
@@ -236,6 +245,12 @@ def defaults(run):
         accepts = sysctls.read(f"net/ipv6/conf/{name}/accept_ra") if advertised else None
         found.append({"interface": name, "accept_ra": accepts})
     return found
+
+
+def orders(names, listing):
+    """The real servers of services in the order in which they were added."""
+    found = ipvs.in_order(listing)
+    return {name: found[name] for name in names if name in found}
 
 
 def firewall(run):

@@ -63,6 +63,7 @@ CHECKS = {
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
     "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
+    "ORDER": "directors that share a service have its real servers in the planned order, if the scheduler makes a table of them",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
@@ -115,6 +116,7 @@ def findings(
         found += _settings(host, plan, answer)
         found += _others(host, plan, answer)
         found += _marks(host, plan, answer)
+        found += _orders(host, plan, answer)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
     return sorted(dict.fromkeys(found), key=lambda one: (hosts[one.host], checks[one.check]))
@@ -299,3 +301,20 @@ def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         words = "; ".join(rules[:_SHOWN]) + more
         risk = how != marks.ROUTES
         yield Finding(host.name, "MARK", f"firewall marks {host.mark}", words, "no other rule about them", text, risk)
+
+
+def _orders(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    """Services whose real servers were added in another order than planned; those that are missing or not planned are a DEPARTURE."""
+    for service in plan.services:
+        there = answer["orders"].get(service.name, ())
+        planned = [one.endpoint for one in service.destinations if one.endpoint in there]
+        found = [endpoint for endpoint in there if endpoint in planned]
+        differing = [place for place in range(len(planned)) if found[place] != planned[place]]
+        if differing:
+            text = (
+                f"The table of {service.scheduler} depends on the order: some clients get another real server here than on a director with "
+                "the planned order, such as one that has been rebooted. Reboot this one when it has no traffic."
+            )
+            first, subject = differing[0], f"IPVS service {service.name}"
+            words, needed = (f"{order[first]} as number {first + 1}" for order in (found, planned))
+            yield Finding(host.name, "ORDER", subject, words, needed, text, risk=True)

@@ -50,6 +50,7 @@ class Network:
             "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
             "paths": [path.size for path in asked.paths],
             "drops": [],
+            "orders": {},
             "marks": [],
             "counters": {},
             "config": [],
@@ -395,6 +396,53 @@ def test_other_users_of_marks_matter_on_a_director_that_has_some(network, marked
     other, number = marked
     other.answers["rs1"]["marks"] = [use("x", number)]
     assert other.wrong() == []
+
+
+@pytest.fixture
+def shared(environment):
+    """A service of lb1 and lb2 with three real servers, by its scheduler; and one of lb1 alone."""
+
+    def make(scheduler):
+        hosts, groups = copy.deepcopy(BASE["hosts"]), copy.deepcopy(BASE["groups"])
+        hosts["lb2"] = {"lvs_interfaces": {"eth1.20": {"network": "edge", "address": "203.0.113.11"}}}
+        hosts["lb2"]["lvs_interfaces"]["eth1.30"] = {"network": "app", "address": "10.20.1.9"}
+        hosts["rs3"] = {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.13"}}}
+        groups.update(directors=["lb1", "lb2"], both=["lb1", "lb2"], one=["lb1"])
+        service = {"mode": "dr", "port": 80, "scheduler": scheduler, "real_servers": [{"group": "real_servers"}]}
+        both = {**service, "name": "both", "vip": "192.0.2.80", "vip_routed": True, "directors": "both"}
+        own = {**service, "name": "own", "vip": "10.20.1.81", "directors": "one"}
+        return Network(environment, hosts=hosts, groups=groups, services=[both, own])
+
+    return make
+
+
+SERVERS = ["10.20.1.11:80", "10.20.1.12:80", "10.20.1.13:80"]
+NAME = "-t 192.0.2.80:80"
+
+
+@pytest.mark.parametrize(("scheduler", "asked"), [("mh", [NAME]), ("sh", [NAME]), ("dh", [NAME]), ("wlc", [])])
+def test_the_order_of_real_servers_is_asked_where_another_director_has_the_same_table(shared, scheduler, asked):
+    assert shared(scheduler).asked["lb1"].as_arguments()["orders"] == asked
+
+
+def test_another_order_than_planned_is_a_risk(shared):
+    network = shared("mh")
+    network.answers["lb1"]["orders"] = {NAME: [SERVERS[0], SERVERS[2], SERVERS[1]]}
+    finding = only(network)
+    assert (finding.host, finding.check, finding.subject, finding.risk) == (
+        "lb1",
+        "ORDER",
+        f"IPVS service {NAME}",
+        True,
+    )
+    assert (finding.found, finding.needed) == ("10.20.1.13:80 as number 2", "10.20.1.12:80 as number 2")
+
+
+@pytest.mark.parametrize("there", [SERVERS, SERVERS[1:], ["10.20.1.99:80", *SERVERS], SERVERS[:1], []])
+def test_real_servers_that_are_missing_or_too_many_are_no_other_order(shared, there):
+    network = shared("mh")
+    network.answers["lb1"]["orders"] = {NAME: there}
+    assert network.wrong() == []
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

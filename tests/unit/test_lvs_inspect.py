@@ -152,6 +152,15 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
     ]
 
 
+def test_the_order_of_real_servers_is_told_of_the_services_that_are_asked_for(inspect):
+    listing = (
+        "TCP  CB007150:0050 mh\n  -> 0A14010C:0050 Route 1 0 0\n  -> 0A14010B:0050 Route 1 0 0\nTCP  CB007150:0051 mh\n"
+    )
+    names = ["-t 203.0.113.80:80", "-t 203.0.113.80:81", "-t 203.0.113.80:82"]
+    assert inspect.orders(names, listing) == {names[0]: ["10.20.1.11:80", "10.20.1.12:80"]}
+    assert inspect.orders([], listing) == inspect.orders(names, "") == {}
+
+
 def test_rules_about_marks_are_read_of_both_families(inspect):
     said = {
         "ip rule show": "0:\tfrom all lookup local\n9:\tfrom all fwmark 0x1 lookup 9\n",
