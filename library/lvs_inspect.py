@@ -38,6 +38,11 @@ options:
     type: list
     elements: dict
     default: []
+  orders:
+    description: Virtual services whose real servers to list in the order in which they were added, as C(ipvsadm --save) names them.
+    type: list
+    elements: str
+    default: []
   departures:
     description: Whether to report differences from the files of record.
     type: bool
@@ -62,7 +67,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 interfaces:
-  description: Each interface with its mac, mtu, whether it is up, its vlan (802.1Q id), its addresses, and whether it merges packets.
+  description: Each interface with its mac, mtu, whether it is up, its vlan (802.1Q id), its addresses, whether it has a link-local
+    one of IPv6, and whether it merges packets.
   returned: always
   type: dict
 settings:
@@ -72,9 +78,20 @@ settings:
   type: dict
 modules: {description: "The modules that the kernel lacks, each with the output of modprobe.", returned: always, type: dict}
 routes: {description: For each packet the interface and gateway by which it leaves., returned: always, type: list, elements: dict}
+defaults:
+  description: For each default route of IPv6 its interface, and the interface's accept_ra where a router advertisement set the route.
+  returned: always
+  type: list
+  elements: dict
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
+orders: {description: The real servers of each given service that there is., returned: always, type: dict}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
+marks:
+  description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
+  returned: always
+  type: list
+  elements: dict
 counters: {description: Kernel counters of packets that were not accepted., returned: always, type: dict}
 config: {description: IPVS features that the kernel was built without., returned: always, type: list, elements: str}
 companions: {description: Running software that manages the same kernel state., returned: always, type: list, elements: str}
@@ -100,9 +117,11 @@ from ansible.module_utils.lvs_host import (
     echo,
     errors,
     host,
+    ipvs,
     kernel_modules,
     kinds,
     links,
+    marks,
     neighbours,
     programs,
     sysctl_files,
@@ -117,6 +136,7 @@ ARGUMENTS = {
     "routes": {"type": "list", "elements": "dict", "default": []},
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
+    "orders": {"type": "list", "elements": "str", "default": []},
     "departures": {"type": "bool", "default": True},
 }
 
@@ -134,14 +154,18 @@ def look(given, run):
     macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
     paths = [(str(path["address"]), int(path["size"])) for path in given["paths"]]
+    rules = firewall(run)
     return {
         "interfaces": found,
         "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
         "modules": lacking(given["modules"], run),
         "routes": [route(packet, run) for packet in given["routes"]],
+        "defaults": defaults(run),
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
-        "drops": drops(run),
+        "orders": orders(given["orders"], read(ipvs.TABLE)),
+        "drops": drops(*rules),
+        "marks": uses_of_marks(*rules, run),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
         "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
@@ -212,18 +236,52 @@ def route(packet, run):
     return {"interface": way.get("dev", ""), "gateway": way.get("gateway", "")}
 
 
-def drops(run):
-    """Firewall rules that drop, of the programs that this host has."""
+def defaults(run):
+    """The default routes of IPv6. Other software than the kernel sets routes of advertisements, too: it turns accept_ra off."""
+    found = []
+    for way in programs.listed(run(["ip", "-6", "-json", "route", "show", "default"], None)[1]):
+        name = way.get("dev", "")
+        advertised = way.get("protocol") == "ra"
+        accepts = sysctls.read(f"net/ipv6/conf/{name}/accept_ra") if advertised else None
+        found.append({"interface": name, "accept_ra": accepts})
+    return found
+
+
+def orders(names, listing):
+    """The real servers of services in the order in which they were added."""
+    found = ipvs.in_order(listing)
+    return {name: found[name] for name in names if name in found}
+
+
+def firewall(run):
+    """What iptables-save, ip6tables-save and `nft list ruleset` say; nothing where the host does not have the program."""
     saved, saved6 = (
         run([name, "--counters"], None)[1] if programs.find(name) else ""
         for name in ("iptables-save", "ip6tables-save")
     )
     rules = run(["nft", "list", "ruleset"], None)[1] if programs.find("nft") else ""
+    return saved, saved6, rules
+
+
+def drops(saved, saved6, rules):
+    """Firewall rules that drop."""
     return [
         *counters.iptables_drops(saved),
         *counters.iptables_drops(saved6, "ip6tables"),
         *counters.nft_drops(rules, saved, saved6),
     ]
+
+
+def uses_of_marks(saved, saved6, rules, run):
+    """Rules that match or set a packet's firewall mark, without lvskit's own."""
+    found = [
+        *marks.of_ip(run(["ip", "rule", "show"], None)[1]),
+        *marks.of_ip(run(["ip", "-6", "rule", "show"], None)[1], "ip -6 rule"),
+        *marks.of_iptables(saved),
+        *marks.of_iptables(saved6, "ip6tables"),
+        *marks.of_nft(rules, saved, saved6),
+    ]
+    return [use._asdict() for use in found]
 
 
 def unbuilt(text):

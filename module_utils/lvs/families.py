@@ -22,7 +22,8 @@ class Family:
 
     `bits` is the length of an address, `header` that of the IP header (bytes), `least_mtu` what every link carries (bytes).
     `suffix` ends the keys of the inventory that are for this family: `cidr` and `cidr6`. `conf` is the folder of its sysctls
-    below net/, `iptables` the program for its rules, `resolution` the protocol that finds the MAC of an address.
+    below net/, `iptables` the program for its rules, `resolution` the protocol that finds the MAC of an address. `unbound` is the source by
+    which routing rules find a packet that has none yet, from a socket without an address; empty where no rule with a source does.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Family:
     conf: str
     iptables: str
     resolution: str
+    unbound: str
     example: str  # an address and a network for messages
     example_prefix: str
     outside: Address  # stands for any client where the inventory has none (RFC 5737, RFC 3849)
@@ -63,6 +65,7 @@ IPV4 = Family(
     conf="ipv4",
     iptables="iptables",
     resolution="ARP",
+    unbound="0.0.0.0",
     example="192.0.2.10",
     example_prefix="192.0.2.0/24",
     outside=IPv4Address("192.0.2.1"),
@@ -79,6 +82,7 @@ IPV6 = Family(
     conf="ipv6",
     iptables="ip6tables",
     resolution="neighbour discovery",
+    unbound="",
     example="2001:db8::10",
     example_prefix="2001:db8::/64",
     outside=IPv6Address("2001:db8::1"),

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible.module_utils.lvs_host import evidence
+from ansible.module_utils.lvs_host import evidence, marks
 
 from . import departures
+from .families import IPV6
 from .host_plan import HostPlan
 from .plan import GATEWAY_TABLE
 from .questions import Questions
@@ -46,12 +47,14 @@ class Finding:
 CHECKS = {
     "HOST": "the host answers",
     "INTERFACE": "each interface of the inventory exists, is up, and has its address",
+    "LINK-LOCAL": "an interface with an IPv6 address has a link-local one, too",
     "VLAN": "an interface with an 802.1Q tag has the VLAN id of its network",
     "MTU": "the MTU of an interface is not smaller than that of its network",
     "SEGMENT": "at least one host of the interface's network answers ARP or neighbour discovery on it",
     "ADDRESS-OWNER": "only the owner's MAC answers for the addresses of the gateway and of other hosts",
     "VIP-ARP": "only the director's MAC answers for each VIP and each local address",
     "ROUTE": "the host's routes use the interface and gateway that follow from the inventory",
+    "ADVERTISED-ROUTE": "an IPv6 default route is left when the run turns forwarding on",
     "PATH-MTU": "full-size packets reach the real server and the client, and come back",
     "LRO": "interfaces that forward do not merge received packets (LRO)",
     "KERNEL": "the kernel has the modules and features that the plan needs",
@@ -59,14 +62,25 @@ CHECKS = {
     "SETTING-ALL": "conf/all does not override the sysctls of single interfaces",
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
+    "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
+    "ORDER": "directors that share a service have its real servers in the planned order, if the scheduler makes a table of them",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
+_FORWARDING6 = "net/ipv6/conf/all/forwarding"
 # By the sysctl of a host that forwards a family: how rules begin that see its packets.
 _FORWARDING = {
     "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
-    "net/ipv6/conf/all/forwarding": ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
+    _FORWARDING6: ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
 }
+# What it means for requests how another rule uses a mark of lvskit's.
+_USES = {
+    marks.ROUTES: "The rule routes requests with this mark before it is known that their VIP is an address of this host: they do not come to "
+    "IPVS unless its table delivers them to this host.",
+    marks.MATCHES: "The rule is also about requests that lvskit has marked, now or as soon as a service gets that mark.",
+    marks.SETS: "IPVS takes packets with the mark of a service that come to this host for requests of it, whatever their address and port.",
+}
+_SHOWN = 3  # rules in a finding: software that uses marks may have dozens
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
 
@@ -96,10 +110,13 @@ def findings(
             found += _interface(host, interface, plan, answer)
         found += _neighbours(topology, host, questions, answer, macs, answers)
         found += _ways(host, questions, answer)
+        found += _advertised(host, answer)
         found += _paths(host, questions, answer)
         found += _kernel(host, plan, answer)
         found += _settings(host, plan, answer)
         found += _others(host, plan, answer)
+        found += _marks(host, plan, answer)
+        found += _orders(host, plan, answer)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
     return sorted(dict.fromkeys(found), key=lambda one: (hosts[one.host], checks[one.check]))
@@ -118,6 +135,13 @@ def _interface(host: Host, interface: Interface, plan: HostPlan, answer: Answer)
     if any(str(one) not in link["addresses"] for one in interface.attachments):
         present = ", ".join(link["addresses"]) or "no address"
         yield Finding(host.name, "INTERFACE", interface.name, present, wanted, lost)
+    elif link["up"] and interface.of(IPV6) and not link["link_local"]:
+        text = (
+            "The kernel asks from that address for the MAC of a neighbour, where the packet's source is not an address of this interface: "
+            "it drops the packets that it forwards, and replies from a VIP on lo. Let the network configuration set one "
+            "(addrgenmode eui64 of ip-link(8), LinkLocalAddressing=ipv6 of systemd.network(5))."
+        )
+        yield Finding(host.name, "LINK-LOCAL", interface.name, "no link-local IPv6 address", "one (fe80::/10)", text)
     if link["vlan"] is not None and link["vlan"] != network.vlan:
         text = f"Its frames are in a different VLAN and do not reach the other hosts of {network.name}."
         yield Finding(host.name, "VLAN", interface.name, f"802.1Q id {link['vlan']}", str(network.vlan), text)
@@ -190,6 +214,21 @@ def _ways(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]
             yield Finding(host.name, "ROUTE", subject, words, str(way), departures.sentence(way.consequence))
 
 
+def _advertised(host: Host, answer: Answer) -> Iterator[Finding]:
+    """The default routes of IPv6 that the kernel removes as soon as it forwards, where they are the only ones."""
+    forwarding = answer["settings"].get(_FORWARDING6)
+    if forwarding is None or forwarding["own"]:
+        return
+    if all(route["accept_ra"] == 1 for route in answer["defaults"]):
+        for name in dict.fromkeys(route["interface"] for route in answer["defaults"]):
+            text = (
+                "The run turns IPv6 forwarding on; the kernel then removes this route, ignores further advertisements, and has no way to "
+                "other networks. Set accept_ra to 2 in the network configuration, or add a static default route, before the run."
+            )
+            words = "the default route comes from router advertisements, and accept_ra is 1"
+            yield Finding(host.name, "ADVERTISED-ROUTE", name, words, "accept_ra 2, or a static default route", text)
+
+
 def _paths(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
     for path, size in zip(questions.paths, answer["paths"]):
         if 0 < size < path.size:
@@ -244,3 +283,38 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         yield Finding(
             host.name, "COMPANION", name, "running", "not running, or without effect on lvskit's state", text, risk=True
         )
+
+
+def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    """Other users of lvskit's marks: rules about the marks of the plan, and about others of the range."""
+    own = {one.mark for rules in (plan.netfilter, plan.netfilter6) for one in rules.marks}
+    found: dict[str, list[str]] = {}
+    for use in answer["marks"] if own else ():
+        value, mask, how = use["value"], use["mask"], use["how"]
+        # A rule about packets whose bits are 0 is about those without a mark.
+        matched = how != marks.SETS and value & mask and any((number ^ value) & mask == 0 for number in own)
+        if matched or value & host.mark.mask == host.mark.base:
+            found.setdefault(how if matched or how == marks.SETS else marks.MATCHES, []).append(use["rule"])
+    for how, rules in found.items():
+        more = f"; and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
+        text = f"{_USES[how]} Give lvskit marks that nothing else uses (lvs_mark), or change the rule."
+        words = "; ".join(rules[:_SHOWN]) + more
+        risk = how != marks.ROUTES
+        yield Finding(host.name, "MARK", f"firewall marks {host.mark}", words, "no other rule about them", text, risk)
+
+
+def _orders(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+    """Services whose real servers were added in another order than planned; those that are missing or not planned are a DEPARTURE."""
+    for service in plan.services:
+        there = answer["orders"].get(service.name, ())
+        planned = [one.endpoint for one in service.destinations if one.endpoint in there]
+        found = [endpoint for endpoint in there if endpoint in planned]
+        differing = [place for place in range(len(planned)) if found[place] != planned[place]]
+        if differing:
+            text = (
+                f"The table of {service.scheduler} depends on the order: some clients get another real server here than on a director with "
+                "the planned order, such as one that has been rebooted. Reboot this one when it has no traffic."
+            )
+            first, subject = differing[0], f"IPVS service {service.name}"
+            words, needed = (f"{order[first]} as number {first + 1}" for order in (found, planned))
+            yield Finding(host.name, "ORDER", subject, words, needed, text, risk=True)

@@ -197,6 +197,11 @@ class VirtualService:
     options: tuple[str, ...]
     destinations: tuple[Destination, ...]
 
+    @property
+    def name(self) -> str:
+        """The service as ipvsadm names it: `-t 203.0.113.80:80`."""
+        return f"{self.protocol} {self.endpoint}"
+
 
 @dataclass(frozen=True)
 class HostPlan:

@@ -49,9 +49,6 @@ _CONNTRACK_MOST = (
 _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
-# The source of a packet before the kernel has chosen one: a socket without an address of its own, by the family's version. (The
-# rules of IPv6 do not match it.) Other sources than this and the RIP keep their way: that of the host's management, for example.
-_UNBOUND = {4: ("0.0.0.0",)}
 _TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
@@ -372,19 +369,22 @@ class _Builder:
         rules: dict[PolicyRule, None] = {}
         for way in self.ways_back:
             service, version = way.entry.service, way.entry.family.version
+            # Other sources keep their way: that of the host's management, for example.
+            sources = tuple(filter(None, (way.real.text, way.entry.family.unbound)))
             if not _by_policy(way):
                 routes[DefaultRoute(str(way.gateway), way.real.name, GATEWAY_TABLE)] = None
                 # Not two default routes in one table: the kernel would choose either of the gateways.
                 rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, version)] = None
-                for source in (way.real.text, *_UNBOUND.get(version, ())):
+                for source in sources:
                     rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
                 continue
             table = tables[way.gateway, way.real.name]
             for protocol in service.protocols:
                 for ports in service.ports:
                     port = way.server.at_port(ports.first)
-                    selector = f"from {way.real.text} ipproto {protocol} sport {port if ports.single else ports}"
-                    rules[PolicyRule(selector, str(table), table, False, version)] = None
+                    selector = f"ipproto {protocol} sport {port if ports.single else ports}"
+                    for source in sources if protocol == "udp" else sources[:1]:
+                        rules[PolicyRule(f"from {source} {selector}", str(table), table, False, version)] = None
         return tuple(routes), tuple(rules)
 
     def build(self) -> HostPlan:

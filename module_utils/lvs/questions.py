@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import schedulers
 from .families import Address, Family
 from .host_plan import HostPlan
 from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
@@ -68,10 +69,11 @@ class Path:
 
 @dataclass
 class Questions:
-    """The checks of one host, without duplicates."""
+    """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words."""
 
     settings: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
     ways: dict[Way, None] = field(default_factory=dict)
     neighbours: dict[Neighbour, None] = field(default_factory=dict)
     paths: dict[Path, None] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Questions:
         return {
             "settings": dict(self.settings),
             "modules": list(self.modules),
+            "orders": list(self.orders),
             "routes": [way.as_argument() for way in self.ways],
             "neighbours": [neighbour.as_argument() for neighbour in self.neighbours],
             "paths": [path.as_argument() for path in self.paths],
@@ -94,7 +97,7 @@ def questions(
     services: Collection[Service] | None = None,
 ) -> dict[str, Questions]:
     """The checks of each of `hosts`; for `services` only, if given."""
-    asked = {name: _of_plan(plans[name]) for name in hosts}
+    asked = {name: _of_plan(topology, plans[name]) for name in hosts}
     client = next((host for host in topology.clients if host.interfaces), None)
     for service in topology.services if services is None else services:
         for entry in service.by_vip:
@@ -116,11 +119,13 @@ def questions(
     return asked
 
 
-def _of_plan(plan: HostPlan) -> Questions:
+def _of_plan(topology: Topology, plan: HostPlan) -> Questions:
     built = {module.name for module in plan.built_modules}
+    shared = {service.name for service in topology.services if len(service.directors) > 1}
     return Questions(
         {setting.key: setting.value for setting in plan.sysctls},
         tuple(name for name in plan.modules if name not in built),
+        tuple(one.name for one in plan.services if one.service in shared and schedulers.BY_NAME[one.scheduler].slots),
     )
 
 

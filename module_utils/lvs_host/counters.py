@@ -46,7 +46,18 @@ def iptables_drops(text: str, program: str = "iptables") -> Iterator[tuple[str, 
 
 
 def nft_drops(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, int | None]]:
-    """Each rule and policy in the output of `nft list ruleset` that drops or rejects; None if it has no counter.
+    """Each rule and policy in the output of `nft list ruleset` that drops or rejects; None if it has no counter. See nft_rules."""
+    for chain, line, count in nft_rules(text, saved, saved6):
+        words = line.split()
+        if line.startswith("type ") and "policy drop" in line:
+            yield f"nft {chain} hook {words[words.index('hook') + 1]} policy drop", None
+        elif _NFT_VERDICT.search(re.sub(r'"[^"]*"', "", line)) and not line.startswith("type "):
+            yield f"nft {chain} {line}", count
+
+
+def nft_rules(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, str, int | None]]:
+    """The lines of each chain in the output of `nft list ruleset`: family, table and chain, the line without its counter, and the packets
+    that it has counted.
 
     Skips tables that are also in `saved` and `saved6`, the outputs of iptables-save and ip6tables-save.
     """
@@ -56,17 +67,12 @@ def nft_drops(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, in
     listing = False  # the line before was within a set's or map's elements, and not the last one
     for line in (line.strip() for line in text.splitlines()):
         words = line.split()
-        verdict = _NFT_VERDICT.search(re.sub(r'"[^"]*"', "", line))
         element = listing or line.startswith("elements = {")
         listing = element and "}" not in line
         if line.startswith("table "):
             table = " ".join(words[1:3])
         elif line.startswith("chain "):
             chain = words[1]
-        elif element or table in shown or table.partition(" ")[0] not in _NFT_FAMILIES:
-            continue
-        elif line.startswith("type ") and "policy drop" in line:
-            yield f"nft {table} {chain} hook {words[words.index('hook') + 1]} policy drop", None
-        elif verdict and not line.startswith("type "):
+        elif not element and table not in shown and table.partition(" ")[0] in _NFT_FAMILIES:
             counter = _NFT_COUNTER.search(line)
-            yield f"nft {table} {chain} {_NFT_COUNTER.sub('', line)}", int(counter[1]) if counter else None
+            yield f"{table} {chain}", _NFT_COUNTER.sub("", line), int(counter[1]) if counter else None

@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -172,15 +172,29 @@ def active_connections(text: str) -> dict[tuple[str, str, str], int]:
     `text` is the content of /proc/net/ip_vs, with hexadecimal addresses. UDP has no open connections. The kernel does not tell the
     family of a firewall mark there: the connections are listed for both.
     """
-    found: dict[tuple[str, str, str], int] = {}
+    return {(*key, rip): int(words[4]) for key, rip, words in _listed(text)}
+
+
+def in_order(text: str) -> dict[str, list[str]]:
+    """The real servers of each service, as a saved table names both, in the order in which they were added.
+
+    `text` is the content of /proc/net/ip_vs: the kernel puts each new one at the head of its list (__ip_vs_update_dest), and schedulers
+    that make a table go through this list. ipvsadm would sort it.
+    """
+    found: dict[str, list[str]] = {}
+    for key, rip, _ in _listed(text):
+        found.setdefault(" ".join(key), []).insert(0, rip)
+    return found
+
+
+def _listed(text: str) -> Iterator[tuple[ServiceKey, str, list[str]]]:
+    """The real servers in /proc/net/ip_vs, each with its service before it and with its whole line behind it."""
     keys: list[ServiceKey] = []
     for words in (line.split() for line in text.splitlines()):
-        if words[0] == "->":
-            if keys and _ADDRESS.fullmatch(words[1]):
-                found.update({(*key, _address(words[1])): int(words[4]) for key in keys})
-        else:
+        if words[0] != "->":
             keys = _listed_keys(*words[:2])
-    return found
+        elif keys and _ADDRESS.fullmatch(words[1]):
+            yield from ((key, _address(words[1]), words) for key in keys)
 
 
 def _listed_keys(protocol: str, address: str) -> list[ServiceKey]:

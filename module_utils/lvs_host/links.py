@@ -16,9 +16,9 @@ _ETH_FLAG_LRO = 1 << 15
 
 
 def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
-    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, lro.
+    """Each interface by name: mac, mtu (bytes), up, vlan (its 802.1Q id, None where it is untagged), addresses, link_local, lro.
 
-    The addresses are of both families, without IPv6's link-local ones.
+    The addresses are of both families, without IPv6's link-local ones; `link_local` is whether there is one.
     """
     out = output(run, ["ip", "-json", "-details", "address", "show"])
     found = {}
@@ -35,6 +35,7 @@ def interfaces(run: CommandRunner) -> dict[str, dict[str, Any]]:
                 for address in link.get("addr_info", ())
                 if described(address)
             ],
+            "link_local": any(not described(address) for address in link.get("addr_info", ())),
             "lro": merges(name),
         }
     return found

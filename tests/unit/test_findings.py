@@ -8,6 +8,7 @@ from ansible.module_utils.lvs.findings import CHECKS, findings
 from ansible.module_utils.lvs.host_plan import Sysctl
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.questions import questions
+from conftest import BASE
 
 HOSTS = ["lb1", "rs1", "rs2", "rs3", "client1"]
 
@@ -35,6 +36,7 @@ class Network:
                     "up": True,
                     "vlan": i.network.vlan if "." in i.name else None,
                     "addresses": [str(one) for one in i.attachments],
+                    "link_local": True,
                     "lro": False,
                 }
                 for i in host.interfaces
@@ -44,9 +46,12 @@ class Network:
             "routes": [
                 {"interface": way.interface, "gateway": str(way.gateway) if way.gateway else ""} for way in asked.ways
             ],
+            "defaults": [{"interface": "eth0", "accept_ra": None}],
             "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
             "paths": [path.size for path in asked.paths],
             "drops": [],
+            "orders": {},
+            "marks": [],
             "counters": {},
             "config": [],
             "companions": [],
@@ -111,6 +116,30 @@ def test_an_interface_that_is_not_as_the_inventory_says_is_named(network, change
     network.answers["rs1"]["interfaces"]["eth1"].update(changed)
     finding = only(network)
     assert (finding.host, finding.check, finding.subject, finding.found) == ("rs1", check, "eth1", found)
+
+
+@pytest.fixture
+def dual(environment):
+    """The base environment with IPv6 on one interface of rs1."""
+    networks, hosts = (copy.deepcopy(BASE[key]) for key in ("networks", "hosts"))
+    networks["app"]["cidr6"] = "2001:db8:30::/64"
+    hosts["rs1"]["lvs_interfaces"]["eth1"]["address6"] = "2001:db8:30::11"
+    return Network(environment, networks=networks, hosts=hosts)
+
+
+def test_an_interface_with_ipv6_and_no_link_local_address_is_named(dual):
+    for answer in dual.answers.values():
+        for link in answer["interfaces"].values():
+            link["link_local"] = False
+    finding = only(dual)
+    assert (finding.host, finding.check, finding.subject, finding.risk) == ("rs1", "LINK-LOCAL", "eth1", False)
+    assert finding.found == "no link-local IPv6 address"
+
+
+@pytest.mark.parametrize("changed", [{"addresses": ["10.20.1.11/24"]}, {"up": False}])
+def test_an_interface_without_any_ipv6_address_is_named_once(dual, changed):
+    dual.answers["rs1"]["interfaces"]["eth1"].update(changed, link_local=False)
+    assert only(dual).check == "INTERFACE"
 
 
 def test_an_interface_that_is_down_is_named_and_not_what_comes_of_it(network):
@@ -224,6 +253,41 @@ def test_a_nat_real_server_whose_replies_take_another_gateway_is_named(network):
     assert network.wrong() == []
 
 
+@pytest.fixture
+def forwarding(network):
+    """The director is to forward IPv6, and does not yet."""
+    plan = network.plans["lb1"]
+    setting = Sysctl("net/ipv6/conf/all/forwarding", 1, "x")
+    network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, setting))}
+    fine = network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]
+    network.answers["lb1"]["settings"][setting.key] = {**fine, "own": 0}
+    return network
+
+
+def test_a_default_route_that_forwarding_would_remove_is_named_before_the_run(forwarding):
+    forwarding.answers["lb1"]["defaults"] = [{"interface": "eth0", "accept_ra": 1}] * 2
+    finding = only(forwarding)
+    assert (finding.host, finding.check, finding.subject) == ("lb1", "ADVERTISED-ROUTE", "eth0")
+    assert (finding.needed, finding.risk) == ("accept_ra 2, or a static default route", False)
+    assert "the kernel then removes this route" in finding.consequence
+
+
+@pytest.mark.parametrize("other", [0, 2, None])
+def test_a_default_route_that_forwarding_leaves_is_enough(forwarding, other):
+    """None is a static route. Where accept_ra is 0, other software than the kernel takes advertisements."""
+    left = {"interface": "eth1.20", "accept_ra": other}
+    for routes in ([left], [{"interface": "eth0", "accept_ra": 1}, left], []):
+        forwarding.answers["lb1"]["defaults"] = routes
+        assert forwarding.wrong() == []
+
+
+def test_an_advertised_route_stays_where_the_run_does_not_turn_forwarding_on(forwarding):
+    for host in ("lb1", "rs1"):
+        forwarding.answers[host]["defaults"] = [{"interface": "eth0", "accept_ra": 1}]
+    forwarding.answers["lb1"]["settings"]["net/ipv6/conf/all/forwarding"]["own"] = 1
+    assert forwarding.wrong() == []
+
+
 def test_a_path_that_carries_less_than_the_networks_is_named(network):
     network.answers["lb1"]["paths"][0] = 1400
     assert (only(network).check, only(network).found) == ("PATH-MTU", "1400 bytes")
@@ -273,6 +337,112 @@ def test_a_policy_that_drops_ipv6_matters_where_ipv6_is_forwarded(network, polic
     network.plans = {**network.plans, "lb1": dataclasses.replace(plan, sysctls=(*plan.sysctls, why))}
     network.answers["lb1"]["settings"][why.key] = {**network.answers["lb1"]["settings"]["net/ipv4/ip_forward"]}
     assert [(f.host, f.check, f.found) for f in network.wrong()] == [("lb1", "FORWARD", policy)]
+
+
+@pytest.fixture
+def marked(environment):
+    """The director has a service by a mark, of which the second value is the number."""
+    service = {"name": "range", "vip": "203.0.113.90", "port": "8000-8100", "mode": "nat", "return_path": "policy"}
+    network = Network(environment, services=[{**service, "real_servers": [{"group": "app"}]}])
+    (mark,) = network.plans["lb1"].netfilter.marks
+    assert network.wrong() == []
+    return network, mark.mark
+
+
+def use(rule, value, mask=0xFFFFFFFF, how="matches"):
+    return {"rule": rule, "value": value, "mask": mask, "how": how}
+
+
+def test_a_rule_that_routes_requests_by_their_mark_before_they_are_local_is_a_fault(marked):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use("ip rule 5: from all fwmark ...", number, how="routes")]
+    finding = only(network)
+    assert (finding.host, finding.check, finding.risk) == ("lb1", "MARK", False)
+    assert (finding.subject, finding.found) == (
+        "firewall marks 0x6c000000/0xff000000",
+        "ip rule 5: from all fwmark ...",
+    )
+
+
+@pytest.mark.parametrize("how", ["routes", "matches", "sets"])
+def test_a_rule_about_another_mark_of_the_range_is_a_risk(marked, how):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use("x", number ^ 1, how=how)]
+    assert (only(network).check, only(network).risk) == ("MARK", True)
+
+
+def test_a_rule_that_compares_bits_that_a_mark_of_the_plan_has_is_named(marked):
+    """As kube-proxy's rule that drops packets with 0x8000: half of all numbers have that bit."""
+    network, number = marked
+    lowest = number & -number
+    assert lowest & 0xFF000000 == 0
+    network.answers["lb1"]["marks"] = [use("x", lowest, lowest)]
+    assert (only(network).check, only(network).risk) == ("MARK", True)
+    network.answers["lb1"]["marks"] = [use("x", lowest, lowest, "sets"), use("x", 0, lowest << 24), use("x", 0, 0)]
+    assert network.wrong() == [], "it marks other packets, or is about those without a mark"
+
+
+def test_many_rules_about_marks_are_one_finding(marked):
+    network, number = marked
+    network.answers["lb1"]["marks"] = [use(f"rule{n}", number) for n in range(5)]
+    assert only(network).found == "rule0; rule1; rule2; and 2 more"
+    network.answers["lb1"]["marks"] = network.answers["lb1"]["marks"][:3]
+    assert only(network).found == "rule0; rule1; rule2"
+
+
+def test_other_users_of_marks_matter_on_a_director_that_has_some(network, marked):
+    network.answers["lb1"]["marks"] = [use("x", 0x6C000001, how=how) for how in ("routes", "matches", "sets")]
+    assert network.wrong() == []
+    other, number = marked
+    other.answers["rs1"]["marks"] = [use("x", number)]
+    assert other.wrong() == []
+
+
+@pytest.fixture
+def shared(environment):
+    """A service of lb1 and lb2 with three real servers, by its scheduler; and one of lb1 alone."""
+
+    def make(scheduler):
+        hosts, groups = copy.deepcopy(BASE["hosts"]), copy.deepcopy(BASE["groups"])
+        hosts["lb2"] = {"lvs_interfaces": {"eth1.20": {"network": "edge", "address": "203.0.113.11"}}}
+        hosts["lb2"]["lvs_interfaces"]["eth1.30"] = {"network": "app", "address": "10.20.1.9"}
+        hosts["rs3"] = {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.13"}}}
+        groups.update(directors=["lb1", "lb2"], both=["lb1", "lb2"], one=["lb1"])
+        service = {"mode": "dr", "port": 80, "scheduler": scheduler, "real_servers": [{"group": "real_servers"}]}
+        both = {**service, "name": "both", "vip": "192.0.2.80", "vip_routed": True, "directors": "both"}
+        own = {**service, "name": "own", "vip": "10.20.1.81", "directors": "one"}
+        return Network(environment, hosts=hosts, groups=groups, services=[both, own])
+
+    return make
+
+
+SERVERS = ["10.20.1.11:80", "10.20.1.12:80", "10.20.1.13:80"]
+NAME = "-t 192.0.2.80:80"
+
+
+@pytest.mark.parametrize(("scheduler", "asked"), [("mh", [NAME]), ("sh", [NAME]), ("dh", [NAME]), ("wlc", [])])
+def test_the_order_of_real_servers_is_asked_where_another_director_has_the_same_table(shared, scheduler, asked):
+    assert shared(scheduler).asked["lb1"].as_arguments()["orders"] == asked
+
+
+def test_another_order_than_planned_is_a_risk(shared):
+    network = shared("mh")
+    network.answers["lb1"]["orders"] = {NAME: [SERVERS[0], SERVERS[2], SERVERS[1]]}
+    finding = only(network)
+    assert (finding.host, finding.check, finding.subject, finding.risk) == (
+        "lb1",
+        "ORDER",
+        f"IPVS service {NAME}",
+        True,
+    )
+    assert (finding.found, finding.needed) == ("10.20.1.13:80 as number 2", "10.20.1.12:80 as number 2")
+
+
+@pytest.mark.parametrize("there", [SERVERS, SERVERS[1:], ["10.20.1.99:80", *SERVERS], SERVERS[:1], []])
+def test_real_servers_that_are_missing_or_too_many_are_no_other_order(shared, there):
+    network = shared("mh")
+    network.answers["lb1"]["orders"] = {NAME: there}
+    assert network.wrong() == []
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

@@ -276,6 +276,18 @@ def test_connections_are_counted_for_services_of_all_kinds():
     }
 
 
+def test_real_servers_are_told_in_the_order_in_which_they_were_added():
+    """The kernel lists the last one first."""
+    six, four = "[2001:db8:1::11]", "10.20.1.11"
+    marked = [f"{four}:0", f"{six}:0"]
+    assert ipvs.in_order(OF_ALL_KINDS) == {
+        "-t [2001:db8::80]:80": [f"{six}:80", f"{four}:80"],
+        "--sctp-service 203.0.113.80:80": [f"{four}:80"],
+        "-f 1811939329": marked,
+        "-f 1811939329 -6": marked,
+    }
+
+
 @pytest.mark.parametrize(("number", "waits"), [(0, 0), (4, 9)])
 def test_of_a_mark_only_the_connections_of_the_removed_family_are_waited_for(monkeypatch, tmp_path, number, waits):
     (tmp_path / "ip_vs").write_text(OF_ALL_KINDS.replace("Route   5      4", f"Route   5      {number}"))

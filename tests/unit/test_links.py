@@ -36,8 +36,10 @@ def test_an_interface_has_its_mac_mtu_and_the_addresses_that_reach_beyond_its_li
         "up": True,
         "vlan": None,
         "addresses": ["10.20.1.11/24", "2001:db8:30::11/64", "203.0.113.80/32"],
+        "link_local": True,
         "lro": False,
     }
+    assert listed(addr_info=addresses[2:])["link_local"] is False
     assert listed(ifname="eth9")["lro"] is True
 
 
@@ -63,4 +65,14 @@ def test_only_an_802_1q_interface_has_a_vlan(listed, details, vlan):
 
 def test_what_ip_does_not_say_is_empty():
     found = links.interfaces(lambda argv, stdin: (0, '[{"ifname": "lvskit-none0"}]', ""))
-    assert found == {"lvskit-none0": {"mac": "", "mtu": 0, "up": False, "vlan": None, "addresses": [], "lro": False}}
+    assert found == {
+        "lvskit-none0": {
+            "mac": "",
+            "mtu": 0,
+            "up": False,
+            "vlan": None,
+            "addresses": [],
+            "link_local": False,
+            "lro": False,
+        }
+    }

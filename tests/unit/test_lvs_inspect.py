@@ -95,6 +95,24 @@ def test_a_way_that_there_is_not_is_told_in_the_kernels_words(inspect):
     assert inspect.route({"to": "198.51.100.10"}, unreachable) == {"error": "RTNETLINK answers: Network is unreachable"}
 
 
+def test_a_default_route_of_an_advertisement_has_the_accept_ra_of_its_interface(inspect, monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "ROOT", str(tmp_path))
+    for name in ("eth1.20", "eth2"):
+        place = tmp_path / f"proc/sys/net/ipv6/conf/{name}/accept_ra"
+        place.parent.mkdir(parents=True)
+        place.write_text("1\n")
+    said = (
+        '[{"dst": "default", "gateway": "fe80::1", "dev": "eth1.20", "protocol": "ra", "metric": 1024, "expires": 1799},'
+        ' {"dst": "default", "gateway": "2001:db8::1", "dev": "eth2", "protocol": "static", "metric": 1024}]'
+    )
+    asked = {("ip", "-6", "-json", "route", "show", "default"): (0, said, "")}
+    assert inspect.defaults(lambda argv, stdin: asked[tuple(argv)]) == [
+        {"interface": "eth1.20", "accept_ra": 1},
+        {"interface": "eth2", "accept_ra": None},
+    ]
+    assert inspect.defaults(lambda argv, stdin: (1, "", "RTNETLINK answers: Operation not supported\n")) == []
+
+
 def test_modules_that_the_kernel_lacks(inspect, tmp_path, monkeypatch):
     machine = FakeHost(tmp_path, monkeypatch)
     machine.fails = {"--show-depends xt_ipvs": "not found"}
@@ -115,7 +133,7 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
     monkeypatch.setattr(programs, "find", lambda name: name if name in there else None)
 
     def drops():
-        return list(inspect.drops(lambda argv, stdin: (0, said[argv[0]], "")))
+        return list(inspect.drops(*inspect.firewall(lambda argv, stdin: (0, said[argv[0]], ""))))
 
     assert drops() == []
     there.add("nft")
@@ -131,6 +149,40 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
         ("iptables -t filter -P FORWARD DROP", 7),
         ("ip6tables -t filter -A FORWARD -j REJECT", 5),
         ("nft inet x in udp dport 53 drop", None),
+    ]
+
+
+def test_the_order_of_real_servers_is_told_of_the_services_that_are_asked_for(inspect):
+    listing = (
+        "TCP  CB007150:0050 mh\n  -> 0A14010C:0050 Route 1 0 0\n  -> 0A14010B:0050 Route 1 0 0\nTCP  CB007150:0051 mh\n"
+    )
+    names = ["-t 203.0.113.80:80", "-t 203.0.113.80:81", "-t 203.0.113.80:82"]
+    assert inspect.orders(names, listing) == {names[0]: ["10.20.1.11:80", "10.20.1.12:80"]}
+    assert inspect.orders([], listing) == inspect.orders(names, "") == {}
+
+
+def test_rules_about_marks_are_read_of_both_families(inspect):
+    said = {
+        "ip rule show": "0:\tfrom all lookup local\n9:\tfrom all fwmark 0x1 lookup 9\n",
+        "ip -6 rule show": "9:\tfrom all fwmark 0x2 lookup 9\n",
+    }
+    saved = "*mangle\n-A PREROUTING -j MARK --set-xmark {}/0xffffffff\nCOMMIT\n"
+    rules = "table inet own {\n\tchain in {\n\t\tmeta mark 0x00000005 accept\n\t}\n}\n"
+    found = inspect.uses_of_marks(
+        saved.format("0x3"), saved.format("0x4"), rules, lambda argv, stdin: (0, said[" ".join(argv)], "")
+    )
+    assert [(one["value"], one["how"]) for one in found] == [
+        (1, "matches"),
+        (2, "routes"),
+        (3, "sets"),
+        (4, "sets"),
+        (5, "matches"),
+    ]
+    assert [one["rule"].partition(" 9")[0].partition(" -t")[0] for one in found[:4]] == [
+        "ip rule",
+        "ip -6 rule",
+        "iptables",
+        "ip6tables",
     ]
 
 

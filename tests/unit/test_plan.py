@@ -1,5 +1,6 @@
 """What each host has to carry."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -93,6 +94,26 @@ def test_nat_by_policy_routes_only_the_services_replies_to_the_director(environm
     assert [(route.gateway, route.device, route.table) for route in host.routes] == [("10.20.1.10", "eth1", 7600)]
     assert [(rule.selector, rule.lookup) for rule in host.rules] == [("from 10.20.1.11 ipproto tcp sport 8080", "7600")]
     assert settings(host)["net/ipv4/tcp_mtu_probing"] == 1  # the kernel does not find such a route by an ICMP error
+
+
+def test_nat_by_policy_routes_datagrams_of_a_socket_without_an_address_too(environment):
+    """Routing rules do not find them in IPv6, and each TCP connection has an address."""
+    networks, hosts = (copy.deepcopy(BASE[key]) for key in ("networks", "hosts"))
+    for name, length in (("edge", "20"), ("app", "30")):
+        networks[name]["cidr6"] = f"2001:db8:{length}::/64"
+    hosts["lb1"]["lvs_interfaces"]["eth1.20"]["address6"] = "2001:db8:20::10"
+    hosts["lb1"]["lvs_interfaces"]["eth1.30"]["address6"] = "2001:db8:30::10"
+    hosts["rs1"]["lvs_interfaces"]["eth1"]["address6"] = "2001:db8:30::11"
+    service = {"name": "n", "vip": ["203.0.113.81", "2001:db8:20::81"], "port": 53, "protocol": ["tcp", "udp"]}
+    services = [{**service, "mode": "nat", "return_path": "policy", "real_servers": [{"host": "rs1"}]}]
+    host = of(environment, "rs1", {"networks": networks, "hosts": hosts, "services": services})
+    assert [(rule.selector, rule.lookup) for rule in host.rules] == [
+        ("from 10.20.1.11 ipproto tcp sport 53", "7600"),
+        ("from 10.20.1.11 ipproto udp sport 53", "7600"),
+        ("from 0.0.0.0 ipproto udp sport 53", "7600"),
+        ("from 2001:db8:30::11 ipproto tcp sport 53", "7601"),
+        ("from 2001:db8:30::11 ipproto udp sport 53", "7601"),
+    ]
 
 
 def test_nat_by_gateway_makes_the_director_the_default_route(environment):

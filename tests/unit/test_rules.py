@@ -70,6 +70,46 @@ def test_routers_between_director_and_real_server_are_warned_of_and_do_not_stop_
     assert [(v.rule, v.warning) for v in found.violations] == [("ENAT-FOREIGN-SOURCE", True)]
 
 
+@pytest.mark.parametrize(
+    ("gateway6", "protocol", "return_path", "warned"),
+    [
+        ("2001:db8:30::1", "udp", "gateway", ["NAT-UNBOUND"]),
+        ("2001:db8:30::1", "udp", "policy", ["NAT-UNBOUND"]),
+        ("2001:db8:30::1", ["tcp", "udp"], "gateway", ["NAT-UNBOUND"]),
+        ("2001:db8:30::1", "tcp", "gateway", []),
+        ("2001:db8:30::10", "udp", "gateway", []),
+        (None, "udp", "gateway", []),
+    ],
+)
+def test_udp_whose_reply_has_no_source_when_its_route_is_chosen_is_warned_of(
+    environment, gateway6, protocol, return_path, warned
+):
+    """A socket that is bound to no address: routing rules apply to it in IPv4 alone."""
+    app = {**BASE["networks"]["app"], "cidr6": "2001:db8:30::/64", **({"gateway6": gateway6} if gateway6 else {})}
+    edge = {**BASE["networks"]["edge"], "cidr6": "2001:db8:20::/64", "gateway6": "2001:db8:20::1"}
+    hosts = {
+        "lb1": {
+            "lvs_interfaces": {
+                "eth1": {"network": "edge", "address": "203.0.113.10", "address6": "2001:db8:20::10"},
+                "eth2": {"network": "app", "address": "10.20.1.10", "address6": "2001:db8:30::10"},
+            }
+        },
+        "rs1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.11", "address6": "2001:db8:30::11"}}},
+    }
+    service = {"name": "s", "vip": ["203.0.113.80", "2001:db8:20::80"], "port": 53, "mode": "nat"}
+    service |= {"protocol": protocol, "return_path": return_path, "real_servers": [{"host": "rs1"}]}
+    found = environment(
+        {
+            "networks": {"edge": edge, "app": app},
+            "hosts": hosts,
+            "groups": {"directors": ["lb1"], "real_servers": ["rs1"]},
+            "services": [service],
+        }
+    ).violations
+    assert [v.rule for v in found] == warned
+    assert all(v.warning and "Bind it to 2001:db8:30::11" in v.message for v in found)
+
+
 def test_a_fullnat_service_whose_director_takes_forged_options_out_may_be_beside_cip_src(environment):
     services = [
         {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "cip_src": True},

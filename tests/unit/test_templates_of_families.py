@@ -2,6 +2,8 @@
 ip6tables-save of Debian 12 printed them after they were restored.
 """
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -145,27 +147,43 @@ BATCH6 = [
     "rule add from all lookup main suppress_prefixlength 0 priority 7689 protocol 76",
     "rule add from all lookup 7690 priority 7690 protocol 76",
 ]
-STARTS = {
-    4: ["ip rule flush protocol 76", "ip route flush table all protocol 76", "ip -batch /etc/lvskit/network.batch"],
-    6: ["ip -6 rule flush protocol 76", "ip -6 route flush table all protocol 76", "ip -6 -batch /etc/lvskit/network6.batch"],
-}  # fmt: skip
+FLUSHES = [
+    "ip rule flush protocol 76",
+    "ip route flush table all protocol 76",
+    "ip -6 rule flush protocol 76",
+    "ip -6 route flush table all protocol 76",
+]
+BATCHES = {4: "-batch {}/network.batch", 6: "-6 -batch {}/network6.batch"}
 
 
 @pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
-def test_each_family_has_a_batch_of_its_own_and_the_unit_executes_it(families):
+def test_each_family_has_a_batch_of_its_own(families):
     plans = [{4: FOUR, 6: SIX}[family] for family in families]
     fields = ("devices_up", "tunnels_for_both", "addresses", "routes", "rules")
     plan = HostPlan("rs1", **{name: sum((getattr(one, name) for one in plans), ()) for name in fields})
     texts = rendered(plan)
     assert statements(texts["network"]) == (BATCH4 if 4 in families else [])
     assert statements(texts["network6"]) == (BATCH6 if 6 in families else [])
-    lines = texts["network_unit"].splitlines()
-    started = [line.partition("/usr/bin/env ")[2] for line in lines if "/usr/bin/env " in line]
-    # Nothing is flushed after a batch.
-    assert started == [*(s for f in families for s in STARTS[f][:2]), *(STARTS[f][2] for f in families)]
-    files = {4: "network.batch", 6: "network6.batch"}
-    expected = [f"ConditionPathExists=/etc/lvskit/{files[family]}" for family in families]
-    assert [line for line in lines if line.startswith("Condition")] == expected
+
+
+@pytest.mark.parametrize("there", [(4,), (6,), (4, 6)])
+@pytest.mark.parametrize("planned", [FOUR, SIX])
+def test_the_unit_restores_the_families_of_which_there_are_files(planned, there, tmp_path):
+    """Between two stages of a run, a host has the file of a family that its plan no longer has."""
+    lines = rendered(planned)["network_unit"].splitlines()
+    flushed = [line for line in lines if line.startswith("ExecStartPre=-/usr/bin/env ")]  # all before the first batch
+    assert flushed == [f"ExecStartPre=-/usr/bin/env {words}" for words in FLUSHES]
+    conditions = [line for line in lines if line.startswith("Condition")]
+    assert conditions == [f"ConditionPathExists=|/etc/lvskit/{name}.batch" for name in ("network", "network6")]
+    stub = tmp_path / "ip"
+    stub.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    stub.chmod(0o755)
+    for family in there:
+        (tmp_path / BATCHES[family].rpartition("/")[2]).touch()
+    for line in (line for line in lines if line.startswith("ExecStart=")):
+        command = shlex.split(line.partition("=")[2].replace("/etc/lvskit", str(tmp_path)))
+        subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
+    assert (tmp_path / "told").read_text().splitlines() == [BATCHES[family].format(tmp_path) for family in there]
 
 
 def test_ipvs_gets_thresholds_marks_and_timeouts():

@@ -177,6 +177,27 @@ def client_is_a_neighbour(topology: Topology, service: Service) -> Iterator[Find
                     )
 
 
+@service_rule(
+    "{mode}-UNBOUND",
+    "UDP in IPv6 on real servers with a default route of their own",
+    "A socket that is bound to no address has no source until the route is chosen, and a routing rule of IPv6 with a source does not "
+    "match it (with return_path: policy neither): the reply bypasses the director, and the client does not know it.",
+    when=lambda mode: mode.director_is_gateway,
+    warning=True,
+)
+def reply_without_a_source(topology: Topology, service: Service) -> Iterator[Finding]:
+    for entry in (one for one in service.by_family if "udp" in service.protocols and not one.family.unbound):
+        for director, host, at in pairs(entry):
+            real, way = topology.real_interface(entry, director, host), host.default_interface(entry.family)
+            if real and way and way.gateway not in director.addresses:
+                yield (
+                    f"UDP replies of real server {host.name} leave by its own default route ({way.gateway}) and bypass director "
+                    f"{director.name}, if the application's socket is not bound to an address. Bind it to {real.address}, or give network "
+                    f"{way.network.name} the director as gateway.",
+                    at,
+                )
+
+
 def _device(service: Service) -> str:
     """Where the real servers of a service hold its VIP, for a message."""
     return "a tunnel's device" if service.mode.request.encapsulated else "lo"
