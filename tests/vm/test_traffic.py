@@ -76,11 +76,13 @@ def test_exactly_one_host_answers_arp_for_a_vip(host, topology, name, entries):
 
 @pytest.fixture
 def undescribed_nics(topology, entries, other_host):
-    """Each real server on the segment of its VIP gets a second NIC there, which the inventory does not describe."""
+    """Each real server on the segment of its VIP gets a second NIC there, which the inventory does not describe. Not the director: the
+    VIP is its own on all of its NICs.
+    """
     segments = {
         server.host.name: one
         for entry in entries
-        for server in entry.service.real_servers
+        for server in entry.service.remote_servers
         if (one := server.host.attached(topology.network_of(entry.vip), entry.family))
     }
     with contextlib.ExitStack() as left:
