@@ -121,7 +121,7 @@ def _app_ports(topology: Topology, host: Described, protocol: str) -> tuple[int,
     ports = (
         server.at_port(port)
         for entry in entries
-        for server in entry.service.real_servers
+        for server in (*entry.service.real_servers, *filter(None, [entry.service.apology]))
         if server.host.name == host.name
         for port in range(entry.ports.first, entry.ports.last + 1)
     )

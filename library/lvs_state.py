@@ -66,6 +66,26 @@ options:
     description: The systemd unit that restores sysctls, addresses and routes at boot.
     type: str
     default: ""
+  health:
+    description: The configuration of keepalived's health checks, as keepalived.conf(5) has it.
+    type: str
+    default: ""
+  health_plan:
+    description: What the governor must know of the checked services, as JSON.
+    type: str
+    default: ""
+  verdict_unit:
+    description: The systemd unit that makes the network namespace for the verdicts of health checks.
+    type: str
+    default: ""
+  health_unit:
+    description: The systemd unit of keepalived's health checks.
+    type: str
+    default: ""
+  governor_unit:
+    description: The systemd unit that changes weights by the verdicts of health checks.
+    type: str
+    default: ""
   programs:
     description:
       - Programs that the plan needs. If some are missing, the module changes nothing and returns their names, so that they can
@@ -198,15 +218,18 @@ ARGUMENTS = {
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     done = []
-    with errors.reported(module, done, commands=done), lock.held(check=module.check_mode):
-        result = bring(module.params, programs.run, done, check=module.check_mode)
+    with errors.reported(module, done, commands=done), lock.held(check=module.check_mode), lock.table() as table:
+        result = bring(module.params, programs.run, done, check=module.check_mode, table=table)
     for note in result["notes"]:
         module.warn(note)
     module.exit_json(**result)
 
 
-def bring(given, command, done, *, check):
-    """Brings the host to its plan, and returns the result of the module. Appends each executed command to `done`."""
+def bring(given, command, done, *, check, table):
+    """Brings the host to its plan, and returns the result of the module. Appends each executed command to `done`.
+
+    `table` is the lock of the IPVS table.
+    """
     wanted = wanted_of(given)
     options = {name: given[name] for name in ("remove", "purge_foreign", "drain_timeout")}
     resources = list(host.wire(host.Run(wanted, command, check=check, **options)).values())
@@ -222,7 +245,7 @@ def bring(given, command, done, *, check):
     if not check:
         note = note_of(given, wanted, resources)
         if result["changed"] or note:
-            carry_out(steps, texts, resources, done, note)
+            carry_out(steps, texts, resources, done, table, note)
     notes = [note for resource in resources for note in resource.notes]
     return {**nothing, **result, "notes": notes, "missing_programs": missing}
 
@@ -262,7 +285,7 @@ def plan(resources, remove):
     return {**result, "stale": stale, "steps": (adding, quieting, removing, closing), "files": texts}
 
 
-def carry_out(steps, texts, resources, done, note=None):
+def carry_out(steps, texts, resources, done, table, note=None):
     """Changes the kernel, and then the files that a reboot restores.
 
     First stops new connections to state that is to be removed; the state stays complete until the open connections have ended.
@@ -275,10 +298,13 @@ def carry_out(steps, texts, resources, done, note=None):
         staged += stage({path: text for path, text in changed.items() if text}, current)
         kept = history.stage(note["run"], note["revision"], note["wanted"], first=note["first"]) if note else []
         staged += kept
+        for resource in resources:
+            if changed.get(resource.path):
+                resource.try_out()
         perform(adding, done)
         perform(quieting, done)
-        for resource in resources if removing else ():
-            resource.settle()
+        if removing:
+            settle(resources, table)
         perform(removing, done)
         record(changed)
         if note:
@@ -287,6 +313,16 @@ def carry_out(steps, texts, resources, done, note=None):
         files.discard(staged)
         raise
     perform(closing, done)
+
+
+def settle(resources, table):
+    """Waits for connections to end. Meanwhile the governor may take out real servers that die."""
+    table.release()
+    try:
+        for resource in resources:
+            resource.settle()
+    finally:
+        table.take()
 
 
 def perform(steps, done):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 _MULTIPORT = 15  # ports that one rule can name
+_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}  # ipvsadm's
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,21 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class LocalSource:
+    """An interface by which answers to health checks come, with a VIP of the host itself as source. Other packets with a source
+    of the host are forged. `address` is the one that checks come from, `ports` those that answers come from, by protocol.
+    """
+
+    interface: str
+    address: str
+    ports: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Netfilter:
-    """The rules of one family, in iptables' or ip6tables' tables."""
+    """The rules of one family, in iptables' or ip6tables' tables. `unseen` are the marks, as value and mask, of checks that pass by
+    conntrack.
+    """
 
     chains: tuple[Chain, ...] = ()
     marks: tuple[Mark, ...] = ()
@@ -165,6 +179,8 @@ class Netfilter:
     returning_vips: tuple[str, ...] = ()
     untracked: tuple[Untracked, ...] = ()
     guards: tuple[Guard, ...] = ()
+    local_sources: tuple[LocalSource, ...] = ()
+    unseen: str = ""
 
 
 class Destination(NamedTuple):
@@ -204,12 +220,95 @@ class VirtualService:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """One question of a health check: a block of keepalived.conf(5).
+
+    `source` is the address it comes from, `mark` the firewall mark by which IPVS sends it to the real server; empty and 0 for a check
+    of the real server's own address, as which `address` then is. `url` are the settings of a block url, with quotes where they need them.
+    """
+
+    block: str
+    address: str
+    port: int
+    source: str
+    mark: int
+    timeout: int
+    settings: tuple[tuple[str, str], ...] = ()
+    url: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckedServer:
+    """A real server with its questions, all of which must be answered. `name` is the inventory's, `address` and `port` are those that
+    keepalived knows it by.
+    """
+
+    name: str
+    address: str
+    port: int
+    probes: tuple[Probe, ...]
+
+    @property
+    def endpoint(self) -> str:
+        """Address and port as ipvsadm has them."""
+        return _endpoint(self.address, self.port)
+
+
+@dataclass(frozen=True)
+class CheckedService:
+    """A service in one family, with the verdict on each of its real servers.
+
+    keepalived knows it by address, port and protocol of its first entry; `entries` are all of its virtual services, as ipvsadm names
+    them. `floor` is in percent of the weight. `quiesce`: a failed server stays with weight 0 in place of being removed. `sorry` is the
+    sorry server's name, `apologies` its destination of each entry. All times are in seconds.
+    """
+
+    service: str
+    family: int
+    address: str
+    port: int
+    protocol: str
+    entries: tuple[str, ...]
+    servers: tuple[CheckedServer, ...]
+    interval: int
+    retries: int
+    retry_delay: int
+    detection: int
+    hold: int
+    slow_start: int
+    floor: int
+    quiesce: bool
+    sorry: str = ""
+    apologies: tuple[Destination, ...] = ()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the governor reads: everything but the questions."""
+        return {
+            "service": self.service,
+            "family": self.family,
+            "verdicts": f"{_FLAGS[self.protocol]} {_endpoint(self.address, self.port)}",
+            "entries": list(self.entries),
+            "servers": {server.endpoint: server.name for server in self.servers},
+            "detection": self.detection,
+            "hold": self.hold,
+            "slow_start": self.slow_start,
+            "floor": self.floor,
+            "quiesce": self.quiesce,
+            "sorry": self.sorry,
+            "apologies": {
+                entry: f"{one.endpoint} {one.method}" for entry, one in zip(self.entries, self.apologies)
+            },
+        }
+
+
+@dataclass(frozen=True)
 class HostPlan:
     """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run.
 
     Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
     `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
-    seconds: TCP, TCP after a FIN, UDP.
+    seconds: TCP, TCP after a FIN, UDP. `checks` are the health checks of a director, `probes` the virtual services by which IPVS forwards them.
     """
 
     host: str
@@ -227,6 +326,8 @@ class HostPlan:
     built_modules: tuple[BuiltModule, ...] = ()
     services: tuple[VirtualService, ...] = ()
     timeouts: tuple[int, int, int] | None = None
+    probes: tuple[VirtualService, ...] = ()
+    checks: tuple[CheckedService, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -237,3 +338,8 @@ class HostPlan:
     def as_dict(self) -> dict[str, Any]:
         """The plan as mappings and lists, and whether it is empty; equal plans give equal texts."""
         return {**asdict(self), "empty": self.empty}
+
+
+def _endpoint(address: str, port: int) -> str:
+    """Address and port as ipvsadm has them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from . import modes
+from .contract.checks import HealthCheck, SorryServer
 from .contract.key import keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .contract.variables import IN_INVENTORIES
@@ -166,9 +167,10 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
         directors=partial(_members, "DIRECTOR-UNKNOWN", topology),
         network=_Networks(topology.networks, topology.unread).find,
         real_servers=partial(_real_servers, reader, topology),
+        health_check=partial(_health_check, reader),
+        sorry_server=partial(_sorry_server, reader, topology),
     )
     values["mode"] = _mode(reader)
-    values["health_check"] = _health_check(reader)
     values["directors"] = _directors(reader, topology)
     values["locals_by"] = _locals_by(reader, values)
     return _without_unread(Service(source=reader.raw, **values), topology) if reader.finish() else None
@@ -200,16 +202,17 @@ def _mode(reader: Reader) -> modes.Mode | None:
     return None if refused else modes.row(name, **settings)
 
 
-def _health_check(reader: Reader) -> dict[str, str]:
-    """The keys of the health check, as strings."""
-    check = reader.raw.get("health_check")
-    if check is None:
-        return {}
-    message = (
-        f"{reader.place}: health_check: lvskit does not run health checks yet; a dead real server keeps its weight."
-    )
-    reader.report(Violation("HEALTH-CHECK", message, check, warning=True))
-    return {str(key): str(value) for key, value in check.items()} if isinstance(check, Mapping) else {}
+def _health_check(reader: Reader, raw: Any) -> HealthCheck | None:
+    """The health check; None if it cannot be used."""
+    inner = Reader(raw, f"{reader.place}: health_check", reader.report, HealthCheck)
+    values = inner.values()
+    return HealthCheck(source=inner.raw, **values) if inner.finish() else None
+
+
+def _sorry_server(reader: Reader, topology: Topology, raw: Any) -> SorryServer | None:
+    inner = Reader(raw, f"{reader.place}: sorry_server", reader.report, SorryServer)
+    values = inner.values(host=partial(_known_host, topology))
+    return SorryServer(at=inner.raw["host"], **values) if inner.finish() else None
 
 
 def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
 
-from . import families
-from .contract.values import Ports
+from . import checks, families
+from .contract.values import MarkRange, Ports
 from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
     BuiltModule,
     Chain,
+    CheckedService,
     DefaultRoute,
     Destination,
     Guard,
     HostPlan,
+    LocalSource,
     Mark,
     MssClamp,
     Netfilter,
@@ -29,11 +31,10 @@ from .host_plan import (
     VirtualService,
 )
 from .modes import Address as Source
-from .topology import Attachment, Entry, Host, RealServer, Service, Topology
+from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
 
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
-_METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 # ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
 _OPTIONS = {
@@ -64,12 +65,17 @@ class _Rules:
     returning_vips: dict[str, None] = field(default_factory=dict)
     one_way: list[Untracked] = field(default_factory=list)
     guards: dict[Guard, None] = field(default_factory=dict)
+    answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(default_factory=dict)  # by interface and address
+    unseen: str = ""  # the marks of checks that need not be seen by conntrack
 
     def build(self) -> Netfilter:
         untracked = tuple(self.one_way) if self.source_nats else ()
-        chains = (*self.chains, Chain("raw", "PREROUTING")) if untracked else tuple(self.chains)
+        unseen = self.unseen if self.source_nats else ""
+        chains = dict.fromkeys(self.chains)
+        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers else ())
+        chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if unseen else ())
         return Netfilter(
-            chains=chains,
+            chains=tuple(chains),
             marks=tuple(
                 Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
             ),
@@ -78,7 +84,16 @@ class _Rules:
             returning_vips=tuple(self.returning_vips),
             untracked=untracked,
             guards=tuple(self.guards),
+            local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
+            unseen=unseen,
         )
+
+
+def _by_protocol(ports: Iterable[tuple[str, int]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: dict[str, list[str]] = {}
+    for protocol, port in sorted(ports):
+        found.setdefault(protocol, []).append(str(port))
+    return tuple((protocol, tuple(own)) for protocol, own in found.items())
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class _Builder:
 
     topology: Topology
     host: Host
+    probe_marks: Mapping[tuple[MarkRange, checks.Way], int]
     programs: dict[str, None] = field(default_factory=dict)
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
@@ -109,6 +125,8 @@ class _Builder:
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
+    checks: list[CheckedService] = field(default_factory=list)
+    probes: dict[str, VirtualService] = field(default_factory=dict)  # by the mark, and the family where it is IPv6
 
     def sysctl(self, key: str, value: int, why: str) -> None:
         if key not in self.sysctls:
@@ -164,7 +182,45 @@ class _Builder:
             why = "a client that was at a real server with weight 0 gets another one for its next connection"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
-        self.services += self._virtual_services(service)
+        found = tuple(self._virtual_services(service))
+        self.services += found
+        if service.health_check:
+            self.check(service, found)
+
+    def check(self, service: Service, found: tuple[VirtualService, ...]) -> None:
+        """The director checks the real servers of a service."""
+        self.programs["keepalived"] = None
+        self.modules["ip_vs_rr"] = None
+        named: dict[str, list[str]] = {}
+        for one in found:
+            six = one.endpoint.startswith("[") or one.endpoint.endswith(" -6")
+            named.setdefault("6" if six else "4", []).append(one.name)
+        self.checks += checks.checked(self.topology, service, self.host, self.probe_marks, named)
+        own = marks_of(service)
+        for _, real, questions in checks.of_service(self.topology, service, self.host):
+            for question in questions:
+                if question.way:
+                    self.probe(service, real, question, self.probe_marks[own, question.way])
+
+    def probe(self, service: Service, real: Attachment, question: checks.Question, mark: int) -> None:
+        """A check goes by IPVS to one real server, and its answer comes back."""
+        entry, way, checked = question.entry, question.way, service.health_check
+        assert way is not None and checked is not None
+        name = f"{mark} -6" if entry.family is IPV6 else str(mark)
+        if name not in self.probes:
+            end = Destination(real.text, way.endpoint, way.method, 1)
+            self.probes[name] = VirtualService("", "-f", name, "rr", (), (end,))
+        if way.tracked:
+            return
+        self.rules[entry.family].unseen = str(marks_of(service).untracked)
+        sender = checks.source(self.topology, entry, self.host, real)
+        if service.mode.reply_through_director or entry.family is IPV6 or sender is None:  # IPv6 takes any source
+            return
+        why = "answers to health checks have a VIP as their source, which is this host's own"
+        self.sysctl(f"net/ipv4/conf/{sender.name}/accept_local", 1, why)
+        self.sysctl(f"net/ipv4/conf/{sender.name}/rp_filter", 2, why)
+        ports = self.netfilter(IPV4).answers.setdefault((sender.name, sender.text), {})
+        ports.update(dict.fromkeys((protocol, question.port) for protocol in checked.kind.protocols))
 
     def forward(self, family: Family) -> None:
         """Replies pass the director."""
@@ -214,7 +270,7 @@ class _Builder:
         rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
 
     def _destinations(self, entry: Entry) -> Iterator[Destination]:
-        method, marked, asked = _METHOD_FLAGS[entry.mode.ipvs_method], entry.by_mark, entry.port
+        method, marked, asked = checks.METHOD_FLAGS[entry.mode.ipvs_method], entry.by_mark, entry.port
         for server in entry.service.real_servers:
             real = self.topology.real_interface(entry, self.host, server.host)
             if real and not server.host.drained:
@@ -420,6 +476,8 @@ class _Builder:
             ),
             services=tuple(self.services),
             timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
+            probes=tuple(self.probes.values()),
+            checks=tuple(self.checks),
         )
 
 
@@ -470,12 +528,13 @@ def _ranges(addresses: Iterable[Address]) -> tuple[AddressRange, ...]:
 
 def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, HostPlan]:
     """The plan of every host, or of `hosts` only."""
-    builders = {name: _Builder(topology, topology.hosts[name]) for name in (hosts or topology.hosts)}
+    marks = checks.marks(topology)
+    builders = {name: _Builder(topology, topology.hosts[name], marks) for name in (hosts or topology.hosts)}
     for service in topology.services:
         for director in service.directors:
             if director.name in builders:
                 builders[director.name].direct(service)
-        for server in service.remote_servers:  # a director needs nothing more to be its own real server
+        for server in service.prepared_servers:  # a director needs nothing more to be its own real server
             if server.host.name in builders:
                 builders[server.host.name].serve(service, server)
             place = topology.restorer(service, server.host) or server.host

@@ -6,7 +6,6 @@ the network is asked for one of its entries: an entry has one family.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any
 from .contract.hosts import Host, Receiver, Route
 from .contract.networks import Attachment, Interface, Network
 from .contract.services import Entry, Needs, RealServer, Service
-from .contract.values import MarkRange
+from .contract.values import MarkRange, numbered
 from .families import TABLE, TUNNELS, Address, Family, Tunnel
 from .families import of as family_of
 from .register import Index, Register
@@ -54,6 +53,11 @@ _OF_NETWORKS_AND_HOSTS = (
     "_networks_of",
     "_found_between",
 )
+
+
+def marks_of(service: Service) -> MarkRange:
+    """The firewall marks of a service's directors, which all have the same."""
+    return next((director.mark for director in service.directors), MarkRange(0, 0))
 
 
 @dataclass(frozen=True)
@@ -285,17 +289,11 @@ class Topology:
     def _marks(self) -> dict[tuple[str, Address], int]:
         """A number made of the name and the VIP: another service changes it only if both make the same one."""
         marked = [entry for service in self.services for entry in service.entries if entry.by_mark]
-        wanted = {(entry.service.name, entry.vip): entry.service.directors[:1] for entry in marked}
-        found: dict[tuple[str, Address], int] = {}
-        taken: set[int] = set()
-        for name, vip in sorted(wanted, key=lambda key: (key[0], str(key[1]))):
-            own = next((director.mark for director in wanted[name, vip]), MarkRange(0, 0))
-            room = own.number // 2  # the upper half is for checks
-            start = int.from_bytes(hashlib.sha256(f"{name} {vip}".encode()).digest()[:4], "big")
-            number = next(own.base | n % room for n in range(start, start + room) if own.base | n % room not in taken)
-            taken.add(number)
-            found[name, vip] = number
-        return found
+        ranges: dict[MarkRange, dict[tuple[str, Address], str]] = {}
+        for entry in marked:
+            key = entry.service.name, entry.vip
+            ranges.setdefault(marks_of(entry.service), {})[key] = f"{entry.service.name} {entry.vip}"
+        return {key: mark for own, texts in ranges.items() for key, mark in numbered(texts, own.services).items()}
 
     def restorer(self, service: Service, server: Host) -> Host | None:
         """The host that puts the client's address back into the packets of a service for `server`; None in other modes."""

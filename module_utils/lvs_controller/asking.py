@@ -37,7 +37,8 @@ def speaks(entry: Entry) -> str:
 
     Servers of other protocols, for example MySQL, count bytes that they do not understand as attacks.
     """
-    said = _BY_CHECK.get(str(entry.service.health_check.get("type", "")))
+    check = entry.service.health_check
+    said = _BY_CHECK.get(check.type) if check else None
     if said and (said in _OF_UDP) == (entry.protocol == "udp"):
         return said
     if entry.protocol == "udp":
@@ -47,6 +48,7 @@ def speaks(entry: Entry) -> str:
 
 def request(entry: Entry, count: int, path: str | None = None) -> dict[str, Any]:
     """`count` requests to the VIP, for lvs_probe. `path` is that of HTTP requests; None: the path of the health check, else `/`."""
+    check = entry.service.health_check
     return {
         "service": entry.label,
         "address": str(entry.vip),
@@ -54,7 +56,7 @@ def request(entry: Entry, count: int, path: str | None = None) -> dict[str, Any]
         "protocol": entry.protocol,
         "count": count,
         "speaks": speaks(entry),
-        "path": path or str(entry.service.health_check.get("path") or "/"),
+        "path": path or (check.path if check else None) or "/",
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from ansible.module_utils.lvs.host_plan import HostPlan
+from ansible.module_utils.lvs_host import program, verdicts
 from ansible.module_utils.lvs_host.kinds import KINDS, ROUTE_PROTOCOL
 
 
@@ -25,7 +26,13 @@ def _templates(folder: str) -> jinja2.Environment:
 def texts(plan: HostPlan, folder: str, systemd_sysctl: str) -> dict[str, str]:
     """The content of each file of record, by the name of its option of `lvs_state`. `folder` contains the templates."""
     templates = _templates(folder)
-    facts = {"plan": plan, "systemd_sysctl": systemd_sysctl, "route_protocol": ROUTE_PROTOCOL}
+    facts = {
+        "plan": plan,
+        "systemd_sysctl": systemd_sysctl,
+        "route_protocol": ROUTE_PROTOCOL,
+        "program": program.PATH,
+        "verdicts": verdicts,
+    }
     return {kind.name: templates.get_template(kind.template).render(facts) for kind in KINDS}
 
 

@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import files, formats, ipvs_netlink, kinds, module_options
+from . import decisions, files, formats, ipvs_netlink, kinds, module_options
+from .documents import Document, KeepalivedConf
 from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
 from .kinds import KINDS, Kind
 from .netfilter import Netfilter, Netfilter6
 from .network import Network, Network6
+from .program import Program
 from .programs import CommandRunner, find
 from .resource import REMEDY, Resource
 from .sysctls import Sysctls
 from .timeouts import Timeouts
 from .unit import Manager, Unit
 
+PROGRAM = "program"  # what the governor runs; it has no file of record
 MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
 
 
@@ -50,6 +53,12 @@ class Run:
     remove: bool = True
     purge_foreign: bool = False
     drain_timeout: int = 0
+    fixed: bool = False  # lvskit's own program on the host stays as it is
+
+    def changes(self, kind: Kind) -> bool:
+        """Whether there is a file of record of this kind, and its content changes."""
+        before = recorded(kind.path)
+        return bool(before) and before != self.wanted[kind.name]
 
     def texts(self, kind: Kind) -> tuple[str, str, CommandRunner]:
         """The arguments of every resource: the wanted content, the recorded one, and the command runner."""
@@ -70,8 +79,10 @@ def _netfilter(made: type[Netfilter], kind: Kind) -> Callable[[Run], Resource]:
 
 
 def _ipvs(run: Run) -> Resource:
+    wanted = run.wanted[kinds.IPVS.name]
     return IpvsTable(
         *run.texts(kinds.IPVS),
+        target=decisions.table(wanted, decisions.services(run.wanted[kinds.HEALTH_PLAN.name])),
         installed=find("ipvsadm") is not None,
         purge_foreign=run.purge_foreign,
         drain_timeout=run.drain_timeout,
@@ -81,6 +92,23 @@ def _ipvs(run: Run) -> Resource:
 
 def _unit(kind: Kind, *, started: bool = False) -> Callable[[Run], Resource]:
     return lambda run: Unit(os.path.basename(kind.path), *run.texts(kind), started=started)
+
+
+def _governor(run: Run) -> Resource:
+    kind = kinds.GOVERNOR_UNIT
+    program = _program(run)
+    program.prepare()
+    restart = program.changed and program.there is not None
+    return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, restart=restart)
+
+
+def _checker(run: Run) -> Resource:
+    kind, reload = kinds.HEALTH_UNIT, run.changes(kinds.HEALTH)
+    return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, reload=reload)
+
+
+def _program(run: Run) -> Program:
+    return Program(run.command, wanted=bool(run.wanted[kinds.GOVERNOR_UNIT.name].strip()), fixed=run.fixed)
 
 
 # Constructs the resource of each kind.
@@ -97,25 +125,30 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.NETFILTER_UNIT: _unit(kinds.NETFILTER_UNIT),
     kinds.IPVS_UNIT: _unit(kinds.IPVS_UNIT),
     kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),
+    kinds.HEALTH: lambda run: KeepalivedConf(kinds.HEALTH, *run.texts(kinds.HEALTH)),
+    kinds.HEALTH_PLAN: lambda run: Document(kinds.HEALTH_PLAN, *run.texts(kinds.HEALTH_PLAN)),
+    kinds.VERDICT_UNIT: _unit(kinds.VERDICT_UNIT, started=True),
+    kinds.GOVERNOR_UNIT: _governor,
+    kinds.HEALTH_UNIT: _checker,
 }
 
 
 def wire(run: Run) -> dict[str, Resource]:
-    """The resources of the host by the name of their kind, in the order of addition, and last MANAGER.
+    """The resources of the host by the name of their kind, in the order of addition; PROGRAM is the first, and MANAGER the last.
 
     Raises HostError if a file of record cannot be read, or has the format of a newer version.
     """
     formats.recorded()
     made = {kind.name: _MADE[kind](run) for kind in KINDS}
     units = [resource for resource in made.values() if isinstance(resource, Unit)]
-    return {**made, MANAGER: Manager(units, run.command, removing=run.remove)}
+    return {PROGRAM: _program(run), **made, MANAGER: Manager(units, run.command, removing=run.remove)}
 
 
 def departures(command: CommandRunner) -> list[Departure]:
     """The differences between the host and its files of record; empty if nothing else has changed the host."""
     texts = {kind.name: recorded(kind.path) for kind in KINDS}
     found = []
-    for resource in wire(Run({**texts, "interfaces": {}}, command)).values():
+    for resource in wire(Run({**texts, "interfaces": {}}, command, fixed=True)).values():
         try:
             resource.prepare()
             commands = (*resource.additions(), *resource.removals(), *resource.closing())

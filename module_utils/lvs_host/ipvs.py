@@ -172,7 +172,7 @@ def active_connections(text: str) -> dict[tuple[str, str, str], int]:
     `text` is the content of /proc/net/ip_vs, with hexadecimal addresses. UDP has no open connections. The kernel does not tell the
     family of a firewall mark there: the connections are listed for both.
     """
-    return {(*key, rip): int(words[4]) for key, rip, words in _listed(text)}
+    return {(*key, rip): int(words[4]) for key, rip, words in listed(text)}
 
 
 def in_order(text: str) -> dict[str, list[str]]:
@@ -182,12 +182,12 @@ def in_order(text: str) -> dict[str, list[str]]:
     that make a table go through this list. ipvsadm would sort it.
     """
     found: dict[str, list[str]] = {}
-    for key, rip, _ in _listed(text):
+    for key, rip, _ in listed(text):
         found.setdefault(" ".join(key), []).insert(0, rip)
     return found
 
 
-def _listed(text: str) -> Iterator[tuple[ServiceKey, str, list[str]]]:
+def listed(text: str) -> Iterator[tuple[ServiceKey, str, list[str]]]:
     """The real servers in /proc/net/ip_vs, each with its service before it and with its whole line behind it."""
     keys: list[ServiceKey] = []
     for words in (line.split() for line in text.splitlines()):
@@ -245,26 +245,29 @@ class IpvsTable(Resource):
         run: CommandRunner,
         *,
         installed: bool,
+        target: str | None = None,
         purge_foreign: bool = False,
         drain_timeout: int = 0,
         netlink: Callable[[Sequence[str]], list[str]] | None = None,
     ) -> None:
-        """`drain_timeout`: seconds to wait for the open connections of removed entries. `netlink` executes commands
+        """`target` is the table that the kernel is to have, where it is not the planned one: that with the governor's decisions.
+        `drain_timeout`: seconds to wait for the open connections of removed entries. `netlink` executes commands
         and returns the refused ones; ipvsadm executes them if there is no `netlink`, or if it does not support one.
         """
         super().__init__(wanted, recorded, run)
+        self.target = wanted if target is None else target
         self.drain_timeout = drain_timeout
         self.netlink = netlink
         self.installed = installed
         self.purge_foreign = purge_foreign
         # What there is to compare: the lines of the services that differ, in the kernel, in the plan and in the file of record.
-        self.found, self.differing, self.known = "", wanted, recorded
+        self.found, self.differing, self.known = "", self.target, recorded
 
     def prepare(self) -> None:
         if self.installed and os.path.exists(
             files.place(TABLE)
         ):  # ipvsadm would load the kernel module to read the table
-            found, wanted = self._saved(), statements(self.wanted)
+            found, wanted = self._saved(), statements(self.target)
             if set(found) == set(wanted):  # in any order: the kernel has its own order
                 self.found = self.differing = self.known = ""
             else:

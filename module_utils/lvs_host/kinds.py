@@ -36,9 +36,14 @@ IPVS_TIMEOUTS = Kind("ipvs_timeouts", "/etc/lvskit/ipvs.timeouts", "IPVS timeout
 IPVS = Kind("ipvs", "/etc/lvskit/ipvs.rules", "IPVS table")
 NETWORK = Kind("network", "/etc/lvskit/network.batch", "addresses and routes")
 NETWORK6 = Kind("network6", "/etc/lvskit/network6.batch", "IPv6 addresses and routes")
+HEALTH = Kind("health", "/etc/lvskit/health.conf", "health checks")
+HEALTH_PLAN = Kind("health_plan", "/etc/lvskit/health.json", "governed services")
 NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
 IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
 NETWORK_UNIT = Kind("network_unit", f"{UNITS}/lvskit-network.service", "unit lvskit-network.service")
+VERDICT_UNIT = Kind("verdict_unit", f"{UNITS}/lvskit-verdict.service", "unit lvskit-verdict.service")
+HEALTH_UNIT = Kind("health_unit", f"{UNITS}/lvskit-health.service", "unit lvskit-health.service")
+GOVERNOR_UNIT = Kind("governor_unit", f"{UNITS}/lvskit-governor.service", "unit lvskit-governor.service")
 
 KINDS = (
     MODULES,
@@ -50,8 +55,13 @@ KINDS = (
     IPVS,
     NETWORK,
     NETWORK6,
+    HEALTH,
+    HEALTH_PLAN,
     NETFILTER_UNIT,
     IPVS_UNIT,
     NETWORK_UNIT,
+    VERDICT_UNIT,
+    GOVERNOR_UNIT,
+    HEALTH_UNIT,
 )
 TEXTS = {kind.name: kind.path for kind in KINDS}

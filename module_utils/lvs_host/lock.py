@@ -1,4 +1,4 @@
-"""A lock, so that only one run at a time changes a host."""
+"""Locks: only one run at a time changes a host, and either a run or the governor changes the IPVS table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,47 @@ from . import files
 from .errors import HostError, cannot
 
 PATH = "/run/lvskit.lock"
+TABLE = "/run/lvskit.table"  # held by a run while it adds and removes, not while it waits for connections to end
 PATIENCE = 60  # seconds
+
+
+class Table:
+    """The lock of the IPVS table. Without a governor on the host it does nothing: there is no file for it."""
+
+    def __init__(self) -> None:
+        self._handle: int | None = None
+
+    def take(self, *, wait: bool = True, create: bool = False) -> bool:
+        """Whether the lock is taken. `create`: makes the file."""
+        try:
+            handle = os.open(files.place(TABLE), os.O_RDWR | os.O_CREAT if create else os.O_RDWR, 0o644)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise cannot("lock the IPVS table by", TABLE, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+@contextlib.contextmanager
+def table() -> Iterator[Table]:
+    """Holds the lock of the table; the object releases it for a while."""
+    lock = Table()
+    lock.take()
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

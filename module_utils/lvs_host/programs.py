@@ -26,6 +26,7 @@ PACKAGES = {
     "iptables-restore": "iptables",
     "iptables-save": "iptables",
     "ipvsadm": "ipvsadm",
+    "keepalived": "keepalived",
     "make": "make",
     "modinfo": "kmod",
     "modprobe": "kmod",

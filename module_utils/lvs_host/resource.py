@@ -68,6 +68,9 @@ class Resource(ABC):
         kept = "".join(f"{line}\n" for line in ["# No longer planned, still in use.", *stale]) if stale else ""
         return self.wanted + kept
 
+    def try_out(self) -> None:  # noqa: B027
+        """Has the new file of record, which lies beside the old one, read by the program that it is for. Raises HostError."""
+
     def quieting(self) -> list[str]:
         """Commands that stop new connections to state that `removals` removes."""
         return []

@@ -15,10 +15,26 @@ _MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= also covers new 
 
 
 class Unit(Resource):
-    """A unit is its own file of record. `started`: it must also be active, so that a restart of the unit that it is part of restarts it."""
+    """A unit is its own file of record. `started`: it must also be active, so that a restart of the unit that it is part of restarts it.
 
-    def __init__(self, name: str, wanted: str, recorded: str, run: CommandRunner, *, started: bool = False) -> None:
+    `daemon`: a new content of the unit restarts it. `reload`: what its process reads has changed; `restart`: the program has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        wanted: str,
+        recorded: str,
+        run: CommandRunner,
+        *,
+        started: bool = False,
+        daemon: bool = False,
+        reload: bool = False,
+        restart: bool = False,
+    ) -> None:
         super().__init__(wanted, recorded, run)
+        self.reload = reload
+        self.restart = restart or (daemon and bool(recorded) and wanted != recorded)
         self.name = name
         self.title = f"unit {name}"
         self.path = f"{DIRECTORY}/{name}"
@@ -64,6 +80,12 @@ class Unit(Resource):
         enabled = self.enabled or not statements(self.wanted)
         return [] if enabled else [f"systemctl enable --no-reload {self.name}"]
 
+    def verb(self) -> str:
+        """What systemd has to do with it after the files of record are written; empty if nothing."""
+        if self.started and not self.active:
+            return "start"
+        return "restart" if self.restart else "reload" if self.reload else ""
+
     def batch(self, commands: Sequence[str]) -> None:
         for command in commands:
             self.output(command.split())
@@ -105,8 +127,9 @@ class Manager(Resource):
         changed = any(unit.outdated or (unit.recorded and unit.wanted != unit.recorded) for unit in stay)
         new = any(not unit.recorded for unit in stay)
         reload = changed or (new and not self.hears_of_new) or (self.removing and any(unit.gone for unit in self.units))
-        start = [unit.name for unit in stay if unit.started and not unit.active]
-        return [*(["systemctl daemon-reload"] if reload else []), *(f"systemctl start {name}" for name in start)]
+        verbs = [(unit.verb(), unit.name) for unit in stay]
+        acts = [f"systemctl {verb} {name}" for verb, name in verbs if verb]
+        return [*(["systemctl daemon-reload"] if reload else []), *acts]
 
     def batch(self, commands: Sequence[str]) -> None:
         for command in commands:

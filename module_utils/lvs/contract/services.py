@@ -11,6 +11,7 @@ from .. import modes, schedulers
 from ..families import Address, Family, bracketed, by_version, present
 from ..families import of as family_of
 from ..violations import listed
+from .checks import HealthCheck, Percent, SorryServer
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
@@ -19,7 +20,6 @@ from .values import (
     FLAG,
     ByDirector,
     Choice,
-    Kind,
     Listing,
     Name,
     Number,
@@ -229,14 +229,27 @@ class Service(Keyed):
         Needs(),
         absent="nothing",
     )
-    health_check: Mapping[str, str] = key(
-        Kind(),
-        "what the service speaks. Nothing checks health yet; verify, trace and site probe the service by its `type`: `http` and `https` "
-        "send a GET request for its `path`, `tcp` and `smtp` open a connection and send nothing, `dns` sends a query and `udp` a "
-        "datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are probed by HTTP, UDP port 53 by DNS, other TCP ports get a "
-        "connection and other UDP ports a datagram",
-        {},
-        absent="by the port",
+    health_check: HealthCheck | None = key(
+        Nested(HealthCheck),
+        "how the directors find out that a real server is dead, and stop sending to it (see [health.md](health.md)). Verify, trace and "
+        "site probe the service by its `type`, too: `http` and `https` send a GET request for its `path`, `tcp` and `smtp` open a "
+        "connection and send nothing, `dns` sends a query and `udp` a datagram. Without it, TCP ports 80, 8000, 8008, 8080 and 8888 are "
+        "probed by HTTP, UDP port 53 by DNS, other TCP ports get a connection and other UDP ports a datagram",
+        None,
+        absent="nobody checks: a dead real server keeps its share",
+    )
+    floor: int = key(
+        Percent(),
+        "the share of the service's weight that stays in use, however many checks fail: more servers than this allows are not taken "
+        "out, because a fault of the check itself is likelier. It does not hold where none passes and there is a `sorry_server`",
+        50,
+        absent="50%",
+    )
+    sorry_server: SorryServer | None = key(
+        Nested(SorryServer),
+        "the host that gets all requests while no real server passes its check. It must be in the group `real_servers`",
+        None,
+        absent="none",
     )
     locals_by: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)  # by director, where each has its own
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -278,6 +291,17 @@ class Service(Keyed):
     def remote_servers(self) -> tuple[RealServer, ...]:
         """The real servers that are not a director of the service as well: packets are sent to them."""
         return tuple(s for s in self.real_servers if not any(s.host is director for director in self.directors))
+
+    @cached_property
+    def apology(self) -> RealServer | None:
+        """Its sorry server as a real server."""
+        sorry = self.sorry_server
+        return RealServer(host=sorry.host, port=sorry.port, at=sorry.at) if sorry else None
+
+    @cached_property
+    def prepared_servers(self) -> tuple[RealServer, ...]:
+        """The hosts that must be ready for requests from a director: remote real servers, and the sorry server."""
+        return (*self.remote_servers, self.apology) if self.apology else self.remote_servers
 
     @cached_property
     def families(self) -> tuple[Family, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 from ..families import IPV4, IPV6, TABLE, Family
 from ..violations import listed
@@ -505,8 +508,44 @@ class MarkRange:
         """How many marks."""
         return 1 << (32 - bin(self.mask).count("1"))
 
+    @property
+    def services(self) -> MarkRange:
+        """The half for services."""
+        return MarkRange(self.base, self.mask | self.number // 2)
+
+    @property
+    def checks(self) -> MarkRange:
+        """The half for health checks."""
+        return MarkRange(self.base | self.number // 2, self.mask | self.number // 2)
+
+    @property
+    def tracked(self) -> MarkRange:
+        """The half of the marks for checks that conntrack has to see: IPVS' source NAT needs it."""
+        return self.checks.checks
+
+    @property
+    def untracked(self) -> MarkRange:
+        """The half of the marks for checks that pass by conntrack."""
+        return self.checks.services
+
     def __str__(self) -> str:
         return f"{self.base:#x}/{self.mask:#x}"
+
+
+_Named = TypeVar("_Named")
+
+
+def numbered(texts: Mapping[_Named, str], room: MarkRange) -> dict[_Named, int]:
+    """A mark for each thing by its text, of which it is made: another thing changes it only if both make the same one."""
+    found: dict[_Named, int] = {}
+    taken: set[int] = set()
+    for key, text in sorted(texts.items(), key=itemgetter(1)):
+        start = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % room.number
+        tries = itertools.chain(range(start, room.number), range(start))
+        number = next(number for number in tries if number not in taken)
+        taken.add(number)
+        found[key] = room.base | number
+    return found
 
 
 @dataclass(frozen=True)

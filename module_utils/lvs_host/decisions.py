@@ -1,0 +1,84 @@
+"""The files of the governor on a director: what it governs, what it has decided, and the weights that operators have set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import files, governing, kinds
+from .errors import HostError, damaged
+from .governing import Override, Service, State
+
+STATE = "/var/lib/lvskit/governor.json"
+OVERRIDES = "/var/lib/lvskit/weights.json"
+HEARTBEAT = "/run/lvskit/heartbeat"  # the governor touches it
+FORMAT = 1
+
+
+@dataclass
+class Decided:
+    """The governor's state: the decisions by Service.key, and whether verdicts counted when it was written (`checker`: fine, or why not)."""
+
+    states: dict[str, State]
+    checker: str = ""
+    time: float = 0.0
+
+    def text(self) -> str:
+        services = {key: state.as_dict() for key, state in sorted(self.states.items())}
+        return json.dumps({"format": FORMAT, "time": self.time, "checker": self.checker, "services": services}, indent=1)
+
+
+def services(text: str) -> list[Service]:
+    """The governed services of a file of record. Raises HostError if it is damaged."""
+    try:
+        return [Service(**{**raw, "entries": tuple(raw["entries"])}) for raw in json.loads(text or "[]")]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(kinds.HEALTH_PLAN.path, error, "Run playbooks/site.yml: it writes the file again") from error
+
+
+def read() -> Decided:
+    """The governor's last state; an empty one if there is none, or none that this version can read: it is made again from new verdicts."""
+    try:
+        raw = json.loads(files.read(STATE, "") or "{}")
+        if raw.get("format") != FORMAT:
+            return Decided({})
+        states = {str(key): State.of(own) for key, own in dict(raw["services"]).items()}
+        return Decided(states, str(raw["checker"]), float(raw["time"]))
+    except (HostError, AttributeError, KeyError, TypeError, ValueError):
+        return Decided({})
+
+
+def write(decided: Decided) -> None:
+    files.stage(STATE, decided.text())
+    files.keep(STATE)
+
+
+def overrides() -> dict[str, Override]:
+    """The weights that operators have set, by host. Raises HostError if the file is damaged."""
+    text = files.read(OVERRIDES, _REMEDY)
+    try:
+        raw = dict(json.loads(text or "{}"))
+        return {str(name): Override(**{**own, "services": tuple(own["services"])}) for name, own in raw.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(OVERRIDES, error, _REMEDY) from error
+
+
+def write_overrides(found: Mapping[str, Override]) -> None:
+    """Raises HostError."""
+    if not found:
+        files.remove(OVERRIDES)
+        return
+    raw: dict[str, Any] = {name: asdict(own) for name, own in sorted(found.items())}
+    files.stage(OVERRIDES, json.dumps(raw, indent=1))
+    files.keep(OVERRIDES)
+
+
+def table(planned: str, governed: Iterable[Service]) -> str:
+    """The table of the plan with the governor's last decisions: what the kernel is to have."""
+    found = list(governed)
+    return governing.governed(planned, found, read().states) if found else planned
+
+
+_REMEDY = "Remove it: the real servers then have their planned weights"
