@@ -3,6 +3,7 @@
 
     GET /                JSON: host, peer, local
     GET /bytes/N         N octets, no two neighbouring segments of which are alike (`octets`)
+    GET /healthz         the same JSON
     GET /slow/SECONDS    the same JSON, after a while
     POST or PUT          the JSON, with length and sha256 of the body it read
     any UDP datagram     the JSON with its length, from the address the datagram was sent to
@@ -38,6 +39,7 @@ IPPROTO_SCTP = 132
 LONGEST_DATAGRAM = 65535
 CHUNK = 65536
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a kernel without it, or in which it is switched off
+FAULT = Path("/run/lvskit-lab-fault")
 IDLE = 300  # seconds a kept-alive connection may wait for its next request
 
 Listening = Dict[Tuple[str, int], Callable[[], None]]  # protocol and port: what stops it
@@ -124,6 +126,16 @@ def respond_json(writer: StreamWriter, status: str, content: Mapping[str, Any], 
     writer.write(text)
 
 
+async def fault() -> str:
+    """What FAULT says: a status that all requests get, and seconds that they wait; `500`, `200 3`. Empty if there is no fault."""
+    try:
+        status, _, seconds = FAULT.read_text().strip().partition(" ")
+    except FileNotFoundError:
+        return ""
+    await asyncio.sleep(float(seconds or 0))
+    return "" if status == "200" else f"{status} As Told"
+
+
 async def serve_request(reader: StreamReader, writer: StreamWriter, request: Request) -> bool:
     """Answer one request; True while the connection may carry another."""
     method, path, version, fields = request
@@ -135,12 +147,15 @@ async def serve_request(reader: StreamReader, writer: StreamWriter, request: Req
     async for part in body_parts(reader, fields):
         length += len(part)
         digest.update(part)
+    failing = await fault()
     who = {
         "host": socket.gethostname(),
         "peer": endpoint(writer.get_extra_info("peername")),
         "local": endpoint(writer.get_extra_info("sockname")),
     }
-    if method in ("POST", "PUT"):
+    if failing:
+        respond_json(writer, failing, {**who, "error": "as the lab was told"}, close)
+    elif method in ("POST", "PUT"):
         respond_json(writer, "200 OK", {**who, "length": length, "sha256": digest.hexdigest()}, close)
     elif method not in ("GET", "HEAD"):
         respond_json(writer, "405 Method Not Allowed", {**who, "error": "GET, POST or PUT"}, close)
@@ -155,7 +170,7 @@ async def serve_request(reader: StreamReader, writer: StreamWriter, request: Req
         status = "200 OK"
         if path.startswith("/slow/"):
             await asyncio.sleep(float(path[len("/slow/") :]))
-        elif path != "/":
+        elif path not in ("/", "/healthz"):
             status = "404 Not Found"
         if method == "HEAD":
             respond(writer, status, 0, "application/json", close)

@@ -39,7 +39,9 @@ class Question(NamedTuple):
     way: Way | None
 
 
-def of_service(topology: Topology, service: Service, director: Host) -> Iterator[tuple[RealServer, Attachment, list[Question]]]:
+def of_service(
+    topology: Topology, service: Service, director: Host
+) -> Iterator[tuple[RealServer, Attachment, list[Question]]]:
     """The questions for each real server of a service that the director sends to, by family."""
     check = service.health_check
     if check is None:
@@ -52,11 +54,15 @@ def of_service(topology: Topology, service: Service, director: Host) -> Iterator
                 continue
             ports = check.ports or (first.port,)
             asked = vips if check.by_vip else vips[:1]
-            yield server, real, [
-                Question(entry, port, _way(entry, server, real, port) if check.by_vip else None)
-                for entry in asked
-                for port in ports
-            ]
+            yield (
+                server,
+                real,
+                [
+                    Question(entry, port, _way(entry, server, real, port) if check.by_vip else None)
+                    for entry in asked
+                    for port in ports
+                ],
+            )
 
 
 def _way(entry: Entry, server: RealServer, real: Attachment, port: int) -> Way:
@@ -100,7 +106,11 @@ def source(topology: Topology, entry: Entry, director: Host, real: Attachment) -
 
 
 def checked(
-    topology: Topology, service: Service, director: Host, known: Mapping[tuple[MarkRange, Way], int], named: Mapping[str, list[str]]
+    topology: Topology,
+    service: Service,
+    director: Host,
+    known: Mapping[tuple[MarkRange, Way], int],
+    named: Mapping[str, list[str]],
 ) -> Iterator[CheckedService]:
     """The service in each family. `named` are its virtual services as ipvsadm names them, by the version of their family."""
     check = service.health_check

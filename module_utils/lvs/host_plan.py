@@ -296,9 +296,7 @@ class CheckedService:
             "floor": self.floor,
             "quiesce": self.quiesce,
             "sorry": self.sorry,
-            "apologies": {
-                entry: f"{one.endpoint} {one.method}" for entry, one in zip(self.entries, self.apologies)
-            },
+            "apologies": {entry: f"{one.endpoint} {one.method}" for entry, one in zip(self.entries, self.apologies)},
         }
 
 

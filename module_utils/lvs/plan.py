@@ -65,7 +65,9 @@ class _Rules:
     returning_vips: dict[str, None] = field(default_factory=dict)
     one_way: list[Untracked] = field(default_factory=list)
     guards: dict[Guard, None] = field(default_factory=dict)
-    answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(default_factory=dict)  # by interface and address
+    answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(
+        default_factory=dict
+    )  # by interface and address
     unseen: str = ""  # the marks of checks that need not be seen by conntrack
 
     def build(self) -> Netfilter:
@@ -125,7 +127,7 @@ class _Builder:
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
-    checks: list[CheckedService] = field(default_factory=list)
+    checked: list[CheckedService] = field(default_factory=list)
     probes: dict[str, VirtualService] = field(default_factory=dict)  # by the mark, and the family where it is IPv6
 
     def sysctl(self, key: str, value: int, why: str) -> None:
@@ -195,7 +197,7 @@ class _Builder:
         for one in found:
             six = one.endpoint.startswith("[") or one.endpoint.endswith(" -6")
             named.setdefault("6" if six else "4", []).append(one.name)
-        self.checks += checks.checked(self.topology, service, self.host, self.probe_marks, named)
+        self.checked += checks.checked(self.topology, service, self.host, self.probe_marks, named)
         own = marks_of(service)
         for _, real, questions in checks.of_service(self.topology, service, self.host):
             for question in questions:
@@ -204,8 +206,8 @@ class _Builder:
 
     def probe(self, service: Service, real: Attachment, question: checks.Question, mark: int) -> None:
         """A check goes by IPVS to one real server, and its answer comes back."""
-        entry, way, checked = question.entry, question.way, service.health_check
-        assert way is not None and checked is not None
+        entry, way, asked = question.entry, question.way, service.health_check
+        assert way is not None and asked is not None
         name = f"{mark} -6" if entry.family is IPV6 else str(mark)
         if name not in self.probes:
             end = Destination(real.text, way.endpoint, way.method, 1)
@@ -220,7 +222,7 @@ class _Builder:
         self.sysctl(f"net/ipv4/conf/{sender.name}/accept_local", 1, why)
         self.sysctl(f"net/ipv4/conf/{sender.name}/rp_filter", 2, why)
         ports = self.netfilter(IPV4).answers.setdefault((sender.name, sender.text), {})
-        ports.update(dict.fromkeys((protocol, question.port) for protocol in checked.kind.protocols))
+        ports.update(dict.fromkeys((protocol, question.port) for protocol in asked.kind.protocols))
 
     def forward(self, family: Family) -> None:
         """Replies pass the director."""
@@ -477,7 +479,7 @@ class _Builder:
             services=tuple(self.services),
             timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
             probes=tuple(self.probes.values()),
-            checks=tuple(self.checks),
+            checks=tuple(self.checked),
         )
 
 

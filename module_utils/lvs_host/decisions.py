@@ -27,7 +27,9 @@ class Decided:
 
     def text(self) -> str:
         services = {key: state.as_dict() for key, state in sorted(self.states.items())}
-        return json.dumps({"format": FORMAT, "time": self.time, "checker": self.checker, "services": services}, indent=1)
+        return json.dumps(
+            {"format": FORMAT, "time": self.time, "checker": self.checker, "services": services}, indent=1
+        )
 
 
 def services(text: str) -> list[Service]:

@@ -188,7 +188,7 @@ def _settle(own: Standing, service: Service, weight: int, used: bool, kept: bool
     out = 0.0 if service.quiesce else None
     if not weight:
         own.share = 0.0
-        own.why = "planned weight 0" if not own.planned else "weight 0 set by an operator"
+        own.why = "weight 0"
     elif used:
         own.share = _grown(own, service, now)
         own.why = "check passed" if own.verdict == PASSED else "no verdict yet"

@@ -71,7 +71,7 @@ class Governor:
     def step(self, heard: str = "") -> None:
         """One pass. `heard` are the lines from keepalived's FIFO."""
         now = time.time()
-        fresh = self._read_files()
+        fresh = self.read_files()
         self._watch_checker(now)
         self.intake.hear(heard)
         changed = fresh
@@ -80,7 +80,11 @@ class Governor:
             found = self._verdicts()
         for service in self.plan.services:
             state = self.states.setdefault(service.key, State(since=now))
-            if governing.hear(state, service, found, now) or fresh or governing.due(state, service, self.overrides, now):
+            if (
+                governing.hear(state, service, found, now)
+                or fresh
+                or governing.due(state, service, self.overrides, now)
+            ):
                 changed = True
                 self._decide(state, service, now)
         self._pending = self._pending or changed or now - self._healed >= HEAL
@@ -88,7 +92,7 @@ class Governor:
             self.write(now)
         self._keep(now)
 
-    def _read_files(self) -> bool:
+    def read_files(self) -> bool:
         """Whether plan or operators' weights have changed since the last look."""
         stamps = tuple(map(_stamp, (kinds.IPVS.path, kinds.HEALTH_PLAN.path, decisions.OVERRIDES)))
         if stamps == self._stamps:
@@ -154,10 +158,25 @@ class Governor:
             if own.weight != old or (own.why != why and own.share in (0.0, 1.0, None)):
                 level = NOTICE if own.verdict != verdicts.FAILED else WARNING
                 to = "none" if own.weight is None else own.weight
-                say(level, "weight", service=service.service, server=own.name, address=address, weight=to, reason=own.why)
+                say(
+                    level,
+                    "weight",
+                    service=service.service,
+                    server=own.name,
+                    address=address,
+                    weight=to,
+                    reason=own.why,
+                )
         if state.state != was:
             level = NOTICE if state.state == governing.FINE else WARNING
-            say(level, "service", service=service.service, family=service.family, state=state.state, sorry=service.sorry or "none")
+            say(
+                level,
+                "service",
+                service=service.service,
+                family=service.family,
+                state=state.state,
+                sorry=service.sorry or "none",
+            )
 
     def target(self) -> str:
         """The table that the kernel is to have."""
@@ -222,7 +241,13 @@ class Governor:
     def _foreign(self, name: str, options: str) -> None:
         if name not in self.told_foreign:
             self.told_foreign.add(name)
-            say(WARNING, "foreign", server=name, options=options, reason="neither planned nor decided here; it stays until the next run")
+            say(
+                WARNING,
+                "foreign",
+                server=name,
+                options=options,
+                reason="neither planned nor decided here; it stays until the next run",
+            )
 
     def _keep(self, now: float) -> None:
         """Stores the decisions if they have changed, and gives a sign of life."""
@@ -285,7 +310,7 @@ def govern() -> None:
 def restore() -> None:
     """Applies the last decisions to the table that the boot has restored: without a new verdict."""
     governor = Governor()
-    if governor._read_files():  # noqa: SLF001
+    if governor.read_files():
         governor.write(time.time())
 
 

@@ -27,10 +27,14 @@ SLACK = 1  # second beyond the time that a check needs at worst
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"
 _CLONE_NEWNET = 0x40000000
-_DOWN = re.compile(r"RS \[(?P<rs>[^\]]+)\]:\w+:(?P<rport>\d+) \[(?P<vs>[^\]]+)\]:(?P<protocol>\w+):(?P<vport>\d+) (?P<state>UP|DOWN)")
+_DOWN = re.compile(
+    r"RS \[(?P<rs>[^\]]+)\]:\w+:(?P<rport>\d+) \[(?P<vs>[^\]]+)\]:(?P<protocol>\w+):(?P<vport>\d+) (?P<state>UP|DOWN)"
+)
 _FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 
-Endpoint = tuple[str, str]  # a service as ipvsadm names it, `-t 203.0.113.80:80`, and a real server of it, `192.0.2.11:8080`
+Endpoint = tuple[
+    str, str
+]  # a service as ipvsadm names it, `-t 203.0.113.80:80`, and a real server of it, `192.0.2.11:8080`
 
 
 def table() -> str:
@@ -95,7 +99,9 @@ class Intake:
     """
 
     detection: Mapping[Endpoint, float] = field(default_factory=dict)
-    _seen: dict[Endpoint, float] = field(default_factory=dict)  # since when each is in the table, in the clock's seconds
+    _seen: dict[Endpoint, float] = field(
+        default_factory=dict
+    )  # since when each is in the table, in the clock's seconds
     _had_passed: set[Endpoint] = field(default_factory=set)
     _failed: set[Endpoint] = field(default_factory=set)  # said by keepalived
 

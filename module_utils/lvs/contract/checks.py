@@ -12,7 +12,9 @@ from .values import PORT, Choice, Fault, Kind, Name, Number, OneOrMore, Text
 
 SECONDS = "seconds"
 # keepalived reads a string to the next quote, and has no way to write a quote in one.
-LINE = Text(pattern=r'[^"\x00-\x1f\x7f]+', otherwise="has a quotation mark or a control character, which keepalived cannot read")
+LINE = Text(
+    pattern=r'[^"\x00-\x1f\x7f]+', otherwise="has a quotation mark or a control character, which keepalived cannot read"
+)
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,18 @@ class HealthCheck(Keyed):
     )
     interval: int = key(Number("VALUE-RANGE", 1, 3600, unit=SECONDS), "seconds from one check to the next", 3)
     timeout: int = key(Number("VALUE-RANGE", 1, 300, unit=SECONDS), "how long an answer may take", 2)
-    retries: int = key(Number("VALUE-RANGE", 0, 20), "how often a failed check is repeated, after one second each, before it counts", 1)
-    rise: int = key(Number("VALUE-RANGE", 1, 100), "how many checks in sequence a failed server must pass before it is used again", 1)
+    retries: int = key(
+        Number("VALUE-RANGE", 0, 20), "how often a failed check is repeated, after one second each, before it counts", 1
+    )
+    rise: int = key(
+        Number("VALUE-RANGE", 1, 100),
+        "how many checks in sequence a failed server must pass before it is used again",
+        1,
+    )
     slow_start: int = key(
-        Number("VALUE-RANGE", 0, 3600, unit=SECONDS), "how long the weight of a server that returns grows to its full value", 0
+        Number("VALUE-RANGE", 0, 3600, unit=SECONDS),
+        "how long the weight of a server that returns grows to its full value",
+        0,
     )
     path: str | None = key(LINE, "http, https: the path that is requested", None, absent="`/`")
     host: str | None = key(LINE, "http, https: the Host header", None, absent="the VIP")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows every service with its real servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ansible.module_utils
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.lvs_controller import environment, status
+from ansible.module_utils.lvs_controller.action import EnvironmentAction
+
+
+class ActionModule(EnvironmentAction):
+    """See library/lvs_status.py for its documentation."""
+
+    SPEC = {"only": {"type": "list", "elements": "str", "default": []}, "to": {"type": "path"}}
+
+    def act(self, given, task_vars):
+        topology = self.folder.topology()
+        services = environment.named(topology, given["only"])
+        answers = {name: self.folder.read(f"health/{name}") for name in self.folder.names("health")}
+        rows = status.rows(services, {name: self.folder.plan(name) for name in answers}, answers)
+        troubles = status.troubles(services, answers)
+        self.say(status.lines(rows, troubles))
+        result = {"changed": False, "services": [row.as_dict() for row in rows], "troubles": troubles}
+        if given["to"]:
+            self.write(given["to"], json.dumps({key: result[key] for key in ("services", "troubles")}, indent=1) + "\n")
+        return result

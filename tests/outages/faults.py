@@ -1,0 +1,98 @@
+"""The faults, and what they concern."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .lab_hosts import DIRECTOR, ROOT, Hosts
+
+Act = Callable[[Hosts], float]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`begin` and `end` return their times on the client's clock. `services` are those that it concerns; none: all of them.
+
+    `seen`: checks of the VIP's way notice it. `by_rip`: those of a RIP do, too. `fatal`: no real server is left, so that all requests
+    are lost meanwhile, or `sorry` takes them. `harmless`: nothing may be lost at all. `long`: not in the short form.
+    """
+
+    name: str
+    begin: Act
+    end: Act
+    services: tuple[str, ...] = ()
+    seen: bool = True
+    by_rip: bool = True
+    fatal: bool = False
+    harmless: bool = False
+    lasts: float = 0.0  # seconds beyond the detection time
+    long: bool = False
+    peer: bool = True  # keepalived alone has this fault, too
+
+
+def on(host: str, command: str) -> Act:
+    return lambda hosts: hosts.do(host, command)
+
+
+def both(*acts: Act) -> Act:
+    """All of them; the time is the first one's."""
+    return lambda hosts: min([act(hosts) for act in acts])
+
+
+APP = "systemctl kill --signal=KILL lvskit-lab-app; systemctl stop lvskit-lab-app"
+START = "systemctl start lvskit-lab-app"
+FAULT = "/run/lvskit-lab-fault"
+
+
+def _flapping(hosts: Hosts) -> float:
+    """The application of rs2 dies and returns several times, so that it is up for shorter than `rise` asks for."""
+    began = hosts.do("rs4", APP)
+    for _ in range(3):
+        time.sleep(6)
+        hosts.do("rs4", START)
+        time.sleep(1.5)
+        hosts.do("rs4", APP)
+    return began
+
+
+def _reboot(hosts: Hosts) -> float:
+    """The director restarts, and one real server is dead meanwhile."""
+    hosts.do("rs3", APP)
+    time.sleep(10)
+    options = [f"--inventory={one}" for one in hosts.inventories]
+    began = hosts.do(DIRECTOR, "true")
+    subprocess.run(
+        [sys.executable, "-m", "lab", "reboot", DIRECTOR, *options], cwd=ROOT, check=True, capture_output=True
+    )
+    for _ in range(60):
+        if hosts.ask(DIRECTOR, "systemctl is-system-running --wait", check=False).strip() == "running":
+            break
+        time.sleep(2)
+    return began
+
+
+PARENT = "cat /run/lvskit/keepalived.pid /run/peer/k.pid 2>/dev/null"
+CHILD = "cat /run/lvskit/checkers.pid /run/peer/c.pid 2>/dev/null"
+
+FAULTS = (
+    Fault("application killed", on("rs1", APP), on("rs1", START), ("web", "api", "mail")),
+    Fault("host powered off", lambda hosts: hosts.freeze("rs2"), lambda hosts: hosts.thaw("rs2"), ("web", "api", "mail")),
+    Fault("link cut", on("rs3", "ip link set eth1 down"), on("rs3", "ip link set eth1 up; systemctl restart lvskit-network"), ("files", "orders", "shop", "media", "games"), long=True),
+    Fault("VIP off lo (dr)", on("rs1", "ip addr del 10.20.1.80/32 dev lo; ip -6 addr del 2001:db8:30::80/128 dev lo"), on("rs1", "systemctl restart lvskit-network"), ("web",), by_rip=False),
+    Fault("VIP off tunl0 (tun)", on("rs3", "ip addr del 203.0.113.82/32 dev tunl0"), on("rs3", "systemctl restart lvskit-network"), ("files",), by_rip=False),
+    Fault("module unloaded (enat)", on("rs4", "rmmod lvskit_ctk"), on("rs4", "modprobe lvskit_ctk"), ("games",), by_rip=False),
+    Fault("status 500", on("rs1", f"echo 500 > {FAULT}"), on("rs1", f"rm {FAULT}"), ("web",)),
+    Fault("slow answers", on("rs2", f"echo 200 5 > {FAULT}"), on("rs2", f"rm {FAULT}"), ("web",), long=True),
+    Fault("flapping", _flapping, on("rs4", START), ("games",), lasts=0, long=True),
+    Fault("all real servers", both(on("rs3", APP), on("rs4", APP)), both(on("rs3", START), on("rs4", START)), ("orders", "shop", "media", "games"), fatal=True, long=True),
+    Fault("all real servers, sorry server", both(on("rs3", APP), on("rs4", APP)), both(on("rs3", START), on("rs4", START)), ("files",)),
+    Fault("keepalived stopped", lambda hosts: hosts.do(DIRECTOR, hosts.stop_checks), lambda hosts: hosts.do(DIRECTOR, hosts.start_checks), harmless=True, lasts=5),
+    Fault("keepalived killed", on(DIRECTOR, f"kill -9 $({PARENT})"), lambda hosts: hosts.do(DIRECTOR, hosts.start_checks), harmless=True, lasts=8),
+    Fault("checker frozen", on(DIRECTOR, f"kill -STOP $({CHILD})"), on(DIRECTOR, f"kill -CONT $({CHILD})"), harmless=True, lasts=35, long=True),
+    Fault("governor killed", on(DIRECTOR, "systemctl kill --signal=KILL lvskit-governor"), on(DIRECTOR, "true"), harmless=True, peer=False),
+    Fault("director restarted, one dead", _reboot, on("rs3", START), ("files", "orders", "shop", "media", "games"), long=True, peer=False),
+)  # fmt: skip
