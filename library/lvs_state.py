@@ -54,6 +54,14 @@ options:
     description: IPv6 addresses, routes and rules, as C(ip -6 -batch) reads them.
     type: str
     default: ""
+  health:
+    description: The configuration of keepalived's health checks, as keepalived.conf(5) has it.
+    type: str
+    default: ""
+  health_plan:
+    description: What the governor must know of the checked services, as JSON.
+    type: str
+    default: ""
   netfilter_unit:
     description: The systemd unit that restores the iptables and ip6tables rules at boot.
     type: str
@@ -66,24 +74,16 @@ options:
     description: The systemd unit that restores sysctls, addresses and routes at boot.
     type: str
     default: ""
-  health:
-    description: The configuration of keepalived's health checks, as keepalived.conf(5) has it.
-    type: str
-    default: ""
-  health_plan:
-    description: What the governor must know of the checked services, as JSON.
-    type: str
-    default: ""
   verdict_unit:
     description: The systemd unit that makes the network namespace for the verdicts of health checks.
     type: str
     default: ""
-  health_unit:
-    description: The systemd unit of keepalived's health checks.
-    type: str
-    default: ""
   governor_unit:
     description: The systemd unit that changes weights by the verdicts of health checks.
+    type: str
+    default: ""
+  health_unit:
+    description: The systemd unit of keepalived's health checks.
     type: str
     default: ""
   programs:

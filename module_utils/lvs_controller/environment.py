@@ -15,7 +15,7 @@ from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.topology import Service, Topology
-from ansible.module_utils.lvs.violations import Violation
+from ansible.module_utils.lvs.violations import Violation, listed
 
 from .host_variables import HostVariables
 
@@ -59,6 +59,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
             raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
     topology, violations = inventory.parse(networks, services, hosts, groups)
+    own += _unchecked(topology)
     return topology, [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
 
 
@@ -129,6 +130,19 @@ def revision(inventory_folder: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return found.stdout.strip()
+
+
+def _unchecked(topology: Topology) -> Iterator[Violation]:
+    """One warning for all services whose real servers nobody checks."""
+    found = [service for service in topology.services if service.health_check is None]
+    if found:
+        names = [service.name for service in found[:_SHOWN]]
+        names += [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        message = (
+            f"{listed(names, 'and')}: nobody checks the real servers, and a dead one keeps its share of the requests. Say "
+            "health_check: {type: tcp}, or another type."
+        )
+        yield Violation("CHECK-NONE", message, found[0].at("name"), True)
 
 
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:

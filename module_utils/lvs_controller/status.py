@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,13 +91,12 @@ def _servers(
     found: Mapping[str, Any],
 ) -> Iterator[Server]:
     live = found["weights"].get(first.name, {})
-    known = {server.address: server for server in checked.servers} if checked else {}
-    names = {server.host.name for server in service.real_servers}
+    peers = checked.servers if checked else ()
     decided = state.get("servers", {})
-    for one in first.destinations:
-        own = decided.get(one.address, {})
-        peer = known.get(one.address)
-        name = peer.name if peer else _owner(service, one.address, names)
+    for place, one in enumerate(first.destinations):  # in the order of the real servers
+        peer = peers[place] if place < len(peers) else None
+        own = decided.get(peer.endpoint, {}) if peer else {}
+        name = peer.name if peer else _owner(service, one.address)
         answer = found["answers"].get(_as_keepalived(checked, peer.address, peer.port), "") if checked and peer else ""
         check = service.health_check
         why = str(own.get("why", "")) or ("no health check" if check is None else "no verdict yet")
@@ -135,7 +134,7 @@ def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _owner(service: Service, address: str, names: Iterable[str]) -> str:
+def _owner(service: Service, address: str) -> str:
     found = (s.host.name for s in service.real_servers if address in map(str, s.host.addresses))
     return next(found, address)
 

@@ -35,7 +35,7 @@ class Decided:
 def services(text: str) -> list[Service]:
     """The governed services of a file of record. Raises HostError if it is damaged."""
     try:
-        return [Service(**{**raw, "entries": tuple(raw["entries"])}) for raw in json.loads(text or "[]")]
+        return [Service(**{**raw, "entries": tuple(raw["entries"])}) for raw in json.loads(text.strip() or "[]")]
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(kinds.HEALTH_PLAN.path, error, "Run playbooks/site.yml: it writes the file again") from error
 

@@ -20,7 +20,11 @@ LEAST_SHARE = 0.01  # of a weight that grows
 
 @dataclass(frozen=True)
 class Service:
-    """A service in one family, as the plan has it: see CheckedService in lvs/host_plan.py."""
+    """A service in one family, as the plan has it: see CheckedService in lvs/host_plan.py.
+
+    `servers` are the names of the real servers by the endpoint that keepalived knows each by, in the order of the plan, which is that of the
+    destinations of each entry.
+    """
 
     service: str
     family: int
@@ -39,11 +43,6 @@ class Service:
     def key(self) -> str:
         """Its name in the governor's state."""
         return f"{self.service} {self.family}"
-
-    @property
-    def by_address(self) -> dict[str, str]:
-        """The endpoint that keepalived knows a real server by, by the real server's address."""
-        return {address_of(endpoint): endpoint for endpoint in self.servers}
 
     def endpoints(self) -> Iterable[Endpoint]:
         return ((self.verdicts, endpoint) for endpoint in self.servers)
@@ -81,7 +80,7 @@ class Standing:
 
 @dataclass
 class State:
-    """What the governor has decided about a service, by the addresses of its real servers."""
+    """What the governor has decided about a service, by the endpoints of its real servers."""
 
     state: str = FINE
     since: float = 0.0
@@ -101,46 +100,43 @@ class State:
         return cls(str(raw["state"]), float(raw["since"]), servers)
 
 
-def address_of(endpoint: str) -> str:
-    """The address of `192.0.2.11:80`, or of `[2001:db8::11]:80`."""
-    return endpoint.rpartition(":")[0].strip("[]")
-
-
 def hear(state: State, service: Service, verdicts: Mapping[Endpoint, str], now: float) -> list[str]:
-    """Takes new verdicts; returns the addresses of the real servers whose verdict has changed. UNKNOWN and a missing verdict change nothing."""
+    """Takes new verdicts; returns the endpoints of the real servers whose verdict has changed. UNKNOWN and a missing verdict change
+    nothing.
+    """
     changed = []
-    for address, endpoint in service.by_address.items():
-        own = state.servers.setdefault(address, Standing())
-        own.name = service.servers[endpoint]
+    for endpoint, name in service.servers.items():
+        own = state.servers.setdefault(endpoint, Standing())
+        own.name = name
         found = verdicts.get((service.verdicts, endpoint), UNKNOWN)
         if found in (UNKNOWN, own.verdict):
             continue
         if found == PASSED and own.verdict == FAILED:
             own.passing_since = now
         own.verdict, own.since, own.known = found, now, True
-        changed.append(address)
-    for address in [one for one in state.servers if one not in service.by_address]:
-        del state.servers[address]
+        changed.append(endpoint)
+    for endpoint in [one for one in state.servers if one not in service.servers]:
+        del state.servers[endpoint]
     return changed
 
 
 def decide(
     state: State, service: Service, planned: Mapping[str, int], overrides: Mapping[str, Override], now: float
 ) -> None:
-    """Decides on each real server of a service; `planned` are the weights of the plan by address, `overrides` by the host's name."""
+    """Decides on each real server of a service; `planned` are the weights of the plan by endpoint, `overrides` by the host's name."""
     known, new = state.servers, not any(own.share is not None or own.known for own in state.servers.values())
     weights: dict[str, int] = {}
-    for address, own in known.items():
-        own.planned = planned.get(address, 0)
+    for endpoint, own in known.items():
+        own.planned = planned.get(endpoint, 0)
         override = overrides.get(own.name)
         held = override is not None and override.holds(service.service, now)
-        weights[address] = override.weight if override and held else own.planned
-    enabled = [address for address, weight in weights.items() if weight]
-    passing = [address for address in enabled if _passes(known[address], service, now)]
-    asked = [address for address in enabled if known[address].verdict == UNKNOWN]
-    waiting = [address for address in asked if new or known[address].share is not None or not passing]
+        weights[endpoint] = override.weight if override and held else own.planned
+    enabled = [endpoint for endpoint, weight in weights.items() if weight]
+    passing = [endpoint for endpoint in enabled if _passes(known[endpoint], service, now)]
+    asked = [endpoint for endpoint in enabled if known[endpoint].verdict == UNKNOWN]
+    waiting = [endpoint for endpoint in asked if new or known[endpoint].share is not None or not passing]
     used = {*passing, *waiting}
-    failed = [address for address in enabled if address not in used]
+    failed = [endpoint for endpoint in enabled if endpoint not in used]
     kept: list[str] = []
     before = state.state
     state.state = FINE
@@ -151,8 +147,8 @@ def decide(
         state.state = FLOOR if kept and passing else FINE if used else DOWN
     if state.state != before:
         state.since = now
-    for address, own in known.items():
-        _settle(own, service, weights[address], address in used, address in kept, state.state, now)
+    for endpoint, own in known.items():
+        _settle(own, service, weights[endpoint], endpoint in used, endpoint in kept, state.state, now)
 
 
 def _passes(own: Standing, service: Service, now: float) -> bool:
@@ -169,14 +165,14 @@ def _kept(
     that failed last.
     """
     need = sum(weights.values()) * floor / 100
-    have = sum(weights[address] for address in used)
-    order = sorted(failed, key=lambda address: (not known[address].share, -known[address].since, address))
+    have = sum(weights[endpoint] for endpoint in used)
+    order = sorted(failed, key=lambda endpoint: (not known[endpoint].share, -known[endpoint].since, endpoint))
     kept = []
-    for address in order:
+    for endpoint in order:
         if have >= need:
             break
-        have += weights[address]
-        kept.append(address)
+        have += weights[endpoint]
+        kept.append(endpoint)
     return kept
 
 
@@ -226,36 +222,41 @@ def due(state: State, service: Service, overrides: Mapping[str, Override], now: 
 
 def governed(text: str, services: Iterable[Service], states: Mapping[str, State]) -> str:
     """The table of the plan, in ipvsadm's format, with the decisions. A service without decisions stays as it is planned."""
-    changes: dict[str, tuple[Service, State]] = {}
+    changes: dict[str, list[Standing | None]] = {}
+    apologies: dict[str, str] = {}
     for service in services:
         state = states.get(service.key)
         if state and state.servers:
-            changes.update((entry, (service, state)) for entry in service.entries)
+            servers = [state.servers.get(endpoint) for endpoint in service.servers]
+            changes.update((entry, servers) for entry in service.entries)
+            if state.state == SORRY:
+                apologies.update(service.apologies)
     if not changes:
         return text
     lines = []
+    places: dict[str, int] = {}  # of the next destination of each entry among the real servers
     for line in statements(text):
         words = line.split()
-        name = _name(words)
-        lines += _changed(line, words, *changes[name]) if name in changes else [line]
-        if words[0] == "-A" and name in changes:
-            service, state = changes[name]
-            if state.state == SORRY and name in service.apologies:
-                lines.append(f"-a {name} -r {service.apologies[name]} -w 1")
+        name = " ".join(words[1:4] if words[3:4] == ["-6"] else words[1:3])
+        if name not in changes:
+            lines.append(line)
+        elif words[0] == "-A":
+            lines.append(line)
+            if name in apologies:
+                lines.append(f"-a {name} -r {apologies[name]} -w 1")
+        else:
+            servers = changes[name]
+            place = places.get(name, 0)
+            places[name] = place + 1
+            lines += _changed(line, words, servers, place) if place < len(servers) else [line]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _name(words: Sequence[str]) -> str:
-    """The service that a line is about, as ipvsadm names it."""
-    return " ".join(words[1:4] if words[3:4] == ["-6"] else words[1:3])
-
-
-def _changed(line: str, words: Sequence[str], service: Service, state: State) -> list[str]:
-    if words[0] != "-a":
-        return [line]
-    own = state.servers.get(address_of(words[words.index("-r") + 1]))
-    if own is None:  # it is new: it enters when its check has passed
-        return [] if any(other.known for other in state.servers.values()) else [line]
+def _changed(line: str, words: Sequence[str], servers: Sequence[Standing | None], place: int) -> list[str]:
+    """The line of a destination with the decision on it."""
+    own = servers[place]
+    if own is None:  # it is new: it enters when its check has passed, if others are there meanwhile
+        return [] if any(other and other.weight for other in servers) else [line]
     if own.weight is None:
         return []
     place = words.index("-w") + 1
@@ -263,13 +264,8 @@ def _changed(line: str, words: Sequence[str], service: Service, state: State) ->
 
 
 def planned_weights(text: str, service: Service) -> dict[str, int]:
-    """The weights of the plan for a service's real servers, by address."""
-    table = parse(text)
-    found: dict[str, int] = {}
-    for entry in service.entries[:1]:
-        flag, _, rest = entry.partition(" ")
-        planned = table.get((flag, rest), VirtualService(""))
-        for endpoint, options in planned.destinations.items():
-            words = options.split()
-            found[address_of(endpoint)] = int(words[words.index("-w") + 1])
-    return found
+    """The weights of the plan for a service's real servers, by their endpoints."""
+    flag, _, rest = service.entries[0].partition(" ")
+    planned = parse(text).get((flag, rest), VirtualService(""))
+    weights = [int(options.partition("-w ")[2].split()[0]) for options in planned.destinations.values()]
+    return dict(zip(service.servers, weights))

@@ -34,7 +34,7 @@ class Plan:
 
     text: str = ""
     services: list[Service] = field(default_factory=list)
-    weights: dict[str, dict[str, int]] = field(default_factory=dict)  # by Service.key and address
+    weights: dict[str, dict[str, int]] = field(default_factory=dict)  # by Service.key and endpoint
     stamp: tuple[object, ...] = ()
 
 
@@ -150,11 +150,11 @@ class Governor:
             return {}
 
     def _decide(self, state: State, service: Service, now: float) -> None:
-        before = {address: (own.weight, own.why) for address, own in state.servers.items()}
+        before = {endpoint: (own.weight, own.why) for endpoint, own in state.servers.items()}
         was = state.state
         governing.decide(state, service, self.plan.weights[service.key], self.overrides, now)
-        for address, own in state.servers.items():
-            old, why = before.get(address, (None, ""))
+        for endpoint, own in state.servers.items():
+            old, why = before.get(endpoint, (None, ""))
             if own.weight != old or (own.why != why and own.share in (0.0, 1.0, None)):
                 level = NOTICE if own.verdict != verdicts.FAILED else WARNING
                 to = "none" if own.weight is None else own.weight
@@ -163,7 +163,7 @@ class Governor:
                     "weight",
                     service=service.service,
                     server=own.name,
-                    address=address,
+                    address=endpoint,
                     weight=to,
                     reason=own.why,
                 )

@@ -70,19 +70,20 @@ def measured(hosts: Hosts, engine: Governed, load: Load, fault: Fault) -> Result
     time.sleep(TIMEOUT + 1)
     load.update()
     ends = {(vip, port) for name, vip, port in hosts.ends if name in concerned}
+    others = {(vip, port) for name, vip, port in hosts.ends if name in fault.others}
     result = Result(fault, detection)
     for one in load.between(began, ended):
-        if (one["end"], one["port"]) not in ends:
-            result.astray += bool(one["why"])
+        end = one["end"], one["port"]
+        if end not in ends:
+            result.astray += bool(one["why"]) and end not in others
             continue
         result.asked += 1
         if one["why"]:
             result.lost += 1
             result.until = max(result.until or 0.0, one["at"] - began)
             result.reasons[one["why"]] = result.reasons.get(one["why"], 0) + 1
-    result.lost_after = sum(
-        bool(one["why"]) for one in load.between(ended + (AFTER if fault.fatal else 0), float("inf"))
-    )
+    later = load.between(ended + AFTER, float("inf"))
+    result.lost_after = sum(bool(one["why"]) for one in later if (one["end"], one["port"]) in ends)
     return result
 
 

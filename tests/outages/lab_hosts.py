@@ -48,19 +48,23 @@ class Hosts:
 
     def now(self) -> float:
         """The time on the client's clock. The clocks of emulated machines drift, so it is asked each time."""
-        tries = []
-        for _ in range(3):
-            before = time.time()
-            there = float(self.ask(CLIENT, "date +%s.%N"))
-            tries.append((time.time() - before, there))
-        return min(tries)[1]
+        return time.time() + self._ahead(CLIENT)
 
     def do(self, host: str, command: str) -> float:
-        """Runs a command on a machine; the time of its start on the client's clock."""
+        """Runs a command on a machine; the time of its start on the client's clock. Both clocks are compared just before it."""
+        ahead = self._ahead(CLIENT) - self._ahead(host)
+        return float(self.ask(host, f"date +%s.%N; {command}").split()[0]) + ahead
+
+    def _ahead(self, host: str) -> float:
+        """How far a machine's clock is ahead of this one's, in seconds."""
         self.ask(host, "true")  # opens the connection
-        began = self.now()
-        self.ask(host, command)
-        return began
+        tries = []
+        for _ in range(4):
+            before = time.time()
+            there = float(self.ask(host, "date +%s.%N"))
+            after = time.time()
+            tries.append((after - before, there - (before + after) / 2))
+        return min(tries)[1]
 
     def freeze(self, host: str) -> float:
         """Stops a machine, as a power cut does for those who talk to it; the time on the client's clock."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs.contract.checks import HealthCheck
 from ansible.module_utils.lvs_controller import asking, verification
 from ansible.module_utils.lvs_controller.sightings import Sightings
 from conftest import BASE
@@ -51,7 +52,7 @@ def test_a_service_is_asked_by_its_health_check_else_by_its_port(service, port, 
 )  # fmt: skip
 def test_a_check_of_another_protocol_says_nothing_of_the_request(service, kind, protocol, speaks):
     made = service(port=80, protocol=protocol)
-    assert asking.speaks(replace(made, health_check={"type": kind}).entries[0]) == speaks
+    assert asking.speaks(replace(made, health_check=HealthCheck(type=kind)).entries[0]) == speaks
 
 
 def test_a_request_names_the_service_and_its_path(service):

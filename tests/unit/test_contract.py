@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 from ansible.module_utils.lvs.contract import variables
+from ansible.module_utils.lvs.contract.checks import HealthCheck, Percent, SorryServer
 from ansible.module_utils.lvs.contract.key import Nested, keys_of
 from ansible.module_utils.lvs.contract.schema import schema
 from ansible.module_utils.lvs.topology import Host, Interface, Needs, Network, RealServer, Receiver, Service
@@ -79,7 +80,7 @@ def test_the_schema_lets_pass_what_ansible_has_yet_to_fill_in_and_variables_of_o
 
 # The schema of single values and the reader agree on every broken inventory whose fault is one of single values.
 BEYOND_ONE_VALUE = {
-    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "HEALTH-CHECK", "IPV6-UNSUPPORTED", "KEY-MODE",
+    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "IPV6-UNSUPPORTED", "KEY-MODE",
     "NETWORK-UNKNOWN", "RS-EMPTY", "RS-UNKNOWN",
 }  # fmt: skip
 
@@ -94,6 +95,7 @@ def test_the_schema_refuses_the_broken_inventories_whose_fault_is_one_value():
             refused[name] = any(places(document) for document in documents)
     assert len(refused) > 15
     assert [name for name, found in refused.items() if not found] == [
+        "check-status",
         "host-bits",
         "mark-few",
         "mark-overlap",
@@ -114,12 +116,12 @@ def test_a_key_of_one_mode_names_the_modes_that_it_is_for():
     }
 
 
-@pytest.mark.parametrize("cls", [Network, Interface, Host, Receiver, RealServer, Needs, Service])
+@pytest.mark.parametrize("cls", [Network, Interface, Host, Receiver, RealServer, Needs, Service, HealthCheck, SorryServer])
 def test_every_default_is_a_value_of_its_kind_or_stands_for_none(cls):
     for key in keys_of(cls).values():
         raw = list(key.default) if isinstance(key.default, tuple) else key.default
-        if not key.required and raw is not None and not isinstance(key.kind, Nested):
-            assert key.kind.read(raw) == key.default, key.name
+        if not key.required and raw not in (None, []) and not isinstance(key.kind, Nested):
+            assert key.kind.read(f"{raw}%" if isinstance(key.kind, Percent) else raw) == key.default, key.name
 
 
 def test_variables_that_playbooks_and_roles_use_are_declared():

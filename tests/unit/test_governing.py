@@ -17,7 +17,6 @@ TABLE = f"""\
 -a -t 203.0.113.99:80 -r 10.20.1.11:80 -g -w 1
 """
 NAMES = {"10.20.1.11:80": "rs1", "10.20.1.12:80": "rs2", "10.20.1.13:80": "rs3"}
-BY_NAME = {name: governing.address_of(endpoint) for endpoint, name in NAMES.items()}
 
 
 def service(**changed):
@@ -132,7 +131,7 @@ def test_a_new_real_server_enters_when_its_check_has_passed():
     case = Case()
     case.verdicts["rs3"] = UNKNOWN
     case.pass_(rs1=PASSED, rs2=PASSED)
-    del case.state.servers["10.20.1.13"]
+    del case.state.servers["10.20.1.13:80"]
     assert case.pass_().weights["rs3"] is None
     assert case.why["rs3"] == "no verdict yet"
     assert case.pass_(rs3=PASSED).weights["rs3"] == 100
@@ -184,7 +183,7 @@ def test_an_operators_weight_does_not_bring_a_failed_server_back():
 
 def test_a_server_that_leaves_the_plan_is_forgotten():
     case = Case().pass_(**ALL_PASS)
-    case.state.servers["10.20.1.99"] = governing.Standing(name="gone")
+    case.state.servers["10.20.1.99:80"] = governing.Standing(name="gone")
     assert "gone" not in case.pass_().weights
 
 
@@ -199,14 +198,45 @@ def test_a_real_server_that_the_governor_does_not_know_yet_is_left_out_of_a_know
     more = TABLE + f"-a {VIP} -r 10.20.1.14:80 -g -w 100\n"
     known = Case().pass_(**ALL_PASS)
     states = {known.service.key: known.state}
-    assert governing.governed(more, [known.service], states) == TABLE
-    assert governing.governed(more, [known.service], {}) == more
+    now = service(servers={**NAMES, "10.20.1.14:80": "rs4"})
+    assert governing.governed(more, [now], states) == TABLE
+    assert governing.governed(more, [now], {}) == more
+
+
+def test_when_all_real_servers_are_new_to_the_governor_the_table_is_as_it_is_planned():
+    """Their port has changed, for example: nobody else could answer."""
+    case = Case().pass_(**ALL_PASS)
+    table = TABLE.replace(":80 -g", ":8080 -g")
+    now = service(servers={endpoint.replace(":80", ":8080"): name for endpoint, name in NAMES.items()})
+    assert governing.governed(table, [now], {now.key: case.state}) == table
+
+
+def test_two_instances_on_one_host_have_a_verdict_each():
+    table = TABLE.replace("10.20.1.12:80", "10.20.1.11:81")
+    names = {"10.20.1.11:80": "rs1", "10.20.1.11:81": "rs1", "10.20.1.13:80": "rs3"}
+    state, own = State(), service(servers=names)
+    verdicts = {(VIP, "10.20.1.11:80"): PASSED, (VIP, "10.20.1.11:81"): FAILED, (VIP, "10.20.1.13:80"): PASSED}
+    governing.hear(state, own, verdicts, 1)
+    governing.decide(state, own, governing.planned_weights(table, own), {}, 1)
+    assert [endpoint for endpoint, one in state.servers.items() if one.weight] == ["10.20.1.11:80", "10.20.1.13:80"]
+    assert "10.20.1.11:81" not in governing.governed(table, [own], {own.key: state})
+
+
+def test_what_is_no_longer_planned_and_still_in_use_stays_in_the_table():
+    case = Case().pass_(**ALL_PASS).pass_(rs1=FAILED)
+    stale = f"-a {VIP} -r 10.20.1.19:80 -g -w 100\n"
+    assert stale in governing.governed(TABLE + stale, [case.service], {case.service.key: case.state})
 
 
 def test_a_mark_of_ipv6_is_another_service_than_that_of_ipv4():
-    lines = ["-A -f 7 -s rr", "-a -f 7 -r 10.20.1.11:0 -g -w 1", "-A -f 7 -6 -s rr", "-a -f 7 -6 -r [2001:db8::11]:0 -g -w 1"]
+    lines = [
+        "-A -f 7 -s rr",
+        "-a -f 7 -r 10.20.1.11:0 -g -w 1",
+        "-A -f 7 -6 -s rr",
+        "-a -f 7 -6 -r [2001:db8::11]:0 -g -w 1",
+    ]
     six = service(entries=("-f 7 -6",), servers={"[2001:db8::11]:80": "rs1"}, family=6)
-    state = State(servers={"2001:db8::11": governing.Standing("rs1", known=True, weight=None)})
+    state = State(servers={"[2001:db8::11]:80": governing.Standing("rs1", known=True, weight=None)})
     governed = governing.governed("\n".join(lines) + "\n", [six], {six.key: state})
     assert governed.splitlines() == lines[:3]
 
@@ -217,7 +247,9 @@ def test_a_state_is_read_as_it_was_written():
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["rs1", "rs2", "rs3"]), st.sampled_from([PASSED, FAILED, UNKNOWN])), max_size=12),
+    st.lists(
+        st.tuples(st.sampled_from(["rs1", "rs2", "rs3"]), st.sampled_from([PASSED, FAILED, UNKNOWN])), max_size=12
+    ),
     st.integers(0, 100),
     st.booleans(),
     st.sampled_from([0, 5]),

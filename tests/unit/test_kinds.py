@@ -39,6 +39,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
     at boot comes last."""
     names = list(wired())
     assert names == [
+        "program",
         "modules",
         "module_options",
         "sysctls",
@@ -48,9 +49,14 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "ipvs",
         "network",
         "network6",
+        "health",
+        "health_plan",
         "netfilter_unit",
         "ipvs_unit",
         "network_unit",
+        "verdict_unit",
+        "governor_unit",
+        "health_unit",
         "systemd",
     ]
 
@@ -66,9 +72,10 @@ def test_each_resource_gets_its_own_texts():
     for kind in KINDS:
         Path(f"{host.files.ROOT}{kind.path}").parent.mkdir(parents=True, exist_ok=True)
         Path(f"{host.files.ROOT}{kind.path}").write_text(f"# recorded {kind.name}\n")
-    made = wired({name: f"# wanted {name}\n" for name in TEXTS})
+    wanted = {**{name: f"# wanted {name}\n" for name in TEXTS}, "health_plan": "[]\n"}
+    made = wired(wanted)
     assert {kind.name: (made[kind.name].wanted, made[kind.name].recorded) for kind in KINDS} == {
-        kind.name: (f"# wanted {kind.name}\n", f"# recorded {kind.name}\n") for kind in KINDS
+        kind.name: (wanted[kind.name], f"# recorded {kind.name}\n") for kind in KINDS
     }
 
 
@@ -100,7 +107,8 @@ def test_systemd_hears_of_all_units_and_whether_some_go(remove):
     manager = made["systemd"]
     assert isinstance(manager, Manager)
     assert manager.units == [resource for resource in made.values() if isinstance(resource, Unit)]
-    assert [unit.name for unit in manager.units if unit.started] == ["lvskit-network.service"]
+    started = ["network", "verdict", "governor", "health"]
+    assert [unit.name for unit in manager.units if unit.started] == [f"lvskit-{name}.service" for name in started]
     assert manager.removing is remove
 
 

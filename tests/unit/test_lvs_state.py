@@ -63,7 +63,7 @@ def run(lvs_state, resources, remove=True):
     done = []
     result = lvs_state.plan(resources, remove)
     steps, files = result.pop("steps"), result.pop("files")
-    lvs_state.carry_out(steps, files, resources, done)
+    lvs_state.carry_out(steps, files, resources, done, lock.Table())
     return result
 
 
@@ -231,11 +231,11 @@ def test_a_run_is_kept_with_the_files_of_record_and_not_before(lvs_state, pair, 
     _, resources = pair(fails=["add new-address"])
     result = lvs_state.plan(resources, True)
     with pytest.raises(HostError):
-        lvs_state.carry_out(result["steps"], result["files"], resources, [], note)
+        lvs_state.carry_out(result["steps"], result["files"], resources, [], lock.Table(), note)
     assert lvs_state.history.runs() == []
     _, resources = pair()
     result = lvs_state.plan(resources, True)
-    lvs_state.carry_out(result["steps"], result["files"], resources, [], note)
+    lvs_state.carry_out(result["steps"], result["files"], resources, [], lock.Table(), note)
     assert lvs_state.history.runs() == ["2026-03-01T03:00:00Z"]
 
 

@@ -25,6 +25,47 @@ GATEWAY = [
         "real_servers": [{"group": "app"}],
     }
 ]
+CHECKED = [
+    {
+        "name": "n",
+        "vip": "203.0.113.81",
+        "port": 80,
+        "mode": "nat",
+        "real_servers": [{"group": "app", "port": 8080}],
+        "health_check": {"type": "tcp", "port": [80, 9000], "rise": 3},
+    },
+    {
+        "name": "d",
+        "vip": "10.20.1.80",
+        "port": [443, "8000-8010"],
+        "mode": "dr",
+        "scheduler": "mh",
+        "scheduler_flags": ["mh-fallback"],
+        "real_servers": [{"group": "app", "weight": 5}],
+        "health_check": {
+            "type": "https",
+            "path": "/healthz",
+            "host": "shop.example.com",
+            "status": ["200-204", 301],
+            "match": "fine|well",
+            "digest": "00112233445566778899AABBCCDDEEFF",
+            "interval": 5,
+            "timeout": 1,
+            "retries": 2,
+            "slow_start": 30,
+        },
+        "floor": "30%",
+    },
+    {
+        "name": "p",
+        "vip": "203.0.113.82",
+        "port": 25,
+        "mode": "fullnat",
+        "local_addresses": ["203.0.113.201"],
+        "real_servers": [{"group": "app"}],
+        "health_check": {"type": "smtp", "helo": "lb1.example.com", "way": "rip"},
+    },
+]
 NAMES = {kind.template: kind.name for kind in KINDS}
 HOSTS = {
     "director": ("lb1", {}),
@@ -33,6 +74,7 @@ HOSTS = {
     "director-with-persistence": ("lb1", {"services": GATEWAY}),
     "tun": ("rs3", {}),
     "none": ("client1", {}),
+    "director-with-checks": ("lb1", {"services": CHECKED}),
 }
 
 

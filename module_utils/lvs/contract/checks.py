@@ -133,6 +133,9 @@ class Percent(Kind):
             raise Fault("VALUE-TYPE", "is no share (write it like 50%)")
         return Number("VALUE-RANGE", 0, 100).read(text[:-1].strip())
 
+    def shown(self, value: Any) -> str:
+        return f"{value}%"
+
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": r"^\s*[0-9]{1,3}\s*%\s*$|\{\{|\{%"}
 

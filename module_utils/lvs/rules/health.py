@@ -10,29 +10,11 @@ from .. import schedulers
 from ..contract.checks import CHECKS
 from ..topology import Service, Topology, marks_of
 from ..violations import listed
-from .catalogue import CATALOGUE, Finding, TopologyFinding, service_rule, topology_rule
+from .catalogue import CATALOGUE, Finding, service_rule
 
 _KEYS = {name: tuple(one.name for one in CHECKS if name in one.keys) for check in CHECKS for name in check.keys}
 # An IPVS connection of a check lives for two minutes after its end, and 28,232 ports are free for them (ip_local_port_range).
 MOST_CHECKS = 230  # a second, of one VIP and port
-
-
-@topology_rule(
-    "CHECK-NONE",
-    "services without a health check",
-    "A dead real server keeps its share of the requests, until somebody takes it out.",
-    warning=True,
-)
-def nobody_checks(topology: Topology) -> Iterator[TopologyFinding]:
-    without = [service for service in topology.services if service.health_check is None]
-    if without:
-        names = [service.name for service in without[:3]] + ([f"{len(without) - 3} more"] if len(without) > 3 else [])
-        yield (
-            f"{listed(names, 'and')}: nobody checks the real servers, and a dead one keeps its share of the requests. Say "
-            "health_check: {type: tcp}, or another type.",
-            without[0].at("name"),
-            None,
-        )
 
 
 @service_rule("CHECK-KEY", "a key of a health check that means nothing for its type", "It would be ignored.")
@@ -193,11 +175,11 @@ def sorry_server_does_not_fit(topology: Topology, service: Service) -> Iterator[
             sorry.at,
         )
         return
-    if name not in topology.members("real_servers"):
-        yield f"sorry_server: {name} is not in the group real_servers, so nothing prepares it. Put it there.", sorry.at
     if any(director is sorry.host for director in service.directors):
         yield f"sorry_server: {name} is the service's director. Use another host.", sorry.at
         return
+    if name not in topology.members("real_servers"):
+        yield f"sorry_server: {name} is not in the group real_servers, so nothing prepares it. Put it there.", sorry.at
     others = topology.without(service.name)
     plain = replace(
         service, sorry_server=None, source={key: v for key, v in service.source.items() if key != "sorry_server"}
