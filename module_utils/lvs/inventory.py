@@ -193,6 +193,8 @@ def _mode(reader: Reader) -> modes.Mode | None:
         return None
     refused = False
     for setting, value in settings.items():
+        if setting not in reader.raw:
+            continue
         users = dict.fromkeys(row.name for row in modes.TABLE if getattr(row, setting) == value)
         if name not in users:
             said, others = str(value).lower(), " and ".join(users)

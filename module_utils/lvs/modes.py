@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 # The kind of the TCP option that carries an address: the second of the two for experiments (RFC 6994), as most implementations use it.
@@ -81,17 +82,17 @@ class Mode:
         """Whether a director can be one of its own real servers: IPVS hands such requests to the host's own stack (LOCALNODE)."""
         return not self.not_local
 
-    @property
+    @cached_property
     def source_nat(self) -> bool:
         """Whether the director sends requests from a local address."""
         return self.request.source is Address.LOCAL
 
-    @property
+    @cached_property
     def cip_src(self) -> bool:
         """Whether requests keep the client as their source and carry the virtual end in the option."""
         return self.request.option is Address.VIRTUAL
 
-    @property
+    @cached_property
     def restored_in_packet(self) -> bool:
         """Whether CIP is put back into requests, and LIP into replies, somewhere between director and the real server's stack."""
         return self.source_nat and self.client_in_packets

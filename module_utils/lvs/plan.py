@@ -340,7 +340,8 @@ class _Builder:
     def serve(self, service: Service, server: RealServer) -> None:
         """The host is a real server of `service`."""
         mode = service.mode
-        self.modules.update(dict.fromkeys(mode.real_server_modules))
+        for module in mode.real_server_modules:
+            self.modules[module] = None
         if mode.client_in_packets:
             for _, real in self._reals(service, server):
                 self.arrives_by(real)

@@ -50,6 +50,16 @@ def parse_record(text: str) -> Chains:
     return parse(text)
 
 
+def render(chains: Chains) -> list[str]:
+    """The lines of a file of record with these chains."""
+    lines = []
+    for table in dict.fromkeys(table for table, _ in chains):
+        own = {chain: rules for (other, chain), rules in chains.items() if other == table}
+        heads = [f":{chain} - [0:0]" for chain in own]
+        lines += [f"*{table}", *heads, *(rule for rules in own.values() for rule in rules), "COMMIT"]
+    return lines
+
+
 def called(chains: Chains) -> Chains:
     """The same chains with the call of each."""
     calls: Chains = {}
@@ -143,8 +153,9 @@ class Netfilter(Resource):
                 return ""
         return self.output([*self.connections]) if find("conntrack") else None
 
-    def record(self, *, keep_stale: bool) -> str:
-        return self.recorded if keep_stale and self.removals() else super().record(keep_stale=False)
+    def stale(self) -> list[str]:
+        recorded = self.of_record(parse_record)
+        return render({key: rules for key, rules in recorded.items() if key in self.live and key not in self.chains})
 
     def removals(self) -> list[str]:
         commands = []

@@ -138,7 +138,7 @@ class FakeHost:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(f"../{name}")
         elif argv[1] == "disable":
-            link.unlink()
+            link.unlink(missing_ok=True)
             self.active.discard(name)
         elif argv[1] == "start":
             self.active.add(name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from ansible.module_utils.lvs import advice, inventory, modes, rules
 from ansible.module_utils.lvs.rules import options
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ADDED = rules.added
@@ -80,7 +80,7 @@ def modules_that_take_one_address():
         yield
 
 
-@settings(max_examples=MORE or 300, derandomize=not MORE, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=MORE or 300, derandomize=not MORE)
 @given(environments())
 def test_advice_is_that_of_the_full_check(raw):
     networks, services, hosts, groups = raw
@@ -101,7 +101,7 @@ def test_what_is_tried_breaks_rules_by_which_a_service_affects_others():
         broken.update(violation.rule for violation in found if violation.service not in ("", service.name))
         return found
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=60, derandomize=True, database=None)
     @given(environments())
     def collect(raw):
         topology, _ = inventory.parse(*raw)

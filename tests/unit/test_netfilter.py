@@ -98,6 +98,27 @@ def test_what_is_no_longer_wanted_goes_with_its_chain_and_jump():
     assert host.restored[0][1] == "*mangle\n-D OUTPUT -j LVSKIT-OUTPUT\n-F LVSKIT-OUTPUT\n-X LVSKIT-OUTPUT\nCOMMIT\n"
 
 
+MARK = "-A LVSKIT-PREROUTING -d 203.0.113.80/32 -p tcp -j MARK --set-xmark 0x6c000001/0xffffffff"
+MARKED = f"*mangle\n:LVSKIT-PREROUTING - [0:0]\n{MARK}\nCOMMIT\n"
+THERE = (":LVSKIT-OUTPUT - [0:0]", "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
+
+
+def test_the_file_of_record_has_the_chains_that_stay_until_they_are_removed():
+    rules = resource(Host(*THERE), MARKED, WANTED)
+    stale = WANTED.replace("# lvskit", "# No longer planned, still in use.")
+    assert rules.record(keep_stale=True) == MARKED + stale
+    assert rules.record(keep_stale=False) == MARKED
+    again = resource(
+        Host(*THERE, ":LVSKIT-PREROUTING - [0:0]", "-A PREROUTING -j LVSKIT-PREROUTING", MARK), MARKED, MARKED + stale
+    )
+    assert again.record(keep_stale=True) == MARKED + stale
+    assert resource(Host(*THERE), "", WANTED).record(keep_stale=True) == stale
+
+
+def test_a_chain_that_others_have_removed_already_is_not_recorded():
+    assert resource(Host(THEIRS), MARKED, WANTED).record(keep_stale=True) == MARKED
+
+
 def test_each_chain_is_called_from_the_built_in_chain_that_it_is_named_after():
     assert called(parse(WANTED)) == {
         ("mangle", "LVSKIT-OUTPUT"): [CLAMP],

@@ -5,7 +5,7 @@ import os
 from ansible.module_utils.lvs import inventory, modes, plan, rules
 from ansible.module_utils.lvs.modes import Address
 from ansible.module_utils.lvs.walk import walk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NETWORKS = ("a", "b", "c")
@@ -100,7 +100,7 @@ def _service(draw, number, hosts):
 MORE = int(os.environ.get("LVSKIT_EXAMPLES", "0"))
 
 
-@settings(max_examples=MORE or 500, derandomize=not MORE, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=MORE or 500, derandomize=not MORE)
 @given(environments())
 def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
     topology, faults = inventory.parse(*raw)
@@ -200,7 +200,7 @@ def test_a_good_part_of_what_is_tried_passes():
     """The property above would be empty if the rules refused everything; every mode has to come through."""
     passed, local = set(), set()
 
-    @settings(max_examples=2500, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2500, derandomize=True, database=None)
     @given(environments())
     def collect(raw):
         topology, faults = inventory.parse(*raw)

@@ -2,11 +2,10 @@
 ip6tables-save of Debian 12 printed them after they were restored.
 """
 
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
+import units
 from ansible.module_utils.lvs.host_plan import (
     AddressRange,
     Chain,
@@ -97,23 +96,50 @@ def test_a_rule_names_at_most_fifteen_ports_and_a_range_counts_twice():
     assert Mark("tcp", "203.0.113.80", (*singles[1:], "100:200"), MARK).groups == ((*singles[1:], "100:200"),)
 
 
-UNIT6 = """\
-ExecStart=/usr/sbin/ip6tables-restore --wait --noflush /etc/lvskit/netfilter6.rules
-ExecStart=/bin/sh -c 'ip6tables -w -t mangle -C PREROUTING -j LVSKIT-PREROUTING 2>/dev/null || exec ip6tables -w -t mangle -I PREROUTING -j LVSKIT-PREROUTING'
-ExecStart=/bin/sh -c 'ip6tables -w -t nat -C POSTROUTING -j LVSKIT-POSTROUTING 2>/dev/null || exec ip6tables -w -t nat -I POSTROUTING -j LVSKIT-POSTROUTING'
-"""
+@pytest.mark.parametrize("families", [(), (4,), (6,), (4, 6)])
+def test_the_unit_of_rules_is_the_same_for_all_hosts_that_have_some(families):
+    """What it restores follows from the files: between two stages of a run they have chains that the plan no longer has."""
+    parts = {name: rules(family) for name, family in (("netfilter", 4), ("netfilter6", 6)) if family in families}
+    unit = rendered(HostPlan("lb1", **parts))["netfilter_unit"]
+    assert unit == (rendered(HostPlan("lb1", netfilter=rules(4)))["netfilter_unit"] if families else "")
+    files = ["|/etc/lvskit/netfilter.rules", "|/etc/lvskit/netfilter6.rules"]
+    assert units.conditions(unit) == (files if families else [])
 
 
-@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
-def test_the_unit_restores_the_rules_of_the_families_that_have_some(families):
-    parts = {"netfilter": rules(4), "netfilter6": rules(6)}
-    wanted = {name: part for name, part in parts.items() if (6 if name.endswith("6") else 4) in families}
-    unit = rendered(HostPlan("lb1", **wanted))["netfilter_unit"]
-    starts = "".join(line for line in unit.splitlines(True) if line.startswith("ExecStart"))
-    four = UNIT6.replace("ip6tables", "iptables").replace("netfilter6", "netfilter")
-    assert starts == (four if 4 in families else "") + (UNIT6 if 6 in families else "")
-    conditions = [f"ConditionPathExists=/etc/lvskit/{name}.rules" for name in wanted]
-    assert [line for line in unit.splitlines() if line.startswith("Condition")] == conditions
+CALLS = ["mangle PREROUTING", "nat POSTROUTING"]
+PROGRAMS = {4: ("iptables", "netfilter"), 6: ("ip6tables", "netfilter6")}
+CALLED_BY_NOBODY = 'case " $* " in *" -C "*) exit 1; esac'
+
+
+@pytest.mark.parametrize("called", [[], CALLS[:1], CALLS])
+@pytest.mark.parametrize("there", [(4,), (6,), (4, 6)])
+def test_the_unit_restores_the_file_of_each_family_and_calls_each_chain_once(tmp_path, there, called):
+    (tmp_path / "etc/lvskit").mkdir(parents=True)
+    asked = "|".join(f'*"-t {words.replace(" ", " -C ")} "*' for words in ["no-table no-chain", *called])
+    for family, (program, file) in PROGRAMS.items():
+        units.program(tmp_path, program, f'case "$*" in {asked}) exit 0; esac\n{CALLED_BY_NOBODY}')
+        units.program(tmp_path, f"{program}-restore", "")
+        if family in there:
+            tables = [f"*{words.replace(' ', chr(10) + ':LVSKIT-')} - [0:0]\nCOMMIT\n" for words in CALLS]
+            (tmp_path / f"etc/lvskit/{file}.rules").write_text("# No longer planned, still in use.\n".join(tables))
+    assert units.start(rendered(HostPlan("lb1", netfilter=rules(4)))["netfilter_unit"], tmp_path) == 0
+    expected = []
+    for program, file in (PROGRAMS[family] for family in there):
+        expected.append(f"{program}-restore --wait --noflush /etc/lvskit/{file}.rules")
+        for table, hook in (words.split() for words in CALLS if words not in called):
+            expected.append(f"{program} -w -t {table} -I {hook} -j LVSKIT-{hook}")
+    assert units.told(tmp_path) == expected
+
+
+@pytest.mark.parametrize("failing", ["iptables-restore", "iptables", "ip6tables-restore", "ip6tables"])
+def test_the_unit_fails_if_rules_are_not_restored_or_a_chain_is_not_called(tmp_path, failing):
+    (tmp_path / "etc/lvskit").mkdir(parents=True)
+    text = rendered(HostPlan("lb1", netfilter=rules(4), netfilter6=rules(6)))
+    for program, file in PROGRAMS.values():
+        (tmp_path / f"etc/lvskit/{file}.rules").write_text(text[file])
+        for name in (program, f"{program}-restore"):
+            units.program(tmp_path, name, f"{CALLED_BY_NOBODY}\n{'exit 2' if name == failing else ''}")
+    assert units.start(text["netfilter_unit"], tmp_path) == 2
 
 
 FOUR = HostPlan(
@@ -153,7 +179,7 @@ FLUSHES = [
     "ip -6 rule flush protocol 76",
     "ip -6 route flush table all protocol 76",
 ]
-BATCHES = {4: "-batch {}/network.batch", 6: "-6 -batch {}/network6.batch"}
+BATCHES = {4: "-batch /etc/lvskit/network.batch", 6: "-6 -batch /etc/lvskit/network6.batch"}
 
 
 @pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
@@ -170,20 +196,16 @@ def test_each_family_has_a_batch_of_its_own(families):
 @pytest.mark.parametrize("planned", [FOUR, SIX])
 def test_the_unit_restores_the_families_of_which_there_are_files(planned, there, tmp_path):
     """Between two stages of a run, a host has the file of a family that its plan no longer has."""
-    lines = rendered(planned)["network_unit"].splitlines()
-    flushed = [line for line in lines if line.startswith("ExecStartPre=-/usr/bin/env ")]  # all before the first batch
-    assert flushed == [f"ExecStartPre=-/usr/bin/env {words}" for words in FLUSHES]
-    conditions = [line for line in lines if line.startswith("Condition")]
-    assert conditions == [f"ConditionPathExists=|/etc/lvskit/{name}.batch" for name in ("network", "network6")]
-    stub = tmp_path / "ip"
-    stub.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
-    stub.chmod(0o755)
+    unit = rendered(planned)["network_unit"]
+    flushed = [line for line in unit.splitlines() if line.startswith("ExecStartPre=-/usr/bin/env ")]
+    assert flushed == [f"ExecStartPre=-/usr/bin/env {words}" for words in FLUSHES]  # all before the first batch
+    assert units.conditions(unit) == [f"|/etc/lvskit/{name}.batch" for name in ("network", "network6")]
+    units.program(tmp_path, "ip", "")
+    (tmp_path / "etc/lvskit").mkdir(parents=True)
     for family in there:
-        (tmp_path / BATCHES[family].rpartition("/")[2]).touch()
-    for line in (line for line in lines if line.startswith("ExecStart=")):
-        command = shlex.split(line.partition("=")[2].replace("/etc/lvskit", str(tmp_path)))
-        subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
-    assert (tmp_path / "told").read_text().splitlines() == [BATCHES[family].format(tmp_path) for family in there]
+        (tmp_path / BATCHES[family].rpartition(" /")[2]).touch()
+    assert units.start(unit, tmp_path) == 0
+    assert units.told(tmp_path) == [f"ip {BATCHES[family]}" for family in there]
 
 
 def test_ipvs_gets_thresholds_marks_and_timeouts():

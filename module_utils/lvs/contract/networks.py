@@ -123,7 +123,7 @@ class Attachment:
         assert found is not None
         return found
 
-    @property
+    @cached_property
     def gateway(self) -> Address | None:
         """The router of the network in the family."""
         return self.interface.network.router(self.family)

@@ -384,7 +384,7 @@ class Entry:
         """Its port, or the first one of its range."""
         return self.ports.first
 
-    @property
+    @cached_property
     def outer(self) -> Family:
         """The family of the packets from director to real server: another one only in a tunnel."""
         wanted = self.service.outer_family

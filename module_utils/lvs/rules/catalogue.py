@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Union
 
-from ..modes import Mode
+from ..modes import TABLE, Mode
 from ..topology import Host, Service, Topology
 from ..violations import Violation
 
@@ -71,7 +71,7 @@ class ServiceRule(Rule):
     by_pair: bool
 
     def violations(self, topology: Topology) -> Iterator[Violation]:
-        applies = {mode: self.when(mode) for mode in {service.mode for service in topology.services}}
+        applies = {mode: self.when(mode) for mode in TABLE}
         for service in topology.services:
             if applies[service.mode]:
                 yield from self._found(topology, service)

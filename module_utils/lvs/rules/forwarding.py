@@ -44,9 +44,10 @@ def others(
 
 def pairs(entry: Entry) -> Iterator[tuple[Host, Host, object]]:
     """Each director with each real server that has an address of one family, and the inventory's word for the latter."""
+    family = entry.outer
     for director in entry.service.directors:
-        for server in entry.service.real_servers:
-            if director is not server.host and director.on(entry.outer) and server.host.on(entry.outer):
+        for server in entry.service.real_servers if director.on(family) else ():
+            if director is not server.host and server.host.on(family):
                 yield director, server.host, server.at
 
 
