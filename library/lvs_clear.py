@@ -42,7 +42,19 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import errors, files, formats, history, ipvs, kernel_modules, links, lock, programs
+from ansible.module_utils.lvs_host import (
+    errors,
+    files,
+    formats,
+    history,
+    ipvs,
+    kernel_modules,
+    links,
+    lock,
+    program,
+    programs,
+    verdicts,
+)
 from ansible.module_utils.lvs_host.kinds import TEXTS
 from ansible.module_utils.lvs_host.resource import statements
 
@@ -53,7 +65,15 @@ SOURCES = "/usr/src/lvskit-*"
 DKMS = "/var/lib/dkms"
 # The kind of the tunnels of each module, and the device that it creates.
 TUNNELS = {"ipip": ("ipip", "tunl0"), "sit": ("sit", "sit0"), "ip6_tunnel": ("ip6tnl", "ip6tnl0")}
-FOLDERS = FOLDER, os.path.dirname(history.FOLDER), lock.PATH, "/run/lvskit-capture"
+FOLDERS = (
+    FOLDER,
+    os.path.dirname(history.FOLDER),
+    os.path.dirname(program.PATH),
+    verdicts.FOLDER,
+    lock.PATH,
+    lock.TABLE,
+    "/run/lvskit-capture",
+)
 
 
 def main():

@@ -54,7 +54,7 @@ records() {
 
 # All of lvskit's files.
 files() {
-    find /etc /var/lib /lib/modules /usr/src /run -name '*lvskit*' -not -path '*lvskit-lab*'
+    find /etc /var/lib /lib/modules /usr/lib /usr/src /run -name '*lvskit*' -not -path '*lvskit-lab*'
 }
 
 for part in "$@"; do

@@ -116,7 +116,9 @@ def test_a_key_of_one_mode_names_the_modes_that_it_is_for():
     }
 
 
-@pytest.mark.parametrize("cls", [Network, Interface, Host, Receiver, RealServer, Needs, Service, HealthCheck, SorryServer])
+@pytest.mark.parametrize(
+    "cls", [Network, Interface, Host, Receiver, RealServer, Needs, Service, HealthCheck, SorryServer]
+)
 def test_every_default_is_a_value_of_its_kind_or_stands_for_none(cls):
     for key in keys_of(cls).values():
         raw = list(key.default) if isinstance(key.default, tuple) else key.default

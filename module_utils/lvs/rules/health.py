@@ -180,6 +180,7 @@ def sorry_server_does_not_fit(topology: Topology, service: Service) -> Iterator[
         return
     if name not in topology.members("real_servers"):
         yield f"sorry_server: {name} is not in the group real_servers, so nothing prepares it. Put it there.", sorry.at
+        return
     others = topology.without(service.name)
     plain = replace(
         service, sorry_server=None, source={key: v for key, v in service.source.items() if key != "sorry_server"}
