@@ -19,7 +19,7 @@ from .faults import FAULTS, Fault
 from .lab_hosts import Hosts, Load
 
 PERIOD = 0.5  # seconds between two requests to one end
-TIMEOUT = 3.0  # seconds for an answer
+TIMEOUT = 5.0  # seconds for an answer
 AFTER = 1.0  # seconds after the detection time until nothing is lost
 WATCHED = 6.0  # seconds beyond the detection time
 
