@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath clean
+.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -22,6 +22,7 @@ help:
 	@echo "make lab-status          what runs, and whether it answers"
 	@echo "make ssh HOST=rs1        log in to one of them"
 	@echo "make site | verify       provision the lab; prove it with packets"
+	@echo "make status              every service of the lab with its real servers: weights, why, and since when"
 	@echo "make test                lint, unit tests, the report in a browser, and every scenario on virtual machines"
 	@echo "make test-unit | test-browser | test-vm | lint"
 	@echo "make test-long           the scenarios that take longer: changes under traffic, builds, other releases, faults"
@@ -80,6 +81,9 @@ site: venv
 verify: venv
 	$(SITE)/verify.yml
 
+status: venv
+	$(SITE)/status.yml
+
 demo: lab
 	@$(MAKE) --no-print-directory site verify
 	@echo
@@ -115,7 +119,7 @@ test-mutants: tools tcpdump
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
-SCENARIOS ?= tun+fullnat+enat dr+nat dual changes slb_fnat collection
+SCENARIOS ?= tun+fullnat+enat dr+nat dual health changes slb_fnat collection
 LANES     ?= 2
 test-vm: tools packages
 	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)
@@ -140,9 +144,9 @@ test-switches:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
 
 # What takes longer: all changes and kills under traffic, one service in each of the five modes, every way to build a kernel module,
-# every release, faults that trace has to name, hosts that cannot have a changed plan.
+# every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server can die.
 test-long:
-	@$(MAKE) --no-print-directory test-vm CHANGES=long SCENARIOS="changes switches builds releases trace faults"
+	@$(MAKE) --no-print-directory test-vm CHANGES=long OUTAGES=long SCENARIOS="changes switches builds releases trace faults health"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv

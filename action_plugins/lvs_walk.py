@@ -9,7 +9,7 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.lvs_controller import batches, verification
+from ansible.module_utils.lvs_controller import batches, standing, verification
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
 
@@ -25,7 +25,10 @@ class ActionModule(EnvironmentAction):
     }
 
     def act(self, given, task_vars):
-        topology = self.folder.topology()
+        answers = {name: self.folder.read(f"health/{name}") for name in self.folder.names("health")}
+        topology, out = standing.now(self.folder.topology(), answers)
+        for sentence in out:
+            self._display.warning(sentence)
         expected = verification.expectations(topology, given["only"], vip=given["vip"], one=given["one"])
         found = batches.batches(topology, expected, given["path"], given["count"])
         for number, batch in enumerate(found):

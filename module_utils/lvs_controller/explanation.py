@@ -241,6 +241,7 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
         room, entry = min(rooms, key=itemgetter(0))
         added = topology.overhead(entry)
         yield "added to each packet of a request", f"{added} bytes; up to {room} bytes of data are left in each"
+    yield from _health(service)
     if mode.source_nat:
         room = topology.capacity(service)
         used = (
@@ -250,6 +251,21 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
         )
         yield "ports for connections at the same time", f"{room}{used}"
         yield "local addresses", ", ".join(map(str, service.local_addresses))
+
+
+def _health(service: Service) -> Iterator[tuple[str, str]]:
+    check = service.health_check
+    if check is None:
+        yield "health check", "none: a dead real server keeps its share of the requests"
+        return
+    way = "by the VIP's own way" if check.by_vip else "of the real servers' own addresses"
+    yield (
+        "health check",
+        f"{check.type} {way}, every {check.interval} s; a dead real server is out within {check.detection} s",
+    )
+    yield "floor", f"{service.floor}% of the weight stays in use while checks fail"
+    if service.sorry_server:
+        yield "sorry server", service.sorry_server.host.name
 
 
 def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[Constraint]:
