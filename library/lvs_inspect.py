@@ -43,6 +43,11 @@ options:
     type: list
     elements: str
     default: []
+  endpoints:
+    description: Addresses and ports of real servers that health checks ask by TCP; a connection to each is tried.
+    type: list
+    elements: str
+    default: []
   departures:
     description: Whether to report differences from the files of record.
     type: bool
@@ -86,6 +91,7 @@ defaults:
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 orders: {description: The real servers of each given service that there is., returned: always, type: dict}
+endpoints: {description: "For each given address and port why no connection could be opened; empty if one could.", returned: always, type: dict}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
 marks:
   description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
@@ -110,6 +116,8 @@ departures:
 import dataclasses
 import glob
 import os
+import socket
+from concurrent import futures
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lvs_host import (
@@ -130,6 +138,9 @@ from ansible.module_utils.lvs_host import (
 from ansible.module_utils.lvs_host.evidence import COMPANIONS, FEATURES
 from ansible.module_utils.lvs_host.resource import statements
 
+AT_ONCE = 50  # connections that are tried
+PATIENCE = 2  # seconds for each
+UNIT = os.path.basename(kinds.HEALTH_UNIT.path)
 ARGUMENTS = {
     "settings": {"type": "dict", "default": {}},
     "modules": {"type": "list", "elements": "str", "default": []},
@@ -137,6 +148,7 @@ ARGUMENTS = {
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
     "orders": {"type": "list", "elements": "str", "default": []},
+    "endpoints": {"type": "list", "elements": "str", "default": []},
     "departures": {"type": "bool", "default": True},
 }
 
@@ -164,11 +176,12 @@ def look(given, run):
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
         "orders": orders(given["orders"], read(ipvs.TABLE)),
+        "endpoints": refusals(given["endpoints"]),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
-        "companions": companions({read(path).strip() for path in glob.glob("/proc/[0-9]*/comm")}),
+        "companions": companions(running()),
         "recorded": [
             line
             for kind in (kinds.NETWORK, kinds.NETWORK6, kinds.SYSCTLS)
@@ -253,6 +266,23 @@ def orders(names, listing):
     return {name: found[name] for name in names if name in found}
 
 
+def refusals(endpoints):
+    """Why no connection to an address and port can be opened, by the text of both; empty if it can."""
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(endpoints, pool.map(refusal, endpoints)))
+
+
+def refusal(endpoint):
+    address, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((address.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except socket.timeout:
+        return f"no answer within {PATIENCE} s"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
 def firewall(run):
     """What iptables-save, ip6tables-save and `nft list ruleset` say; nothing where the host does not have the program."""
     saved, saved6 = (
@@ -287,6 +317,12 @@ def uses_of_marks(saved, saved6, rules, run):
 def unbuilt(text):
     """Features missing in a kernel's configuration; none if the configuration is not available."""
     return [name for name in FEATURES if text and not any(f"CONFIG_{name}={how}" in text for how in "ym")]
+
+
+def running():
+    """The names of the programs that run, without lvskit's own keepalived."""
+    processes = (os.path.dirname(path) for path in glob.glob("/proc/[0-9]*/comm"))
+    return {read(f"{path}/comm").strip() for path in processes if f"/{UNIT}" not in read(f"{path}/cgroup")}
 
 
 def companions(running):

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import schedulers
 from .families import Address, Family
-from .host_plan import HostPlan
+from .host_plan import CheckedServer, HostPlan
 from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
 
 PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
@@ -69,11 +69,14 @@ class Path:
 
 @dataclass
 class Questions:
-    """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words."""
+    """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words.
+    `endpoints`: addresses and ports of real servers that health checks of the director ask by TCP.
+    """
 
     settings: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
     ways: dict[Way, None] = field(default_factory=dict)
     neighbours: dict[Neighbour, None] = field(default_factory=dict)
     paths: dict[Path, None] = field(default_factory=dict)
@@ -84,6 +87,7 @@ class Questions:
             "settings": dict(self.settings),
             "modules": list(self.modules),
             "orders": list(self.orders),
+            "endpoints": list(self.endpoints),
             "routes": [way.as_argument() for way in self.ways],
             "neighbours": [neighbour.as_argument() for neighbour in self.neighbours],
             "paths": [path.as_argument() for path in self.paths],
@@ -126,7 +130,14 @@ def _of_plan(topology: Topology, plan: HostPlan) -> Questions:
         {setting.key: setting.value for setting in plan.sysctls},
         tuple(name for name in plan.modules if name not in built),
         tuple(one.name for one in plan.services if one.service in shared and schedulers.BY_NAME[one.scheduler].slots),
+        tuple(
+            dict.fromkeys(server.endpoint for service in plan.checks for server in service.servers if _by_tcp(server))
+        ),
     )
+
+
+def _by_tcp(server: CheckedServer) -> bool:
+    return any(probe.block in ("TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK") for probe in server.probes)
 
 
 def _ways(

@@ -51,6 +51,7 @@ class Network:
             "paths": [path.size for path in asked.paths],
             "drops": [],
             "orders": {},
+            "endpoints": dict.fromkeys(asked.endpoints, ""),
             "marks": [],
             "counters": {},
             "config": [],
@@ -443,6 +444,31 @@ def test_real_servers_that_are_missing_or_too_many_are_no_other_order(shared, th
     network = shared("mh")
     network.answers["lb1"]["orders"] = {NAME: there}
     assert network.wrong() == []
+
+
+CHECKED = {
+    "name": "web",
+    "vip": "10.20.1.80",
+    "port": 80,
+    "mode": "dr",
+    "real_servers": [{"group": "app"}],
+    "health_check": {"type": "http"},
+}
+
+
+def test_a_real_server_that_its_health_check_would_take_out_at_once_is_a_risk(environment):
+    network = Network(environment, {"services": [CHECKED]})
+    assert list(network.asked["lb1"].as_arguments()["endpoints"]) == ["10.20.1.11:80", "10.20.1.12:80"]
+    assert network.wrong() == []
+    network.answers["lb1"]["endpoints"]["10.20.1.12:80"] = "connection refused"
+    assert [(f.host, f.check, f.subject, f.found, f.risk) for f in network.wrong()] == [
+        ("lb1", "CHECK", "rs2, 10.20.1.12:80", "connection refused", True)
+    ]
+
+
+def test_checks_that_do_not_ask_by_tcp_are_not_tried(environment):
+    ping = {**CHECKED, "health_check": {"type": "ping"}}
+    assert Network(environment, {"services": [ping]}).asked["lb1"].endpoints == ()
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

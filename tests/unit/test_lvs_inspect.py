@@ -1,5 +1,7 @@
 """What a host answers to the questions about it."""
 
+import socket
+
 import pytest
 from ansible.module_utils.lvs.diagnosis import COUNTERS as EXPLAINED
 from ansible.module_utils.lvs.findings import evidence as explained
@@ -184,6 +186,25 @@ def test_rules_about_marks_are_read_of_both_families(inspect):
         "iptables",
         "ip6tables",
     ]
+
+
+def test_a_connection_is_tried_to_each_address_and_port(inspect):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = f"127.0.0.1:{listening.getsockname()[1]}"
+        found = inspect.refusals([there, "127.0.0.1:1"])
+    assert found == {there: "", "127.0.0.1:1": "connection refused"}
+
+
+def test_the_keepalived_of_health_checks_is_no_other_software(inspect, monkeypatch):
+    texts = {
+        "/proc/1/comm": "keepalived\n",
+        "/proc/1/cgroup": "0::/system.slice/lvskit-health.service\n",
+        "/proc/2/comm": "sshd\n",
+        "/proc/2/cgroup": "0::/system.slice/ssh.service\n",
+    }
+    monkeypatch.setattr(inspect, "read", lambda path: texts.get(path, ""))
+    monkeypatch.setattr(inspect.glob, "glob", lambda pattern: [path for path in texts if path.endswith("/comm")])
+    assert inspect.running() == {"sshd"}
 
 
 def test_features_and_other_software_are_those_that_findings_explain(inspect):
