@@ -26,14 +26,15 @@ class ActionModule(ControllerAction):
         "remove": {"type": "bool", "default": True},
         "purge_foreign": {"type": "bool", "default": False},
         "drain_timeout": {"type": "int", "default": 60},
+        "last_server": {"type": "bool", "default": False},
         "unprepared": {"type": "bool", "default": False},
     }
 
     def act(self, given, task_vars):
         host = task_vars["inventory_hostname"]
-        arguments = {key: given[key] for key in ("remove", "purge_foreign", "drain_timeout")}
+        arguments = {key: given[key] for key in ("remove", "purge_foreign", "drain_timeout", "last_server")}
         if given["rollback"]:
-            arguments |= self.folder.read("rollback")
+            arguments |= {**self.folder.read("rollback"), "last_server": True}
             routed = False
         else:
             plan = self.folder.plan(host)

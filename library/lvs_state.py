@@ -124,6 +124,12 @@ options:
         plan, the module fails without a change.
     type: str
     default: ""
+  last_server:
+    description:
+      - Whether the last real server of a service that passes its health check may be removed while the others fail. Otherwise
+        the module fails without a change.
+    type: bool
+    default: false
   drain_timeout:
     description:
       - Seconds to wait for open connections before a director removes a real server, a service or a local address.
@@ -211,6 +217,7 @@ ARGUMENTS = {
     "run": {"type": "str", "default": ""},
     "revision": {"type": "str", "default": ""},
     "to": {"type": "str", "default": ""},
+    "last_server": {"type": "bool", "default": False},
     "drain_timeout": {"type": "int", "default": 0},
 }
 
@@ -231,7 +238,7 @@ def bring(given, command, done, *, check, table):
     `table` is the lock of the IPVS table.
     """
     wanted = wanted_of(given)
-    options = {name: given[name] for name in ("remove", "purge_foreign", "drain_timeout")}
+    options = {name: given[name] for name in ("remove", "purge_foreign", "drain_timeout", "last_server")}
     resources = list(host.wire(host.Run(wanted, command, check=check, **options)).values())
     for resource in resources:
         resource.prepare()

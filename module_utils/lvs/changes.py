@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .contract.values import nearest
@@ -22,6 +22,14 @@ class Changes:
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self.drained or self.without_hosts or self.without_services)
+
+    def with_members(self, groups: Mapping[str, Sequence[str]], servers: Collection[str]) -> Changes:
+        """With the real servers of a group in place of the group's name, among those to drain."""
+        found: dict[str, None] = {}
+        for name in self.drained:
+            members = [member for member in groups.get(name, ()) if member in servers]
+            found.update(dict.fromkeys(members or [name]))
+        return replace(self, drained=tuple(found))
 
     def check(self, services: Any, hosts: Collection[str], servers: Collection[str]) -> list[str]:
         """The violations: names that the inventory does not have. `servers`: the hosts of the group real_servers."""

@@ -35,6 +35,8 @@ def compile_run(folder: RunFolder, task_vars: Mapping[str, Any], changes: Change
 
     Raises AnsibleActionFail with every violation, each with its place in the inventory.
     """
+    groups = task_vars["groups"]
+    changes = changes.with_members(groups, groups.get("real_servers", ()))
     if changes:
         stages.refuse_without_directors(task_vars)
     topology, warnings = environment.read(task_vars, changes)

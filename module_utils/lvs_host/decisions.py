@@ -10,6 +10,7 @@ from typing import Any
 from . import files, governing, kinds
 from .errors import HostError, damaged
 from .governing import Override, Service, State
+from .verdicts import FAILED, PASSED
 
 STATE = "/var/lib/lvskit/governor.json"
 OVERRIDES = "/var/lib/lvskit/weights.json"
@@ -81,6 +82,18 @@ def table(planned: str, governed: Iterable[Service]) -> str:
     """The table of the plan with the governor's last decisions: what the kernel is to have."""
     found = list(governed)
     return governing.governed(planned, found, read().states) if found else planned
+
+
+def without_healthy(planned: Iterable[Service], states: Mapping[str, State]) -> list[str]:
+    """The services that have a healthy real server now, and of which the plan keeps only such as fail their checks."""
+    found: dict[str, None] = {}
+    for service in planned:
+        known = states[service.key].servers if service.key in states else {}
+        healthy = {endpoint for endpoint, own in known.items() if own.verdict == PASSED and own.weight}
+        kept = [known[endpoint].verdict if endpoint in known else PASSED for endpoint in service.servers]
+        if healthy and kept and all(verdict == FAILED for verdict in kept):
+            found[service.service] = None
+    return list(found)
 
 
 _REMEDY = "Remove it: the real servers then have their planned weights"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import files, kinds
+from . import decisions, files, kinds
 from .errors import HostError
 from .programs import CommandRunner
 from .resource import Resource
@@ -32,6 +32,25 @@ class Document(Resource):
 
     def batch(self, commands: Sequence[str]) -> None:
         """Nothing is to be done."""
+
+
+class GovernedServices(Document):
+    """What the governor must know of services. `consent`: the last healthy real server of a service may leave."""
+
+    def __init__(self, wanted: str, recorded: str, run: CommandRunner, *, consent: bool = False) -> None:
+        super().__init__(kinds.HEALTH_PLAN, wanted, recorded, run)
+        self.consent = consent
+
+    def prepare(self) -> None:
+        """Raises HostError if no healthy real server of a service would be left."""
+        names = (
+            [] if self.consent else decisions.without_healthy(decisions.services(self.wanted), decisions.read().states)
+        )
+        if names:
+            raise HostError(
+                f"this run takes the last healthy real server of {' and '.join(names)} out of the table: the others fail their health "
+                "checks (see playbooks/status.yml). Bring one of them back first, or say -e lvs_host_last_server=true"
+            )
 
 
 class KeepalivedConf(Document):

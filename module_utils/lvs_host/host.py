@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import decisions, files, formats, ipvs_netlink, kinds, module_options
-from .documents import Document, KeepalivedConf
+from .documents import GovernedServices, KeepalivedConf
 from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
@@ -53,6 +53,7 @@ class Run:
     remove: bool = True
     purge_foreign: bool = False
     drain_timeout: int = 0
+    last_server: bool = False
     fixed: bool = False  # lvskit's own program on the host stays as it is
 
     def changes(self, kind: Kind) -> bool:
@@ -126,7 +127,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.IPVS_UNIT: _unit(kinds.IPVS_UNIT),
     kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),
     kinds.HEALTH: lambda run: KeepalivedConf(kinds.HEALTH, *run.texts(kinds.HEALTH)),
-    kinds.HEALTH_PLAN: lambda run: Document(kinds.HEALTH_PLAN, *run.texts(kinds.HEALTH_PLAN)),
+    kinds.HEALTH_PLAN: lambda run: GovernedServices(*run.texts(kinds.HEALTH_PLAN), consent=run.last_server),
     kinds.VERDICT_UNIT: _unit(kinds.VERDICT_UNIT, started=True),
     kinds.GOVERNOR_UNIT: _governor,
     kinds.HEALTH_UNIT: _checker,
@@ -148,7 +149,7 @@ def departures(command: CommandRunner) -> list[Departure]:
     """The differences between the host and its files of record; empty if nothing else has changed the host."""
     texts = {kind.name: recorded(kind.path) for kind in KINDS}
     found = []
-    for resource in wire(Run({**texts, "interfaces": {}}, command, fixed=True)).values():
+    for resource in wire(Run({**texts, "interfaces": {}}, command, last_server=True, fixed=True)).values():
         try:
             resource.prepare()
             commands = (*resource.additions(), *resource.removals(), *resource.closing())

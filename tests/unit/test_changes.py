@@ -23,6 +23,12 @@ def destinations(plans):
     return {d.address for host in plans.values() for service in host.services for d in service.destinations}
 
 
+def test_a_group_stands_for_its_real_servers():
+    groups = {"web": ["rs1", "rs2", "mon1"], "others": ["mon1"]}
+    found = Changes(drained=("web", "rs3", "rs1", "others")).with_members(groups, ["rs1", "rs2", "rs3"])
+    assert found.drained == ("rs1", "rs2", "rs3", "others")
+
+
 def test_no_change_changes_nothing():
     assert plans(Changes()) == plans(Changes(drained=[], without_hosts=[], without_services=[]))
     assert {"10.20.1.11", "10.20.1.12"} <= destinations(plans(Changes()))

@@ -457,7 +457,7 @@ CHECKED = {
 
 
 def test_a_real_server_that_its_health_check_would_take_out_at_once_is_a_risk(environment):
-    network = Network(environment, {"services": [CHECKED]})
+    network = Network(environment, services=[CHECKED])
     assert list(network.asked["lb1"].as_arguments()["endpoints"]) == ["10.20.1.11:80", "10.20.1.12:80"]
     assert network.wrong() == []
     network.answers["lb1"]["endpoints"]["10.20.1.12:80"] = "connection refused"
@@ -468,7 +468,7 @@ def test_a_real_server_that_its_health_check_would_take_out_at_once_is_a_risk(en
 
 def test_checks_that_do_not_ask_by_tcp_are_not_tried(environment):
     ping = {**CHECKED, "health_check": {"type": "ping"}}
-    assert Network(environment, {"services": [ping]}).asked["lb1"].endpoints == ()
+    assert Network(environment, services=[ping]).asked["lb1"].endpoints == ()
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

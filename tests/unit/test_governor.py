@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from ansible.module_utils.lvs_host import decisions, governor, kinds, lock, program, verdicts
+from ansible.module_utils.lvs_host import decisions, documents, governor, kinds, lock, program, verdicts
+from ansible.module_utils.lvs_host.errors import HostError
 from ansible.module_utils.lvs_host.governing import Override
 from fake_host import FakeHost
 
@@ -229,6 +230,23 @@ def test_damaged_weights_of_operators_change_nothing(director, capsys):
     governor.Governor(director).step()
     assert director.commands == []
     assert "event=weights-unreadable" in capsys.readouterr().out
+
+
+def test_the_last_healthy_real_server_leaves_only_with_consent(director):
+    made = director.started()
+    director.weights = {ONE: 0, TWO: 1}
+    made.step()
+    left = json.dumps([{**PLAN[0], "servers": {"10.20.1.11:80": "rs1"}}])
+    for consent in (False, True):
+        document = documents.GovernedServices(left, json.dumps(PLAN), director, consent=consent)
+        if consent:
+            document.prepare()
+        else:
+            with pytest.raises(HostError, match="the last healthy real server of web"):
+                document.prepare()
+    new = json.dumps([{**PLAN[0], "servers": {"10.20.1.11:80": "rs1", "10.20.1.13:80": "rs3"}}])
+    documents.GovernedServices(new, json.dumps(PLAN), director).prepare()
+    documents.GovernedServices("", json.dumps(PLAN), director).prepare()
 
 
 def test_a_state_that_it_cannot_read_is_made_again(director):

@@ -301,6 +301,13 @@ ROLES: tuple[Role, ...] = (
                 "connections that are open then are cut",
             ),
             Variable(
+                name="lvs_host_last_server",
+                kind=FLAG,
+                default=False,
+                playbooks=_APPLYING,
+                meaning="whether a run may take the last real server of a service that passes its health check out of the table",
+            ),
+            Variable(
                 name="lvs_host_packages",
                 old="host_packages",
                 kind=Texts("programs to packages"),

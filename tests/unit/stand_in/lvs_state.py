@@ -16,7 +16,12 @@ FOLDER = Path(os.environ["STAND_IN"])
 def main():
     spec = {name: {"type": "str"} for name in (*TEXTS, "run", "revision", "to")}
     spec.update({name: {"type": "bool"} for name in ("remove", "purge_foreign")})
-    spec.update(programs={"type": "list"}, interfaces={"type": "dict"}, drain_timeout={"type": "int"})
+    spec.update(
+        programs={"type": "list"},
+        interfaces={"type": "dict"},
+        drain_timeout={"type": "int"},
+        last_server={"type": "bool"},
+    )
     module = AnsibleModule(spec, supports_check_mode=True)
     given = module.params
     with (FOLDER / "log").open("a") as log:
