@@ -54,7 +54,8 @@ records() {
 
 # All of lvskit's files.
 files() {
-    find /etc /var/lib /lib/modules /usr/lib /usr/src /run -name '*lvskit*' -not -path '*lvskit-lab*'
+    find /etc /var/lib /lib/modules /usr/src /run -name '*lvskit*' -not -path '*lvskit-lab*'
+    find /usr/lib -maxdepth 1 -name lvskit
 }
 
 for part in "$@"; do

@@ -248,7 +248,7 @@ def test_a_rollback_asks_for_the_hosts_own_earlier_plan(compiled):
     applied(run, "rs1", rollback=True)
     ((_, _, given, _),) = run.calls
     assert given == {
-        "remove": True, "purge_foreign": False, "drain_timeout": 60,
+        "remove": True, "purge_foreign": False, "drain_timeout": 60, "last_server": True,
         "run": "2026-03-02T03:00:00Z", "revision": "x again", "to": "2026-03-01T03:00:00Z",
     }  # fmt: skip
 
