@@ -360,3 +360,28 @@ def test_a_unit_that_goes_is_named_line_by_line_until_then(unit):
 def test_a_unit_that_never_was_is_nothing_to_disable(unit):
     made = unit("", "", enabled=False, active=False)
     assert (steps(made), made.stale(), made.record(keep_stale=True)) == ([], [], "")
+
+
+@pytest.mark.parametrize(
+    ("other", "systemd", "removing", "told"),
+    [
+        (("[Unit]\nA=B\n", "[Unit]\n"), "252", False, True),
+        (("[Unit]\n", ""), "257", False, True),
+        (("[Unit]\n", ""), "252", False, False),
+        (("", "[Unit]\n"), "252", True, True),
+        (("", "[Unit]\n"), "252", False, False),
+        (("", ""), "257", True, False),
+    ],
+)
+def test_one_unit_of_several_is_reason_enough_for_a_reload(unit, other, systemd, removing, told):
+    live = {"enabled": True, "active": True, "systemd": systemd}
+    units = [unit(*texts, **live) for texts in (("[Unit]\n", "[Unit]\n"), other, ("[Unit]\n", "[Unit]\n"))]
+    manager = Manager(units, units[0].run, removing=removing)
+    manager.prepare()
+    assert ("systemctl daemon-reload" in manager.closing()) == told
+
+
+def test_a_reload_that_fails_is_one_of_systemd():
+    manager = Manager([], lambda argv, stdin: (1, "", "Failed to connect to bus"), removing=True)
+    with pytest.raises(HostError, match=r"^systemd: `systemctl daemon-reload` failed: Failed to connect to bus$"):
+        manager.batch(["systemctl daemon-reload"])
