@@ -54,7 +54,7 @@ EMPTY: dict[str, ast.expr] = {
 TEXTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")  # documentation in Ansible modules
 NO_BEHAVIOUR = ("annotation", "returns", "decorator_list", "type_comment", "type_params")
 UNORDERED = ("set", "frozenset", "isinstance", "issubclass", "startswith", "endswith")
-GENERIC = ("dict", "list", "tuple", "set", "frozenset", "Callable", "Mapping", "Sequence")
+GENERIC = ("dict", "list", "tuple", "set", "frozenset", "Callable", "Mapping", "Optional", "Sequence", "Union")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 SHOWN = 100  # characters of the code around a change that are shown
 

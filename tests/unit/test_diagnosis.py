@@ -77,6 +77,12 @@ def altered(scene, host, way, nth=0, **fields):
     return scene
 
 
+def only(scene, host):
+    """The scene as this host alone has seen it."""
+    scene.frames = [frame for frame in scene.frames if frame.host == host]
+    return scene
+
+
 ELSE = "52:54:00:00:00:99"
 
 
@@ -84,6 +90,12 @@ ELSE = "52:54:00:00:00:99"
     ("name", "change", "verdict", "hosts"),
     [
         ("dr", lambda s: until(s, "client1", arriving=False), "left client1 and did not arrive at lb1", "lb1 client1"),
+        (
+            "dr",
+            lambda s: only(s, "client1"),
+            "left client1 and did not arrive at lb1",
+            "lb1 client1",
+        ),  # refused on the way
         ("dr", lambda s: until(s, "lb1", arriving=True), "reached lb1, which sent it to no real server", "lb1 rs1 rs2"),
         (
             "dr",

@@ -80,6 +80,7 @@ def test_all_else_in_the_text_stays(source, mutant):
         "x = 'the host has no route to the director'",
         "x = f'{a} has no route to director {b}'",
         "Table = dict[str, int]",
+        "Finding = Union[tuple[str, int], tuple[str, str]]",
     ],
 )
 def test_documentation_types_and_sentences_are_not_mutated(source):
