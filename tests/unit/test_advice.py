@@ -282,3 +282,19 @@ def test_in_short_when_everything_is_possible(environment):
     text = advice.in_short(advice.options(NEAR, environment({"services": []}).topology))
     assert text.startswith("Choose dr, tun, enat, ")
     assert text.endswith(f" or {FULLNAT[-1]}, of which the first is best. playbooks/advise.yml says why.")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"name": "a"}, {"name": "a", "needs": {"direct_replies": True}}),
+        (
+            {"name": "a", "needs": {"kernel_modules": False, "direct_replies": False}},
+            {"name": "a", "needs": {"kernel_modules": False, "direct_replies": True}},
+        ),
+        ({"needs": ["direct_replies"]}, {"needs": ["direct_replies"]}),
+        ("a", "a"),
+    ],
+)
+def test_needs_of_the_run_are_added_to_those_of_a_service_that_can_be_read(raw, expected):
+    assert advice.needing(raw, {"direct_replies": True}) == expected

@@ -137,6 +137,13 @@ def test_only_sizes_up_to_the_wanted_one_are_tried_and_the_smallest_of_all(path)
 
 
 @BOTH
+def test_answers_are_waited_for_after_the_last_question(path, monkeypatch, peer):
+    monkeypatch.setattr(echo, "_PACE", 0)  # none has come before the last one is sent
+    path({peer: 1500})
+    assert echo.largest([(peer, 1500)], 0.05) == [1500]
+
+
+@BOTH
 def test_what_the_interface_itself_refuses_is_no_answer(path, peer):
     path({peer: 9000}, interface=1500)
     assert echo.largest([(peer, 8900)], 0.05) == [1500]
