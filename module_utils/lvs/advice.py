@@ -21,7 +21,7 @@ from .violations import Violation, listed
 
 _KEYS = keys_of(Service)
 # Keys of a service that depend on the mode: advice tries values and ignores the given ones.
-_OF_ONE_MODE = ("mode", *(key.name for key in _KEYS.values() if key.modes))
+_OF_ONE_MODE = {"mode", *(key.name for key in _KEYS.values() if key.modes)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
-_GIT = ("https://", "http://", "ssh://", "git://", "git@")
+_GIT = re.compile(r"(https?|ssh|git)://|git@")  # how the address of a repository begins
+_BUILD_FILES = {"Makefile", "Kbuild"}
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,20 @@ def pack(source: str, make_arguments: list[str]) -> Sources:
 
     Raises AnsibleActionFail, naming the source, when there is nothing that can be built.
     """
-    if source.startswith(_GIT) or source.partition("#")[0].endswith(".git"):
-        with tempfile.TemporaryDirectory(prefix="lvskit-") as folder:
+    if _GIT.match(source) or source.partition("#")[0].endswith(".git"):
+        with tempfile.TemporaryDirectory() as folder:
             _clone(source, folder)
             return _folder(Path(folder), make_arguments)
     path = Path(source)
     if path.is_dir():
         return _folder(path, make_arguments)
     try:
-        with tarfile.open(path) as tar, tempfile.TemporaryDirectory(prefix="lvskit-") as folder:
+        with tarfile.open(path) as tar, tempfile.TemporaryDirectory() as folder:
             tar.extractall(folder, filter="data")
-            found = [path.parent for path in sorted(Path(folder).rglob("Makefile"))]
+            found = [path.parent for path in sorted(Path(folder).rglob("*")) if path.name in _BUILD_FILES]
             if not found:
                 raise AnsibleActionFail(
-                    f"toa_source: the archive {source} has no Makefile in it: it is no module's source."
+                    f"toa_source: the archive {source} has neither Makefile nor Kbuild in it: it is no module's source."
                 )
             return _folder(min(found, key=lambda path: len(path.parts)), make_arguments)
     except (OSError, tarfile.TarError) as error:
@@ -78,13 +80,15 @@ class Kept:
         return {name: base64.b64encode(files[name].read_bytes()).decode() for name in names}
 
     def write(self, binaries: Mapping[str, str]) -> None:
-        """Writes all files at once: a killed run leaves no incomplete file."""
+        """Replaces the folder by a complete one: a run that is killed leaves no incomplete file."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder.parent) as work:
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as work:
+            new = Path(work) / "new"
+            new.mkdir()
             for name, text in binaries.items():
-                (Path(work) / f"{name}.ko").write_bytes(base64.b64decode(text))
+                (new / f"{name}.ko").write_bytes(base64.b64decode(text))
             shutil.rmtree(self.folder, ignore_errors=True)
-            shutil.copytree(work, self.folder)
+            new.rename(self.folder)
 
 
 def _clone(source: str, folder: str) -> None:
@@ -97,7 +101,7 @@ def _clone(source: str, folder: str) -> None:
 
 def _folder(folder: Path, make_arguments: list[str]) -> Sources:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and ".git" not in path.parts]
-    if not any(path.name in ("Makefile", "Kbuild") for path in files):
+    if not any(path.name in _BUILD_FILES for path in files):
         raise AnsibleActionFail(
             f"toa_source: {folder} has neither Makefile nor Kbuild in it: it is no module's source."
         )

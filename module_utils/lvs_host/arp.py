@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import struct
 
+from . import bpf
+
 ETHERTYPE = 0x0806
 _REQUEST, _REPLY = 1, 2
 _HEAD = struct.pack("!HHBB", 1, 0x0800, 6, 4)  # Ethernet, IPv4, and the lengths of their addresses
-# Frames that a packet socket passes on, as BPF (linux/filter.h): code, where to jump if true and if false, value.
+# The frames that a packet socket passes on.
 ANSWERS = (
-    (0x28, 0, 0, 20),  # the operation
-    (0x15, 0, 1, _REPLY),
-    (0x06, 0, 0, 0xFFFF),
-    (0x06, 0, 0, 0),
+    bpf.half(20),  # the operation
+    bpf.unless(_REPLY, skip=1),
+    bpf.PASS,
+    bpf.DROP,
 )
 
 

@@ -61,12 +61,12 @@ def message(family: int, number: int, command: str, *, acknowledge: bool = False
         kind, service = COMMANDS[verb], _service(flag, address)
         destination = b""
         if verb in ("-A", "-E"):
-            service += _service_options(rest, _family_of(flag, address))
+            service += _service_options(rest, _family_of(address))
         elif verb in ("-a", "-e", "-d"):
             option, real, *options = rest.split(None, 2)
             if option != "-r":
                 raise KeyError(option)
-            destination = _real_server(real, _family_of(flag, address))
+            destination = _real_server(real, _family_of(address))
             if verb != "-d":
                 destination += _destination_options(options[0])
             destination = _attribute(DESTINATION | NLA_F_NESTED, destination)
@@ -84,21 +84,21 @@ def _attribute(kind: int, payload: bytes) -> bytes:
 # Thousands of commands have few different services, real servers and weights.
 @lru_cache(maxsize=1024)
 def _service(flag: str, address: str) -> bytes:
-    family = _attribute(AF, struct.pack("=H", _family_of(flag, address)))
+    family = _attribute(AF, struct.pack("=H", _family_of(address)))
     if flag == "-f":
         return family + _attribute(MARK, struct.pack("=I", int(address.partition(" ")[0])))
     return family + _attribute(PROTOCOL, struct.pack("=H", PROTOCOLS[flag])) + _endpoint(ADDRESS, PORT, address)
 
 
-def _family_of(flag: str, address: str) -> int:
-    six = address.endswith(" -6") if flag == "-f" else address.startswith("[")
-    return socket.AF_INET6 if six else socket.AF_INET
+def _family_of(address: str) -> int:
+    """The family of an address in brackets or without them; a mark of IPv6 has the option -6 behind it."""
+    return socket.AF_INET6 if address.startswith("[") or address.endswith(" -6") else socket.AF_INET
 
 
 @lru_cache(maxsize=65536)
 def _real_server(text: str, family: int) -> bytes:
     """A real server, with its family where this is not the service's: the kernel takes the latter for both."""
-    own = _family_of("", text)
+    own = _family_of(text)
     other = _attribute(TO_AF, struct.pack("=H", own)) if own != family else b""
     return _endpoint(TO_ADDRESS, TO_PORT, text) + other
 

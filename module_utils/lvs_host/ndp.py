@@ -11,6 +11,8 @@ import contextlib
 import socket
 import struct
 
+from . import bpf
+
 ETHERTYPE = 0x86DD
 _ICMPV6, _SOLICITATION, _ADVERTISEMENT = 58, 135, 136
 _SOURCE_MAC, _TARGET_MAC = 1, 2  # options
@@ -19,14 +21,14 @@ _SOLICITED_NODE = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13]
 _MULTICAST = b"\x33\x33"  # begins the MAC of an IPv6 group, its last four bytes follow (RFC 2464)
 _LINK_LOCAL = b"\xfe\x80" + bytes(6)
 _ADDRESSES, _LINK_SCOPE = "/proc/net/if_inet6", "20"
-# Frames that a packet socket passes on, as BPF (linux/filter.h): code, where to jump if true and if false, value.
+# The frames that a packet socket passes on.
 ANSWERS = (
-    (0x30, 0, 0, 20),  # what follows the IPv6 header
-    (0x15, 0, 3, _ICMPV6),
-    (0x30, 0, 0, 54),  # the type of the message
-    (0x15, 0, 1, _ADVERTISEMENT),
-    (0x06, 0, 0, 0xFFFF),
-    (0x06, 0, 0, 0),
+    bpf.byte(20),  # what follows the IPv6 header
+    bpf.unless(_ICMPV6, skip=3),
+    bpf.byte(54),  # the type of the message
+    bpf.unless(_ADVERTISEMENT, skip=1),
+    bpf.PASS,
+    bpf.DROP,
 )
 
 

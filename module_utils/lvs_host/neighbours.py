@@ -57,7 +57,7 @@ def _open(interface: str, family: Family) -> socket.socket:
     """A packet socket that receives what can be an answer, and nothing else of the interface's traffic."""
     protocol = _BY_FAMILY[family]
     one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in protocol.ANSWERS)
+    program = b"".join(protocol.ANSWERS)
     buffer = ctypes.create_string_buffer(program, len(program))
     one.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(protocol.ANSWERS), ctypes.addressof(buffer))

@@ -20,7 +20,7 @@ from .resource import Resource, statements
 PREFIX = "LVSKIT-"
 CONNECTIONS = "/proc/net/nf_conntrack"  # a kernel may have been built without it
 TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # exists when connections are tracked
-_MARKS = ("*", ":", "-A ", "COMMIT")  # with which the lines of a file of record begin
+_STATEMENT = re.compile(r"[*:]|-A |COMMIT$")  # how the lines of a file of record begin
 _SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?(?=\s|$)")
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
 
@@ -43,7 +43,7 @@ def parse_record(text: str) -> Chains:
     """The chains of a file of record. Raises HostError for a line that iptables-restore would not read, and for a table cut short."""
     lines = statements(text)
     for line in lines:
-        if not line.startswith(_MARKS):
+        if not _STATEMENT.match(line):
             raise HostError(f"iptables rules: cannot read the line `{line}`")
     if sum(line.startswith("*") for line in lines) != lines.count("COMMIT"):
         raise HostError("iptables rules: a table has no COMMIT at its end")

@@ -27,7 +27,7 @@ def parse(text: str) -> list[str]:
     """The statements of a file of record. Raises HostError for a line that is not one."""
     for line in (found := statements(text)):
         words = line.split()
-        if len(words) < _WORDS.get(words[0], len(words) + 1):
+        if words[0] not in _WORDS or len(words) < _WORDS[words[0]]:
             raise HostError(f"addresses and routes: cannot read the line `{line}`")
     return found
 
@@ -44,7 +44,7 @@ def undo(statement: str) -> str:
     return " ".join([words[0], "del", *words[2:]])
 
 
-def live_statements(links: str, routes: str, rules: str, family: str = "inet") -> set[str]:
+def live_statements(links: str, routes: str, rules: str, family: str) -> set[str]:
     """The kernel's state, in the format of the file of record. The arguments are the JSON output of ip(8), for one family."""
     found = set()
     for link in listed(links):
@@ -180,4 +180,4 @@ def _tunnels(links: str) -> set[str]:
 
 def _subject(statement: str) -> str:
     """The address and the device of a statement, without further options."""
-    return " ".join(statement.split(None, 5)[:5])
+    return " ".join(statement.split()[:5])

@@ -29,11 +29,9 @@ _COMBINED: dict[str, dict[str, Callable[[int, int], int]]] = {
     "net/ipv6": {"accept_dad": max, "proxy_ndp": _either},
 }
 # Values that are as good as the wanted one: arp_ignore=2 hides a VIP on lo as 1 does.
-_EQUIVALENT = {("arp_ignore", 1): (1, 2)}
-_AT_LEAST = (
-    "nf_conntrack_max",
-    "nf_conntrack_buckets",
-)  # limits: a larger value does no harm, and a smaller one would affect other software
+_EQUIVALENT = {("arp_ignore", 1): {1, 2}}
+# Limits: a larger value does no harm, and a smaller one would affect other software.
+_AT_LEAST = {"nf_conntrack_max", "nf_conntrack_buckets"}
 
 
 def parse(text: str) -> dict[str, int]:
@@ -55,14 +53,14 @@ def effective(key: str, own: int, all_interfaces: int | None) -> int:
 
 
 def _combination(key: str) -> Callable[[int, int], int] | None:
-    family, found, rest = key.partition("/conf/")
-    return _COMBINED.get(family, {}).get(rest.rpartition("/")[2]) if found else None
+    family, _, rest = key.partition("/conf/")
+    return _COMBINED.get(family, {}).get(rest.rpartition("/")[2])
 
 
 def serves(key: str, wanted: int, used: int) -> bool:
     """Whether the effective value `used` is as good as `wanted` for `key`."""
     name = key.rpartition("/")[2]
-    return used >= wanted if name in _AT_LEAST else used in _EQUIVALENT.get((name, wanted), (wanted,))
+    return used >= wanted if name in _AT_LEAST else used in _EQUIVALENT.get((name, wanted), {wanted})
 
 
 def sibling(key: str) -> str | None:

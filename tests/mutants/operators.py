@@ -53,8 +53,8 @@ EMPTY: dict[str, ast.expr] = {
 }
 TEXTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")  # documentation in Ansible modules
 NO_BEHAVIOUR = ("annotation", "returns", "decorator_list", "type_comment", "type_params")
-UNORDERED = ("set", "frozenset", "isinstance", "issubclass")
-GENERIC = ("dict", "list", "tuple", "set", "frozenset", "Callable", "Mapping", "Sequence")
+UNORDERED = ("set", "frozenset", "isinstance", "issubclass", "startswith", "endswith")
+GENERIC = ("dict", "list", "tuple", "set", "frozenset", "Callable", "Mapping", "Optional", "Sequence", "Union")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 SHOWN = 100  # characters of the code around a change that are shown
 
@@ -284,7 +284,8 @@ def _order_counts(parent: ast.AST) -> bool:
     if isinstance(parent, ast.Compare):
         return not any(isinstance(operator, (ast.In, ast.NotIn)) for operator in parent.ops)
     called = getattr(parent, "func", None)
-    return not (isinstance(called, ast.Name) and called.id in UNORDERED)
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
+    return not isinstance(parent, ast.ExceptHandler) and name not in UNORDERED
 
 
 def _is_joined(node: ast.AST) -> bool:

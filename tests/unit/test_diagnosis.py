@@ -52,8 +52,116 @@ def test_the_verdict_says_how_far_it_got_and_the_cause_is_looked_for_there(
 ):
     scene = until(Scene(environment, name), host, arriving=arriving)
     found = said(environment, scene, findings=[finding("client1"), finding(suspect), finding("rs2")])
-    assert found.verdict == verdict
+    assert (found.fine, found.verdict) == (False, verdict)
     assert found.causes[0].host == suspect
+
+
+HOSTS = ("client1", "lb1", "rs1", "rs2", "rs3")
+
+
+def blamed(environment, scene):
+    """The hosts whose findings are named as causes, in this order, if every host has one."""
+    found = said(environment, scene, findings=[finding(host) for host in HOSTS])
+    hosts = [cause.host for cause in found.causes]
+    assert [one.host for one in found.besides] == [host for host in HOSTS if host not in hosts]
+    return hosts
+
+
+def altered(scene, host, way, nth=0, **fields):
+    """The scene with other fields of one frame that left (`out`) or reached (`in`) the host; without fields, it lacks the frame."""
+    place = [i for i, f in enumerate(scene.frames) if f.host == host and f.leaving == (way == "out")][nth]
+    source = fields.pop("source", None)
+    if source:
+        fields["packet"] = replace(scene.frames[place].packet, source=Endpoint(IPv4Address(source), 80))
+    scene.frames[place : place + 1] = [replace(scene.frames[place], **fields)] if fields else []
+    return scene
+
+
+def only(scene, host):
+    """The scene as this host alone has seen it."""
+    scene.frames = [frame for frame in scene.frames if frame.host == host]
+    return scene
+
+
+ELSE = "52:54:00:00:00:99"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "verdict", "hosts"),
+    [
+        ("dr", lambda s: until(s, "client1", arriving=False), "left client1 and did not arrive at lb1", "lb1 client1"),
+        (
+            "dr",
+            lambda s: only(s, "client1"),
+            "left client1 and did not arrive at lb1",
+            "lb1 client1",
+        ),  # refused on the way
+        ("dr", lambda s: until(s, "lb1", arriving=True), "reached lb1, which sent it to no real server", "lb1 rs1 rs2"),
+        (
+            "dr",
+            lambda s: altered(s, "client1", "out"),
+            "request did not leave client1 as {client} > {vip}",
+            "client1 rs1",
+        ),
+        ("dr", lambda s: altered(s, "lb1", "in"), "the request reached rs1 without passing lb1", "rs1 lb1 rs2"),
+        ("fullnat", lambda s: until(s, "lb1", arriving=False), "did not arrive by gateway 10.20.2.1 at rs3", "rs3 lb1"),
+        (
+            "nat",
+            lambda s: altered(s, "client1", "out", source="10.20.1.99"),
+            "the request left client1 as 10.20.1.99:80 > {vip} instead of {client} > {vip}",
+            "client1 lb1 rs1",
+        ),
+        (
+            "nat",
+            lambda s: altered(s, "lb1", "out", 1, source="10.20.1.99"),
+            "the request reached rs1; the reply left lb1 as 10.20.1.99:80 > {client} instead of {vip} > {client}",
+            "lb1 rs1",
+        ),
+        ("nat", lambda s: altered(s, "lb1", "in", 1), "> {client} and did not arrive at lb1", "lb1 rs1"),
+        (
+            "nat",
+            lambda s: altered(s, "lb1", "out", 1),
+            "rs1 got the request, but the reply did not leave lb1 as {vip} > {client}",
+            "lb1 rs1",
+        ),
+        (
+            "nat",
+            lambda s: altered(s, "client1", "in"),
+            "the reply left lb1 as {vip} > {client} and did not arrive by gateway 198.51.100.1 at client1",
+            "client1 lb1 rs1",
+        ),
+        (  # a packet that has been changed on the way did not leave the host that received it
+            "dr",
+            lambda s: altered(s, "client1", "in", source="10.20.1.99"),
+            "the reply left rs1 as {vip} > {client} and did not arrive by gateway 198.51.100.1 at client1",
+            "client1 rs1 lb1",
+        ),
+        ("nat", lambda s: altered(s, "rs1", "out", destination_mac=ELSE), f"destination MAC is {ELSE}", "rs1 lb1"),
+        ("nat", lambda s: altered(s, "lb1", "out", destination_mac=ELSE), f"destination MAC is {ELSE}", "lb1 rs1"),
+        ("dr", lambda s: s, "every packet took the predicted path, but the client got no complete answer", "rs1 lb1"),
+    ],
+)
+def test_the_hosts_at_both_ends_of_the_gap_are_suspected_first_the_one_that_missed_the_packet(
+    environment, name, change, verdict, hosts
+):
+    scene = change(Scene(environment, name))
+    entry = scene.service.entries[0]
+    words = verdict.format(client=CLIENT, vip=f"{entry.vip}:{entry.port}")
+    assert words in said(environment, scene).verdict
+    assert blamed(environment, scene) == hosts.split()
+
+
+def test_without_any_capture_the_client_is_the_suspect(environment):
+    scene = Scene(environment, "dr")
+    scene.frames = []
+    assert said(environment, scene).verdict == "the request did not leave client1"
+    assert blamed(environment, scene) == ["client1"]
+
+
+def test_where_no_suspect_has_a_finding_those_of_other_hosts_are_named(environment):
+    found = said(environment, until(Scene(environment, "dr"), "rs1", arriving=True), findings=[finding("rs3")])
+    assert [str(cause) for cause in found.causes] == ["rs3: what: found this, needed that. Packets get lost. (SETTING)"]
+    assert found.besides == ()
 
 
 def test_the_destination_of_a_frame_tells_to_which_of_two_real_servers_it_was_sent(environment):
@@ -71,6 +179,7 @@ def test_the_destination_of_a_frame_tells_to_which_of_two_real_servers_it_was_se
     assert found.verdict == (
         "the request left lb1 for 52:54:00:00:00:99, and no capture shows it at one of the service's real servers"
     )
+    assert blamed(environment, scene) == ["lb1", "rs1", "rs2"]
 
 
 def test_where_nobody_captured_at_the_director_nothing_is_said_of_it(environment):
@@ -78,6 +187,7 @@ def test_where_nobody_captured_at_the_director_nothing_is_said_of_it(environment
     scene.vantages.pop("lb1")
     found = said(environment, scene)
     assert found.verdict == "the request left client1 and reached no real server; there is no capture from lb1"
+    assert blamed(environment, scene) == ["lb1", "rs1", "rs2", "client1"]
 
 
 def test_a_tunnelled_request_that_does_not_arrive_is_told_from_one_that_was_not_sent(environment):
@@ -140,6 +250,19 @@ def test_what_a_firewall_has_dropped_meanwhile_comes_first_and_what_the_kernel_h
     assert [cause.counted for cause in found.causes] == [True, False, True]
     assert "dropped 2 packets during the request: drop ipip" in found.causes[0].text
     assert "reverse path" in found.causes[2].text
+    assert found.causes[2].text.endswith(" (1 during the request, TcpExt.IPReversePathFilter)")
+
+
+def test_a_rule_or_counter_that_was_not_there_before_has_begun_at_zero(environment):
+    scene = until(Scene(environment, "tun"), "rs3", arriving=True)
+    after = {"rs3": Counts({"drop ipip": 2, "other": 0}, {"TcpExt.IPReversePathFilter": 1})}
+    found = said(environment, scene, before={"rs3": Counts({}, {})}, after=after)
+    assert [cause.text.partition(" during")[0].rpartition("(")[2] for cause in found.causes] == [
+        "the firewall has dropped 2 packets",
+        "1",
+    ]
+    assert said(environment, scene, after=after).causes == (), "a host whose counters were not read before"
+    assert said(environment, scene, before=after).causes == (), "or not after"
 
 
 def test_a_rule_that_counts_nothing_is_named_only_where_nothing_else_is_known(environment):
@@ -173,7 +296,9 @@ def test_segments_that_are_cut_only_behind_the_capture_are_not_lost(environment)
             f for f in scene.frames if f.host == host and f.leaving == (host == "rs3") and f.packet.source.port == 80
         )
         scene.frames.append(replace(reply, length=length))
-    assert "frames up to" not in said(environment, scene, error="reset").verdict
+    assert said(environment, scene, error="reset").verdict == (
+        "every packet took the predicted path, but the client got no complete answer (reset)"
+    )
 
 
 def test_an_application_that_sees_another_client_is_told(environment):
@@ -189,12 +314,12 @@ def test_an_application_that_sees_another_client_is_told(environment):
 def test_waits_are_told_by_one_hosts_clock(environment):
     scene = Scene(environment, "nat")
     times = {"client1": 0.0, "lb1": 1000.0, "rs1": 500.0}  # three clocks that do not agree
-    scene.frames = [replace(frame, time=times[frame.host] + place / 1000) for place, frame in enumerate(scene.frames)]
+    scene.frames = [
+        replace(frame, time=times[frame.host] + place * 0.00123456) for place, frame in enumerate(scene.frames)
+    ]
     hops = scene.compared().hops
-    found = waits(hops)
-    assert found[0] is None
-    assert all(0 < wait < 10 for hop, wait in zip(hops, found) if wait is not None)
-    assert [hop.hop.sender.host for hop, wait in zip(hops, found) if wait is not None] == ["lb1", "rs1", "lb1"]
+    assert waits(hops) == [None, None, 1.235, 1.235, 1.235, None], "milliseconds, to the microsecond"
+    assert [hop.hop.sender.host for hop, wait in zip(hops, waits(hops)) if wait is not None] == ["lb1", "rs1", "lb1"]
 
 
 def test_the_ends_of_scenes_are_what_this_file_takes_them_for():

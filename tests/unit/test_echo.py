@@ -137,6 +137,13 @@ def test_only_sizes_up_to_the_wanted_one_are_tried_and_the_smallest_of_all(path)
 
 
 @BOTH
+def test_answers_are_waited_for_after_the_last_question(path, monkeypatch, peer):
+    monkeypatch.setattr(echo, "_PACE", 0)  # none has come before the last one is sent
+    path({peer: 1500})
+    assert echo.largest([(peer, 1500)], 0.05) == [1500]
+
+
+@BOTH
 def test_what_the_interface_itself_refuses_is_no_answer(path, peer):
     path({peer: 9000}, interface=1500)
     assert echo.largest([(peer, 8900)], 0.05) == [1500]
@@ -160,7 +167,8 @@ def test_what_is_no_answer_to_a_question_does_not_count(path, answer, peer):
 
 @pytest.mark.parametrize(("peer", "other"), [(PEER, "10.20.1.99"), (PEER6, "2001:db8:30::99")])
 def test_an_answer_from_somebody_else_does_not_count(path, monkeypatch, peer, other):
-    path({peer: 1500})
+    """Whatever number it has: of a question, or of none."""
+    path({peer: 1500}, answer=lambda reply: [reply[:6] + struct.pack("!H", n) + reply[8:] for n in range(100)])
     receive = Handle.recvfrom
     monkeypatch.setattr(Handle, "recvfrom", lambda own, size: (receive(own, size)[0], (other, 0)))
     assert echo.largest([(peer, 1500)], 0.05) == [0]

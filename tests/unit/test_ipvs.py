@@ -143,7 +143,20 @@ def test_thresholds_are_compared_where_the_plan_or_the_record_has_some(monkeypat
     table = ipvs.IpvsTable(f"{saved}{wanted}\n", f"{saved}{recorded}\n", run, installed=True)
     table.prepare()
     assert table.additions() == expected
-    assert len(asked) == (2 if wanted or recorded else 1)
+    listing = [["ipvsadm", "--list", "--numeric", "--thresholds"]] if wanted or recorded else []
+    assert asked == [["ipvsadm", "--save", "--numeric"], *listing]
+
+
+def test_the_diff_of_the_table_shows_services_that_differ_and_no_others(monkeypatch):
+    same = "-A -t 203.0.113.80:80 -s rr\n-a -t 203.0.113.80:80 -r 10.20.1.11:80 -g -w 1\n"
+    other = same.replace("113.80", "113.81")
+    monkeypatch.setattr(ipvs, "TABLE", __file__)
+    table = ipvs.IpvsTable(
+        same + other.replace("-w 1", "-w 2"), "", lambda argv, stdin: (0, same + other, ""), installed=True
+    )
+    table.prepare()
+    assert table.before() == other.splitlines()
+    assert table.after() == other.replace("-w 1", "-w 2").splitlines()
 
 
 def test_a_server_with_thresholds_keeps_them_while_it_is_drained():

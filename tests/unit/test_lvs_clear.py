@@ -61,8 +61,16 @@ def test_everything_of_lvskits_goes_and_nothing_else(clear, machine):
     assert not machine.place("/usr/src/lvskit-toa-1").exists()
     assert not machine.place("/lib/modules/6.1/updates/lvskit").exists()
     assert (loaded_now(machine), result["kept_loaded"]) == (set(), [])
-    assert set(MODULES) <= set(result["removed"])
-    assert "depmod" in machine.log
+    assert result["removed"] == [
+        *MODULES,
+        "/etc/lvskit/ipvs.rules.new",
+        "/lib/modules/6.1/updates/lvskit",
+        "/usr/src/lvskit-toa-1",
+        "/etc/lvskit",
+        "/var/lib/lvskit",
+        lock.PATH,
+    ]
+    assert machine.log[-1] == "depmod"
     again = machine.run(clear)
     assert (again["changed"], again["removed"]) == (False, [])
 
@@ -149,3 +157,113 @@ def test_a_program_that_is_missing_is_named_with_what_was_done(clear, machine, p
     assert f"`{program}` is missing on this host: install the package {package}." in result["msg"]
     done = {"rmmod": "Nothing was changed.", "ip": "Done before that: unloaded ip_vs; unloaded ip_vs_rr."}
     assert result["msg"].endswith(done.get(program, "; removed /var/lib/lvskit; removed /run/lvskit.lock."))
+
+
+def test_a_host_of_a_newer_lvskit_is_left_as_it_is(clear, machine):
+    machine.write(formats.PATH, "99\n")
+    before = machine.tree()
+    result = machine.run(clear)
+    assert result["failed"] is True
+    assert result["msg"].endswith("Nothing was changed.")
+    assert (machine.tree(), loaded_now(machine)) == (before, set(MODULES))
+
+
+def test_all_that_is_left_of_a_plan_is_named(clear, machine):
+    for path in (TEXTS["sysctls"], "/etc/lvskit/b", "/etc/lvskit/a"):
+        machine.write(path, "x\n")
+    assert f"plan (/etc/lvskit/a, /etc/lvskit/b, {TEXTS['sysctls']})" in machine.run(clear)["msg"]
+
+
+def test_a_check_run_of_a_teardown_still_has_the_plan_and_is_not_refused(clear, machine):
+    machine.write(TEXTS["ipvs"], "x\n")
+    result = machine.run(clear, check=True)
+    assert "msg" not in result
+    assert result["changed"] is True
+
+
+@pytest.fixture
+def clean(tmp_path, monkeypatch):
+    return FakeHost(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_host_that_never_had_anything_of_lvskits_needs_no_program(clear, clean, check):
+    clean.programs = set()
+    assert clean.run(clear, check=check) == {
+        "changed": False,
+        "removed": [],
+        "kept_loaded": [],
+        "invocation": {"module_args": {}},
+    }
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("file", "removed"),
+    [
+        ("/etc/lvskit/network.batch.new", ["/etc/lvskit/network.batch.new", "/etc/lvskit"]),
+        ("/etc/systemd/system/lvskit-ipvs.service.new", ["/etc/systemd/system/lvskit-ipvs.service.new"]),
+        ("/lib/modules/6.1/updates/lvskit/a.ko", ["/lib/modules/6.1/updates/lvskit"]),
+        ("/usr/src/lvskit-toa-1/Makefile", ["/usr/src/lvskit-toa-1"]),
+        ("/var/lib/dkms/lvskit-toa/1/x", ["/var/lib/dkms/lvskit-toa"]),
+        ("/var/lib/lvskit/sysctls.json", ["/var/lib/lvskit"]),
+        ("/run/lvskit-capture/eth1.pcap", ["/run/lvskit-capture"]),
+        ("/var/lib/dkms/lvskit-note", []),
+        ("/usr/src/linux/Makefile", []),
+    ],
+)
+def test_a_single_remainder_goes(clear, clean, check, file, removed):
+    clean.write(file, "x")
+    result = clean.run(clear, check=check)
+    assert (result["changed"], result["removed"]) == (bool(removed), removed)
+    assert [clean.place(path).exists() for path in removed] == [check] * len(removed)
+    assert clean.place(file).exists() == (check or not removed)
+    built = file.endswith(".ko") or removed == ["/var/lib/dkms/lvskit-toa"]
+    assert clean.log == (["depmod"] if built and not check else [])
+
+
+def test_dkms_removes_each_version_of_its_packages_itself(clear, clean):
+    """It has installed the modules for every kernel."""
+    versions = [str(number) for number in range(9, 0, -1)]
+    for version in versions:
+        clean.write(f"/var/lib/dkms/lvskit-toa/{version}/source/Makefile", "")
+    clean.write("/var/lib/dkms/lvskit-toa/kernel-6.1-x86_64/log", "")
+    assert "`dkms` is missing on this host: install the package dkms" in clean.run(clear)["msg"]
+    clean.programs |= {"dkms"}
+    clean._dkms = lambda argv, stdin: ""
+    clean.log.clear()
+    assert clean.run(clear)["removed"] == ["/var/lib/dkms/lvskit-toa"]
+    assert clean.log == [*(f"dkms remove lvskit-toa/{version} --all" for version in sorted(versions)), "depmod"]
+    assert not clean.place("/var/lib/dkms/lvskit-toa").exists()
+    clean.write("/var/lib/dkms/lvskit-toa/1/source/Makefile", "")
+    clean.fails = {"depmod": "no space"}
+    assert clean.run(clear)["msg"].endswith("Done before that: removed /var/lib/dkms/lvskit-toa.")
+
+
+def test_a_failure_says_what_has_gone_before(clear, machine):
+    machine.fails = {"depmod": "no space"}
+    assert machine.run(clear)["msg"] == (
+        "`depmod` failed: no space. Done before that: unloaded ip_vs; unloaded ip_vs_rr; unloaded ipip; unloaded lvskit_toa; "
+        "removed /etc/lvskit/ipvs.rules.new; removed /lib/modules/6.1/updates/lvskit; removed /usr/src/lvskit-toa-1; "
+        "removed /etc/lvskit; removed /var/lib/lvskit; removed /run/lvskit.lock."
+    )
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_module_that_is_not_loaded_is_not_named(clear, machine, check):
+    machine(["rmmod", "ipip"])
+    machine.log.clear()
+    assert "ipip" not in machine.run(clear, check=check)["removed"]
+    assert "rmmod ipip" not in machine.log
+
+
+def test_a_module_that_cannot_be_unloaded_is_named(clear, machine):
+    machine.fails = {"rmmod lvskit_toa": "rmmod: ERROR: Module lvskit_toa is in use"}
+    result = machine.run(clear)
+    assert result["kept_loaded"] == ["lvskit_toa"]
+    assert "lvskit_toa" not in result["removed"]
+
+
+def test_an_empty_table_of_ip_vs_is_no_service(clear, machine):
+    machine.write(ipvs.TABLE, "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n")
+    assert machine.run(clear)["kept_loaded"] == []

@@ -218,6 +218,7 @@ def test_features_and_other_software_are_those_that_findings_explain(inspect):
         "docker",
         "kube-proxy",
     ]
+    assert inspect.companions({"cilium-agent", "firewalld", "keepalived"}) == ["cilium", "firewalld", "keepalived"]
     assert explained is evidence
     assert EXPLAINED is evidence.COUNTERS is counters.COUNTERS
 

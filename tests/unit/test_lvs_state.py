@@ -239,23 +239,35 @@ def test_a_run_is_kept_with_the_files_of_record_and_not_before(lvs_state, pair, 
     assert lvs_state.history.runs() == ["2026-03-01T03:00:00Z"]
 
 
+class Systemd:
+    """Answers as `systemctl show` does: with the properties that it is asked for, of one unit or of the manager."""
+
+    def __init__(self, version, **unit):
+        self.version, self.unit = version, unit
+
+    def __call__(self, argv, stdin=None):
+        *command, asked = [word for word in argv if not word.endswith(".service")]
+        assert command == ["systemctl", "show"]
+        known = self.unit if "x.service" in argv else {"Version": self.version}
+        wanted = asked.removeprefix("--property=").split(",")
+        return 0, "".join(f"{name}={value}\n" for name, value in known.items() if name in wanted), ""
+
+
 @pytest.fixture
 def unit(monkeypatch, tmp_path):
     monkeypatch.setattr("ansible.module_utils.lvs_host.unit.DIRECTORY", str(tmp_path))
     (tmp_path / "multi-user.target.wants").mkdir()
 
-    def make(wanted, recorded, *, enabled, active, outdated=False, systemd="252.39-1~deb12u2"):
+    def make(wanted, recorded, *, enabled, active, outdated=False, systemd="252.39-1~deb12u2", started=True):
         link = tmp_path / "multi-user.target.wants/x.service"
         if enabled and not link.is_symlink():
             link.symlink_to("/nowhere")
-        state = f"ActiveState={'active' if active else 'inactive'}\nNeedDaemonReload={'yes' if outdated else 'no'}\n"
-        made = Unit(
-            "x.service",
-            wanted,
-            recorded,
-            lambda argv, stdin: (0, f"Version={systemd}\n" if len(argv) == 3 else state, ""),
-            started=True,
-        )
+        state = {
+            "ActiveState": "active" if active else "inactive",
+            "SubState": "exited",
+            "NeedDaemonReload": "yes" if outdated else "no",
+        }
+        made = Unit("x.service", wanted, recorded, Systemd(systemd, **state), started=started)
         made.prepare()
         return made
 
@@ -274,9 +286,12 @@ def test_a_new_unit_is_enabled_and_started_and_costs_no_reload(unit):
     assert steps(made) == ["systemctl enable --no-reload x.service", "systemctl start x.service"]
 
 
-def test_a_newer_systemd_is_told_of_a_new_unit(unit):
-    made = unit("[Unit]\n", "", enabled=False, active=False, systemd="257.13-1~deb13u1")
-    assert "systemctl daemon-reload" in steps(made)
+@pytest.mark.parametrize(
+    ("systemd", "told"), [("255.4-1ubuntu8", False), ("256", True), ("257.13-1~deb13u1", True), ("unknown", True)]
+)
+def test_a_newer_systemd_is_told_of_a_new_unit(unit, systemd, told):
+    made = unit("[Unit]\n", "", enabled=False, active=False, systemd=systemd)
+    assert ("systemctl daemon-reload" in steps(made)) == told
 
 
 def test_a_unit_that_is_as_wanted_is_left_alone(unit):
@@ -308,3 +323,65 @@ def test_a_unit_stays_until_removals_are_asked_for(unit):
 def test_systemd_is_told_once_of_all_units(unit):
     units = [unit("[Unit]\nA=B\n", "[Unit]\n", enabled=True, active=True) for _ in range(3)]
     assert Manager(units, units[0].run, removing=True).closing().count("systemctl daemon-reload") == 1
+
+
+@pytest.mark.parametrize("systemd", ["252.39-1~deb12u2", "257.13-1~deb13u1"])
+def test_a_unit_that_is_only_enabled_is_not_started(unit, systemd):
+    """It runs at boot, and does nothing before."""
+    made = unit("[Unit]\n", "[Unit]\n", enabled=False, active=False, systemd=systemd, started=False)
+    assert steps(made) == ["systemctl enable --no-reload x.service"]
+
+
+def test_a_unit_that_has_stopped_is_started_and_its_link_made_anew(unit):
+    made = unit("[Unit]\n", "[Unit]\n", enabled=False, active=False)
+    assert steps(made) == ["systemctl enable --no-reload x.service", "systemctl start x.service"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "recorded", "live", "started", "before", "after"),
+    [
+        ("[Unit]\n", "", False, True, [], ["enabled", "active"]),
+        ("[Unit]\n", "", False, False, [], ["enabled"]),
+        ("", "[Unit]\n", True, True, ["enabled", "active"], []),
+        ("# nothing\n", "[Unit]\n", True, False, ["enabled"], []),
+    ],
+)
+def test_the_diff_of_a_unit_says_whether_it_is_enabled_and_active(unit, wanted, recorded, live, started, before, after):
+    made = unit(wanted, recorded, enabled=live, active=live, started=started)
+    assert (made.title, made.before(), made.after()) == ("unit x.service", before, after)
+
+
+def test_a_unit_that_goes_is_named_line_by_line_until_then(unit):
+    made = unit("", "# lvskit\n[Unit]\nA=B\n", enabled=True, active=True)
+    assert made.stale() == ["[Unit]", "A=B"]
+    assert unit("[Unit]\n", "[Unit]\nA=B\n", enabled=True, active=True).stale() == []
+
+
+def test_a_unit_that_never_was_is_nothing_to_disable(unit):
+    made = unit("", "", enabled=False, active=False)
+    assert (steps(made), made.stale(), made.record(keep_stale=True)) == ([], [], "")
+
+
+@pytest.mark.parametrize(
+    ("other", "systemd", "removing", "told"),
+    [
+        (("[Unit]\nA=B\n", "[Unit]\n"), "252", False, True),
+        (("[Unit]\n", ""), "257", False, True),
+        (("[Unit]\n", ""), "252", False, False),
+        (("", "[Unit]\n"), "252", True, True),
+        (("", "[Unit]\n"), "252", False, False),
+        (("", ""), "257", True, False),
+    ],
+)
+def test_one_unit_of_several_is_reason_enough_for_a_reload(unit, other, systemd, removing, told):
+    live = {"enabled": True, "active": True, "systemd": systemd}
+    units = [unit(*texts, **live) for texts in (("[Unit]\n", "[Unit]\n"), other, ("[Unit]\n", "[Unit]\n"))]
+    manager = Manager(units, units[0].run, removing=removing)
+    manager.prepare()
+    assert ("systemctl daemon-reload" in manager.closing()) == told
+
+
+def test_a_reload_that_fails_is_one_of_systemd():
+    manager = Manager([], lambda argv, stdin: (1, "", "Failed to connect to bus"), removing=True)
+    with pytest.raises(HostError, match=r"^systemd: `systemctl daemon-reload` failed: Failed to connect to bus$"):
+        manager.batch(["systemctl daemon-reload"])

@@ -2,7 +2,8 @@
 
 import pytest
 from ansible.module_utils.lvs_host import netfilter
-from ansible.module_utils.lvs_host.netfilter import Netfilter, Netfilter6, called, parse
+from ansible.module_utils.lvs_host.errors import HostError
+from ansible.module_utils.lvs_host.netfilter import Netfilter, Netfilter6, called, parse, parse_record
 
 CLAMP = "-A LVSKIT-OUTPUT -s 203.0.113.82/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440"
 WANTED = f"# lvskit\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
@@ -219,4 +220,105 @@ def test_open_connections_are_waited_for_no_longer_than_said(unlisted, monkeypat
         drain_timeout=60,
     )
     rules.settle()
-    assert len(unlisted) == (3 if open_for == 3 else 59)
+    assert unlisted == [1] * (3 if open_for == 3 else 59), "they are listed once a second"
+
+
+def test_nothing_is_waited_for_unless_a_time_is_given(unlisted, monkeypatch):
+    monkeypatch.setattr(netfilter, "find", lambda program: program)
+    Netfilter("", LEAVES, lambda argv, stdin: (0, OPEN, ""), installed=True).settle()
+    assert unlisted == []
+
+
+def test_an_address_to_which_no_replies_go_is_not_in_use():
+    assert netfilter.in_use({"10.20.1.220"}, OPEN)
+    assert not netfilter.in_use({"10.20.1.11"}, OPEN), "replies come from it"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("*mangle\n-N LVSKIT-OUTPUT\nCOMMIT\n", "cannot read the line `-N LVSKIT-OUTPUT`"),
+        ("*mangle\n:LVSKIT-OUTPUT - [0:0]\nCOMMIT now\n", "cannot read the line `COMMIT now`"),
+        ("*nat\nCOMMIT\n*mangle\n:LVSKIT-OUTPUT - [0:0]\n", "a table has no COMMIT at its end"),
+    ],
+)
+def test_a_file_of_record_that_iptables_restore_would_not_read_is_refused(text, message):
+    with pytest.raises(HostError, match=message):
+        parse_record(text)
+    with pytest.raises(HostError, match=rf"netfilter.rules is damaged: .*{message}"):
+        Netfilter(WANTED, text, None, installed=False).prepare()
+
+
+def test_a_record_has_the_rules_of_every_table():
+    nat = "*nat\n:LVSKIT-POSTROUTING - [0:0]\n-A LVSKIT-POSTROUTING -j MASQUERADE\nCOMMIT\n"
+    assert parse_record(WANTED + nat) == {
+        ("mangle", "LVSKIT-OUTPUT"): [CLAMP],
+        ("nat", "LVSKIT-POSTROUTING"): ["-A LVSKIT-POSTROUTING -j MASQUERADE"],
+    }
+
+
+ADDED = [
+    "iptables -t mangle -N LVSKIT-OUTPUT",
+    f"iptables -t mangle {CLAMP}",
+    "iptables -t mangle -I OUTPUT -j LVSKIT-OUTPUT",
+]
+
+
+def test_a_host_that_will_get_iptables_only_now_has_no_rules_yet():
+    rules = Netfilter(WANTED, "", None, installed=False)
+    rules.prepare()
+    assert (rules.additions(), rules.before(), rules.removals()) == (ADDED, [], [])
+
+
+def test_the_diff_shows_rules_and_calls_with_their_table():
+    host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP.replace("1440", "1380"))
+    rules = resource(host, WANTED, WANTED)
+    call = "-t mangle -A OUTPUT -j LVSKIT-OUTPUT"
+    assert sorted(rules.before()) == [f"-t mangle {CLAMP.replace('1440', '1380')}", call]
+    assert rules.after() == [f"-t mangle {CLAMP}", call]
+
+
+def test_every_table_of_the_plan_and_of_the_record_is_read_once_in_the_order_of_names():
+    asked = []
+
+    def run(argv, stdin=None):
+        asked.append(argv)
+        return 0, "", ""
+
+    def rules(*tables):
+        return "".join(f"*{table}\n:LVSKIT-OUTPUT - [0:0]\nCOMMIT\n" for table in tables)
+
+    Netfilter(rules("raw", "mangle", "filter"), rules("raw", "nat", "security"), run, installed=True).prepare()
+    tables = ["filter", "mangle", "nat", "raw", "security"]
+    assert asked == [["iptables-save", "--table", table] for table in tables]
+
+
+def test_a_chain_that_somebody_has_emptied_is_filled_or_goes():
+    host = Host(":LVSKIT-OUTPUT - [0:0]", "-A OUTPUT -j LVSKIT-OUTPUT")
+    assert resource(host, WANTED, WANTED).additions() == ADDED[:2]
+    assert resource(host, "", WANTED).removals() == [
+        "iptables -t mangle -D OUTPUT -j LVSKIT-OUTPUT",
+        "iptables -t mangle -F LVSKIT-OUTPUT",
+        "iptables -t mangle -X LVSKIT-OUTPUT",
+    ]
+
+
+@pytest.mark.parametrize(("wanted", "stays"), [("", True), (WANTED, False)])
+def test_rules_that_stay_for_now_stay_in_the_file_of_record(wanted, stays):
+    """All of the old file: a chain of the new one could contradict it."""
+    host = Host(":LVSKIT-OUTPUT - [0:0]", "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
+    rules = resource(host, wanted, WANTED + "# old\n")
+    assert rules.record(keep_stale=True) == (WANTED + "# old\n" if stays else wanted)
+    assert rules.record(keep_stale=False) == wanted
+
+
+def test_rules_that_the_kernel_refuses_are_named():
+    def run(argv, stdin=None):
+        return (0, "", "") if argv[0] == "iptables-save" else (2, "", "iptables-restore: line 3 failed")
+
+    with pytest.raises(HostError) as refused:
+        resource(run, WANTED).add()
+    assert str(refused.value) == (
+        "iptables rules: `iptables-restore --wait --noflush` failed: iptables-restore: line 3 failed. The rules were: "
+        f":LVSKIT-OUTPUT - [0:0]; {CLAMP}; -I OUTPUT -j LVSKIT-OUTPUT"
+    )

@@ -18,6 +18,10 @@ RULE = "rule add from 10.20.1.11 ipproto tcp sport 8080 lookup 7600 priority 760
 LINK = "link set dev tunl0 up"
 
 
+# What is asked of ip(8): of routes, those of lvskit's own protocol number in all tables.
+SHOWN = {"address show": "address", "route show table all protocol 76": "route", "rule show": "rule"}
+
+
 class Host:
     """What ip(8) answers on a host; keeps what it is told to do."""
 
@@ -40,8 +44,8 @@ class Host:
         self.told = []
 
     def __call__(self, argv, stdin=None):
-        if argv[:2] == ["ip", "-json"]:
-            return 0, json.dumps(self.answers[argv[2]]), ""
+        if argv[1] == "-json":
+            return 0, json.dumps(self.answers[SHOWN[" ".join(argv[2:])]]), ""
         self.told.append((argv, stdin))
         return 0, "", ""
 
@@ -142,19 +146,24 @@ def six(monkeypatch, tmp_path):
     (tmp_path / "if_inet6").write_text("")
 
     def make(wanted, recorded=(), links=LINKS6, mode="any"):
-        host = Host()
+        host, asked = Host(), []
         tunnel = [{"ifname": "ip6tnl0", "linkinfo": {"info_kind": "ip6tnl", "info_data": {"proto": mode}}}]
 
         def run(argv, stdin=None):
             if argv[:3] == ["ip", "-6", "-json"]:
-                return 0, json.dumps({"address": links, "route": ROUTES6, "rule": LISTED6}[argv[3]]), ""
-            if argv[:4] == ["ip", "-json", "-details", "link"]:
+                return (
+                    0,
+                    json.dumps({"address": links, "route": ROUTES6, "rule": LISTED6}[SHOWN[" ".join(argv[3:])]]),
+                    "",
+                )
+            if argv == ["ip", "-json", "-details", "link", "show", "type", "ip6tnl"]:
+                asked.append(argv)
                 return 0, json.dumps(tunnel), ""
             return host(argv, stdin)
 
         made = Network6("\n".join(wanted), "\n".join(recorded), run)
         made.prepare()
-        made.told = host.told
+        made.told, made.asked = host.told, asked
         return made
 
     return make
@@ -259,3 +268,87 @@ def test_commands_go_to_ip_in_one_batch():
 def test_a_host_that_is_not_plugged_in_as_described_is_refused(interfaces, words):
     with pytest.raises(HostError, match=words):
         resource(Host(), [VIP], interfaces=interfaces)
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "message"),
+    [
+        (
+            {"eth9": ["10.20.1.11/24", "2001:db8:1::2/64"]},
+            "the inventory says that interface eth9 has 10.20.1.11/24 and 2001:db8:1::2/64, but there is no eth9 here (found: "
+            "eth1, lo, tunl0). Correct lvs_interfaces, or create the interface.",
+        ),
+        (
+            {"tunl0": ["10.20.1.11/24"]},
+            "the inventory says that interface tunl0 has 10.20.1.11/24, but it has no address. Correct lvs_interfaces, or the "
+            "host's network.",
+        ),
+    ],
+)
+def test_a_refusal_names_what_the_host_has_instead(interfaces, message):
+    with pytest.raises(HostError) as refused:
+        resource(Host(), [VIP], interfaces=interfaces)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "line", ["link set dev eth1", "address replace 20", "route replace", "flush all of the tables"]
+)
+def test_a_line_that_is_no_statement_is_refused(line):
+    with pytest.raises(
+        HostError, match=f"network.batch is damaged: addresses and routes: cannot read the line `{line}`"
+    ):
+        resource(Host(), [], [VIP, line]).removals()
+
+
+def test_statements_may_be_as_short_as_ip_allows():
+    lines = ["route del 192.0.2.0/24", "rule add blackhole", LINK, VIP, TUNNEL6]
+    assert module.parse("# lvskit\n" + "\n".join(lines)) == lines
+
+
+def test_a_link_that_lvskit_has_set_up_goes_down_with_the_plan():
+    assert resource(Host(up=("lo", "eth1", "tunl0")), [], [LINK]).removals() == ["ip link set dev tunl0 down"]
+
+
+def test_the_state_of_others_is_read_and_left(six):
+    """Routes without a gateway and rules that let more through are none of lvskit's, whatever their protocol."""
+    rule = {"priority": 9, "src": "all", "table": "main", "suppress_prefixlen": 8, "protocol": "76"}
+    host = Host(routes=[{}], rules=[rule, {"priority": 0, "src": "all", "table": "local"}])
+    host.answers["route"].append({"dst": "192.0.2.0/24", "dev": "eth1"})
+    assert resource(host, []).removals() == [
+        "ip rule del from all lookup main priority 9 protocol 76",
+        "ip route del default via 10.20.1.10 dev eth1 table main protocol 76",
+    ]
+
+
+def test_an_address_that_is_valid_on_its_own_host_only_is_told_from_one_for_all():
+    wanted = "address replace 127.0.0.9/32 dev lo"
+    host = Host()
+    host.answers["address"][0]["addr_info"] = [
+        {"family": "inet", "local": "127.0.0.9", "prefixlen": 32, "scope": "host"}
+    ]
+    assert resource(host, [f"{wanted} scope host"]).additions() == []
+    assert resource(host, [wanted]).additions() == [f"ip {wanted}"]
+
+
+def test_the_diff_shows_what_stays_and_what_goes():
+    host = Host([("203.0.113.80", "lo"), ("203.0.113.81", "lo")], [{"table": "7600"}])
+    other = VIP.replace(".80", ".81")
+    network = resource(host, [LINK, VIP], [VIP, other])
+    assert network.before() == [VIP, other, TABLE_ROUTE]
+    assert (network.after(), network.stale()) == ([LINK, VIP], [other, TABLE_ROUTE])
+
+
+def test_a_plan_that_changes_nothing_starts_no_program():
+    host = Host([("203.0.113.80", "lo")])
+    network = resource(host, [VIP], [VIP])
+    network.add()
+    network.remove()
+    assert host.told == []
+
+
+def test_tunnels_are_asked_for_only_where_there_are_some_in_the_plan_or_the_record(six):
+    """A host without the kernel module would answer with an error."""
+    state = [ROUTE6, *RULES6]
+    asked = [bool(six(*given).asked) for given in ((state, []), ([TUNNEL6, *state], []), (state, [TUNNEL6]))]
+    assert asked == [False, True, True]

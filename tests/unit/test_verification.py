@@ -41,6 +41,11 @@ def test_a_service_as_predicted_is_ok(environment):
     assert (found.failures, column(found, "result"), column(found, "application sees")) == ([], "ok", "198.51.100.10")
 
 
+@pytest.mark.parametrize(("name", "ways"), [("dr", "no / no"), ("nat", "yes / yes"), ("fullnat", "yes / yes")])
+def test_the_table_says_whether_replies_are_to_pass_the_director_and_whether_they_do(environment, name, ways):
+    assert column(report(Scene(environment, name)), "reply via director") == ways
+
+
 def test_an_application_that_sees_another_client_is_a_failure(environment):
     found = report(Scene(environment, "tun"), peer="203.0.113.10:5")
     assert any("the application saw 203.0.113.10:5 as its client" in failure for failure in found.failures)
