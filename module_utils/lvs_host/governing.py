@@ -16,6 +16,7 @@ from .verdicts import FAILED, PASSED, UNKNOWN, Endpoint
 
 FINE, FLOOR, SORRY, DOWN = "fine", "floor", "sorry", "down"
 LEAST_SHARE = 0.01  # of a weight that grows
+LINGER = 60  # seconds for which a sorry server that is no longer needed stays with weight 0: its open connections end
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,15 @@ class Standing:
 
 @dataclass
 class State:
-    """What the governor has decided about a service, by the endpoints of its real servers."""
+    """What the governor has decided about a service, by the endpoints of its real servers.
+
+    `apology` is the weight of the sorry server (None: it is not in the table), `apologized` when it got weight 0.
+    """
 
     state: str = FINE
     since: float = 0.0
+    apology: int | None = None
+    apologized: float = 0.0
     servers: dict[str, Standing] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,7 +103,8 @@ class State:
             str(address): Standing(**{name: value for name, value in dict(own).items() if name in known})
             for address, own in dict(raw["servers"]).items()
         }
-        return cls(str(raw["state"]), float(raw["since"]), servers)
+        apology = None if raw["apology"] is None else int(raw["apology"])
+        return cls(str(raw["state"]), float(raw["since"]), apology, float(raw["apologized"]), servers)
 
 
 def hear(state: State, service: Service, verdicts: Mapping[Endpoint, str], now: float) -> list[str]:
@@ -147,8 +154,18 @@ def decide(
         state.state = FLOOR if kept and passing else FINE if used else DOWN
     if state.state != before:
         state.since = now
+    _apologize(state, now)
     for endpoint, own in known.items():
         _settle(own, service, weights[endpoint], endpoint in used, endpoint in kept, state.state, now)
+
+
+def _apologize(state: State, now: float) -> None:
+    if state.state == SORRY:
+        state.apology = 1
+    elif state.apology:
+        state.apology, state.apologized = 0, now
+    elif state.apology == 0 and now - state.apologized >= LINGER:
+        state.apology = None
 
 
 def _passes(own: Standing, service: Service, now: float) -> bool:
@@ -210,7 +227,11 @@ def _grown(own: Standing, service: Service, now: float) -> float:
 
 
 def due(state: State, service: Service, overrides: Mapping[str, Override], now: float) -> bool:
-    """Whether time alone can change a decision: a weight grows, a server waits for its `rise`, or an operator's weight ends."""
+    """Whether time alone can change a decision: a weight grows, a server waits for its `rise`, an operator's weight or a sorry server's
+    time ends.
+    """
+    if state.apology == 0:
+        return True
     for own in state.servers.values():
         override = overrides.get(own.name)
         if override and override.until is not None:
@@ -223,14 +244,14 @@ def due(state: State, service: Service, overrides: Mapping[str, Override], now: 
 def governed(text: str, services: Iterable[Service], states: Mapping[str, State]) -> str:
     """The table of the plan, in ipvsadm's format, with the decisions. A service without decisions stays as it is planned."""
     changes: dict[str, list[Standing | None]] = {}
-    apologies: dict[str, str] = {}
+    apologies: dict[str, tuple[str, int]] = {}
     for service in services:
         state = states.get(service.key)
         if state and state.servers:
             servers = [state.servers.get(endpoint) for endpoint in service.servers]
             changes.update((entry, servers) for entry in service.entries)
-            if state.state == SORRY:
-                apologies.update(service.apologies)
+            if state.apology is not None:
+                apologies.update((entry, (real, state.apology)) for entry, real in service.apologies.items())
     if not changes:
         return text
     lines = []
@@ -243,7 +264,8 @@ def governed(text: str, services: Iterable[Service], states: Mapping[str, State]
         elif words[0] == "-A":
             lines.append(line)
             if name in apologies:
-                lines.append(f"-a {name} -r {apologies[name]} -w 1")
+                real, weight = apologies[name]
+                lines.append(f"-a {name} -r {real} -w {weight}")
         else:
             servers = changes[name]
             place = places.get(name, 0)

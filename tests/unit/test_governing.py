@@ -112,7 +112,11 @@ def test_the_sorry_server_takes_all_when_none_passes_and_leaves_with_the_first_t
     case.pass_(rs2=PASSED)
     destinations = ipvs.parse(case.governed())["-t", "203.0.113.80:80"].destinations
     assert "10.20.1.12:80" in destinations
-    assert "10.20.1.19:8080" not in destinations
+    assert destinations["10.20.1.19:8080"] == "-g -w 0"  # its open connections end
+    assert governing.due(case.state, case.service, {}, case.now)
+    case.pass_(after=governing.LINGER)
+    assert "10.20.1.19:8080" not in case.governed()
+    assert not governing.due(case.state, case.service, {}, case.now)
 
 
 def test_the_sorry_server_does_not_come_for_real_servers_that_nobody_has_asked_yet():

@@ -40,7 +40,7 @@ def shown(environment):
             "health_check": {"type": "tcp"},
         }
         made = environment({"services": [service]})
-        decided = State(state, 1000.0, {"10.20.1.11:80": one, "10.20.1.12:80": two})
+        decided = State(state, 1000.0, servers={"10.20.1.11:80": one, "10.20.1.12:80": two})
         answer = {
             "governed": True,
             "silent": 1.0,
