@@ -32,9 +32,10 @@ class ActionModule(ControllerAction):
 
     def act(self, given, task_vars):
         host = task_vars["inventory_hostname"]
-        arguments = {key: given[key] for key in ("remove", "purge_foreign", "drain_timeout", "last_server")}
+        arguments = {key: given[key] for key in ("remove", "purge_foreign", "drain_timeout")}
+        arguments["last_server"] = given["rollback"] or given["last_server"]
         if given["rollback"]:
-            arguments |= {**self.folder.read("rollback"), "last_server": True}
+            arguments |= self.folder.read("rollback")
             routed = False
         else:
             plan = self.folder.plan(host)

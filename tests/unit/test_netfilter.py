@@ -303,15 +303,6 @@ def test_a_chain_that_somebody_has_emptied_is_filled_or_goes():
     ]
 
 
-@pytest.mark.parametrize(("wanted", "stays"), [("", True), (WANTED, False)])
-def test_rules_that_stay_for_now_stay_in_the_file_of_record(wanted, stays):
-    """All of the old file: a chain of the new one could contradict it."""
-    host = Host(":LVSKIT-OUTPUT - [0:0]", "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
-    rules = resource(host, wanted, WANTED + "# old\n")
-    assert rules.record(keep_stale=True) == (WANTED + "# old\n" if stays else wanted)
-    assert rules.record(keep_stale=False) == wanted
-
-
 def test_rules_that_the_kernel_refuses_are_named():
     def run(argv, stdin=None):
         return (0, "", "") if argv[0] == "iptables-save" else (2, "", "iptables-restore: line 3 failed")
