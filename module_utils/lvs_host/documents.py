@@ -9,6 +9,8 @@ from .errors import HostError
 from .programs import CommandRunner
 from .resource import Resource
 
+_UNKNOWN = "Unknown keyword"
+
 
 class Document(Resource):
     def __init__(self, kind: kinds.Kind, wanted: str, recorded: str, run: CommandRunner) -> None:
@@ -57,10 +59,13 @@ class KeepalivedConf(Document):
     """The configuration of keepalived's checker."""
 
     def try_out(self) -> None:
-        """Has keepalived read the new file. Only 0 counts: after any other answer it would run with a part of it."""
+        """Has keepalived read the new file. Only 0 counts, and no word that it does not know: else it would run with a part of it.
+
+        Debian 11's 2.1.5 ends with 0 also where it does not know a word.
+        """
         path = files.place(self.path) + files.SUFFIX
         code, out, err = self.run(["keepalived", "-t", "-C", "-f", path], None)
-        if code:
+        if code or _UNKNOWN in out + err:
             said = "; ".join(line.strip() for line in (out + err).splitlines() if line.strip()) or "it says nothing"
             raise HostError(
                 f"keepalived of this host does not accept the health checks (exit code {code}): {said}. The file is {self.path}. "

@@ -141,7 +141,3 @@ class Intake:
     def due(self, endpoint: Endpoint) -> float:
         """Seconds after which a real server that has not passed has failed."""
         return self.detection.get(endpoint, 0) + SLACK
-
-    def waiting(self) -> bool:
-        """Whether time alone can change a verdict."""
-        return any(one not in self._had_passed and one not in self._failed for one in self._seen)

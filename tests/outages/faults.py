@@ -19,8 +19,7 @@ class Fault:
     """`begin` and `end` return their times on the client's clock. `services` are those that it concerns; none: all of them. It hits `others`,
     too, of which nothing is promised.
 
-    `seen`: checks of the VIP's way notice it. `by_rip`: those of a RIP do, too. `fatal`: no real server is left, so that all requests
-    are lost meanwhile, or `sorry` takes them. `harmless`: nothing may be lost at all. `long`: not in the short form.
+    `fatal`: no real server is left, so that all requests are lost meanwhile. `harmless`: nothing may be lost at all. `long`: not in the short form.
     """
 
     name: str
@@ -28,8 +27,6 @@ class Fault:
     end: Act
     services: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    seen: bool = True
-    by_rip: bool = True
     fatal: bool = False
     harmless: bool = False
     lasts: float = 0.0  # seconds beyond the detection time
@@ -90,9 +87,9 @@ FAULTS = (
     Fault("application killed", on("rs1", APP), on("rs1", START), ("web", "api", "mail")),
     Fault("host powered off", lambda hosts: hosts.freeze("rs2"), lambda hosts: hosts.thaw("rs2"), ("web", "api", "mail"), long=True),
     Fault("link cut", on("rs3", "ip link set eth1 down"), on("rs3", "ip link set eth1 up; systemctl restart lvskit-network"), ("files", "orders", "shop", "media", "games"), long=True),
-    Fault("VIP off lo (dr)", on("rs1", "ip addr del 10.20.1.80/32 dev lo; ip -6 addr del 2001:db8:30::80/128 dev lo"), on("rs1", "ip addr add 10.20.1.80/32 dev lo; ip -6 addr add 2001:db8:30::80/128 dev lo preferred_lft 0"), ("web",), by_rip=False),
-    Fault("VIP off tunl0 (tun)", on("rs3", "ip addr del 203.0.113.82/32 dev tunl0"), on("rs3", "ip addr add 203.0.113.82/32 dev tunl0"), ("files",), by_rip=False, long=True),
-    Fault("module unloaded (enat)", on("rs4", "rmmod lvskit_ctk"), on("rs4", "modprobe lvskit_ctk"), ("games",), by_rip=False),
+    Fault("VIP off lo (dr)", on("rs1", "ip addr del 10.20.1.80/32 dev lo; ip -6 addr del 2001:db8:30::80/128 dev lo"), on("rs1", "ip addr add 10.20.1.80/32 dev lo; ip -6 addr add 2001:db8:30::80/128 dev lo preferred_lft 0"), ("web",)),
+    Fault("VIP off tunl0 (tun)", on("rs3", "ip addr del 203.0.113.82/32 dev tunl0"), on("rs3", "ip addr add 203.0.113.82/32 dev tunl0"), ("files",), long=True),
+    Fault("module unloaded (enat)", on("rs4", "rmmod lvskit_ctk"), on("rs4", "modprobe lvskit_ctk"), ("games",)),
     Fault("status 500", on("rs1", f"echo 500 > {FAULT}"), on("rs1", f"rm {FAULT}"), ("web",), ("api", "mail"), long=True),
     Fault("slow answers", on("rs2", f"echo 200 5 > {FAULT}"), on("rs2", f"rm {FAULT}"), ("web",), ("api", "mail"), long=True),
     Fault("flapping", _flapping, on("rs4", START), ("games",), lasts=0, long=True),

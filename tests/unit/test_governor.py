@@ -249,6 +249,24 @@ def test_the_last_healthy_real_server_leaves_only_with_consent(director):
     documents.GovernedServices("", json.dumps(PLAN), director).prepare()
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "refused"),
+    [
+        (0, "", False),
+        (5, "(Line 45) Invalid hex string for UDP_CHECK payload", True),
+        (0, "(Line 45) Unknown keyword 'payload'", True),  # keepalived 2.1.5
+    ],
+)
+def test_checks_that_keepalived_does_not_take_completely_are_refused_with_its_words(code, said, refused):
+    document = documents.KeepalivedConf(kinds.HEALTH, "x", "", lambda argv, stdin: (code, "", said))
+    if not refused:
+        document.try_out()
+        return
+    with pytest.raises(HostError) as error:
+        document.try_out()
+    assert said in str(error.value)
+
+
 def test_a_state_that_it_cannot_read_is_made_again(director):
     director.write(decisions.STATE, '{"format": 99}')
     assert decisions.read().states == {}

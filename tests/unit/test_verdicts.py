@@ -48,7 +48,6 @@ def test_weight_1_is_a_passed_check_at_once():
 def test_weight_0_is_no_verdict_before_the_check_has_had_its_time():
     found = intake()
     assert found.verdicts({ONE: 0}, 100) == {ONE: UNKNOWN}
-    assert found.waiting()
     assert found.verdicts({ONE: 0}, 100 + 5 + verdicts.SLACK) == {ONE: UNKNOWN}
     assert found.verdicts({ONE: 0}, 100.1 + 5 + verdicts.SLACK) == {ONE: FAILED}
 
@@ -57,7 +56,6 @@ def test_weight_0_is_a_failure_when_the_check_had_passed_before():
     found = intake()
     found.verdicts({ONE: 1}, 0)
     assert found.verdicts({ONE: 0}, 1) == {ONE: FAILED}
-    assert not found.waiting()
 
 
 def test_weight_0_is_a_failure_when_keepalived_says_so():

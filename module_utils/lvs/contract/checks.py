@@ -66,7 +66,7 @@ CHECKS = (
         ("udp",),
         ("vip", "rip"),
         ("payload", "reply"),
-        "the answer to a datagram begins with `reply`. Debian 11's keepalived does not have it",
+        "the answer to a datagram begins with `reply`. Debian 11's keepalived has no `payload`",
     ),
     CheckType(
         "ping",
