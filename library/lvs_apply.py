@@ -20,6 +20,7 @@ options:
   remove: {description: Whether to remove state that the plan no longer contains., type: bool, default: true}
   purge_foreign: {description: Whether virtual services that lvskit did not create are removed., type: bool, default: false}
   drain_timeout: {description: "Seconds to wait for open connections before a director removes a real server, a service or a local address.", type: int, default: 60}
+  last_server: {description: "Whether the run may remove the last real server of a service that passes its health check.", type: bool, default: false}
   unprepared: {description: Whether a director may use real servers that this run has not prepared., type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Reports the commands a run would issue and changes nothing.}
