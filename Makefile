@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath clean
+.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath bench-checks clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -35,6 +35,7 @@ help:
 	@echo "make bench-apply         1,000 services with 20 real servers each: compiled, loaded, changed; beside ipvsadm and keepalived"
 	@echo "make bench-model         a thousand hosts and 10,000 services: parsed, checked, planned"
 	@echo "make bench-verify        a thousand services: predicted, and compared with captures; the length of capture filters"
+	@echo "make bench-checks        20,000 real servers with health checks on one director: start, reload, the cost of a check"
 	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time"
 	@echo "make clean               stop the lab and remove everything that make made"
 
@@ -169,7 +170,7 @@ bench-verify: venv
 	$(BIN)/python -m tests.bench.verification
 
 # These have a lab of their own.
-bench-apply bench-datapath: bench-%: venv packages
+bench-apply bench-datapath bench-checks: bench-%: venv packages
 	@export LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench-$*; $(BIN)/python -m tests.bench.$*; code=$$?; $(BIN)/python -m lab down; exit $$code
 
 clean: lab-down

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ansible.module_utils
@@ -19,9 +20,28 @@ NAMES = {"type": "list", "elements": "str", "default": []}
 class ActionModule(EnvironmentAction):
     """See library/lvs_compile.py for its documentation."""
 
-    SPEC = {"drained": NAMES, "without_hosts": NAMES, "without_services": NAMES}
+    SPEC = {
+        "drained": NAMES,
+        "undrained": NAMES,
+        "without_hosts": NAMES,
+        "without_services": NAMES,
+        "recorded": {"type": "bool", "default": False},
+    }
 
     def act(self, given, task_vars):
-        compiled = compilation.compile_run(self.folder, task_vars, Changes(**given))
-        self.warn(compiled.warnings)
+        again = given.pop("recorded")
+        recorded = self.drained() if again else {}
+        if again and not recorded and not given["undrained"]:
+            return {"changed": False}
+        said = self.folder.read("warnings", ()) if again else ()
+        compiled = compilation.compile_run(self.folder, task_vars, Changes(**given, recorded=recorded))
+        self.warn(warning for warning in compiled.warnings if replace(warning, at=None) not in said)
         return compiled.as_dict()
+
+    def drained(self):
+        """The real servers that any director has recorded as drained, each with the earliest time."""
+        found = {}
+        for director in self.folder.names("drained"):
+            for name, since in self.folder.read(f"drained/{director}").items():
+                found[name] = min(since, found.get(name, since))
+        return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores the virtual services that a director has before the run."""
+"""Stores the virtual services and the drained real servers that a director has before the run."""
 
 from __future__ import annotations
 
@@ -20,5 +20,7 @@ class ActionModule(ControllerAction):
         services = found.get("services")
         if services is None:
             return found
-        self.folder.keep(f"recorded/{task_vars['inventory_hostname']}", frozenset(services))
-        return {"changed": False, "services": len(services)}
+        host = task_vars["inventory_hostname"]
+        self.folder.keep(f"recorded/{host}", frozenset(services))
+        self.folder.keep(f"drained/{host}", found["drained"])
+        return {"changed": False, "services": len(services), "drained": found["drained"]}

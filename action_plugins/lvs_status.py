@@ -23,7 +23,9 @@ class ActionModule(EnvironmentAction):
         topology = self.folder.topology()
         services = environment.named(topology, given["only"])
         answers = {name: self.folder.read(f"health/{name}") for name in self.folder.names("health")}
-        rows = status.rows(services, {name: self.folder.plan(name) for name in answers}, answers)
+        rows = status.rows(
+            services, {name: self.folder.plan(name) for name in answers}, answers, self.folder.read("left_out", {})
+        )
         troubles = status.troubles(services, answers)
         self.say(status.lines(rows, troubles))
         result = {"changed": False, "services": [row.as_dict() for row in rows], "troubles": troubles}

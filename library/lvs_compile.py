@@ -16,10 +16,21 @@ description:
   - Runs on the controller, once for all hosts, and connects to none.
 options:
   drained:
-    description: Hosts that are out of service in this run, in addition to those with C(lvs_drained=true).
+    description: Real servers that this run drains, in addition to those with C(lvs_drained=true).
     type: list
     elements: str
     default: []
+  undrained:
+    description: Real servers that this run puts back into service.
+    type: list
+    elements: str
+    default: []
+  recorded:
+    description:
+      - Whether to leave out the real servers that the directors have recorded as drained, see M(lvs_recorded). If there is none,
+        what was compiled before stays.
+    type: bool
+    default: false
   without_hosts:
     description: Hosts to remove. Their plans are empty, and no other host's plan contains them.
     type: list
@@ -43,7 +54,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-run: {description: "The time (UTC), by which hosts store the plan of this run.", returned: success, type: str, sample: "2026-03-01T03:00:00Z"}
-revision: {description: The git revision of the inventory; empty if it is in no repository., returned: success, type: str}
-services: {description: Number of services., returned: success, type: int}
+run: {description: "The time (UTC), by which hosts store the plan of this run.", returned: where it compiles, type: str, sample: "2026-03-01T03:00:00Z"}
+revision: {description: The git revision of the inventory; empty if it is in no repository., returned: where it compiles, type: str}
+services: {description: Number of services., returned: where it compiles, type: int}
 """

@@ -22,6 +22,7 @@ options:
         server's certificate is not checked; C(dns) sends a UDP query for the name servers of the root; C(datagram) sends a short string by UDP.
         The default is C(http) on TCP, C(connect) on SCTP and C(datagram) on UDP.
       - C(path) is the path of the GET request; the default is the option I(path).
+      - With C(patience) and I(until_answered), a service that has not answered its first request gets the others after so many seconds.
     type: list
     elements: dict
     required: true
@@ -130,6 +131,8 @@ class Asking:
 
     def __init__(self, requests, path="/", timeout=5, seconds=600, until_answered=False):
         self.requests = [{**request, "path": request.get("path") or path} for request in requests]
+        self.patience = [float(request.get("patience") or 0) for request in requests]
+        self.begins = time.monotonic()
         self.timeout, self.until_answered = timeout, until_answered
         self.ends = time.monotonic() + seconds
         self.sent = [0] * len(requests)
@@ -150,9 +153,15 @@ class Asking:
         """The requests that are sent at the same time, as indexes of services: the first to each service, then the second."""
         counts = [int(request["count"]) for request in self.requests]
         turns = [[i for i, count in enumerate(counts) if number < count] for number in range(max(counts, default=0))]
-        if self.until_answered:
-            return [turns[0], [i for turn in turns[1:] for i in turn]] if turns else []
-        return [[i for turn in turns for i in turn]]
+        if not self.until_answered:
+            yield [i for turn in turns for i in turn]
+        elif turns:
+            yield turns[0]
+            yield [i for turn in turns[1:] for i in turn if not self.patience[i]]
+            patient = [i for turn in turns[1:] for i in turn if self.patience[i] and not self.answered[i]]
+            if patient:
+                time.sleep(max(0, self.begins + max(self.patience[i] for i in patient) - time.monotonic()))
+                yield patient
 
     def one(self, index):
         """Sends one request; None where it is not needed or too late."""

@@ -1,15 +1,15 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the virtual services that lvskit has recorded on a director."""
+"""Reads the virtual services and the drained real servers that lvskit has recorded on a director."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_recorded
-short_description: Read the recorded virtual services of a director
+short_description: Read the recorded virtual services and drained real servers of a director
 version_added: "0.2.0"
 description:
-  - Reads the file in which lvskit has recorded the director's IPVS table. It does not read the kernel's table.
+  - Reads the files in which lvskit has recorded the director's IPVS table and its drained real servers. It does not read the kernel's table.
 options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
@@ -29,12 +29,13 @@ services:
   type: list
   elements: str
   sample: ["tcp 203.0.113.80:80"]
+drained: {description: Since when each drained real server is drained., returned: success, type: dict, sample: {"rs1": "2026-03-01T03:00:00Z"}}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import ipvs
-from ansible.module_utils.lvs_host.kinds import IPVS
-from ansible.module_utils.lvs_host.resource import HostError
+from ansible.module_utils.lvs_host import errors, files, ipvs
+from ansible.module_utils.lvs_host.kinds import DRAINED, IPVS
+from ansible.module_utils.lvs_host.resource import REMEDY, HostError, statements
 
 ARGUMENTS = {}
 PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp", "-f": "mark"}
@@ -42,7 +43,14 @@ PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp", "-f": "mark"}
 
 def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    module.exit_json(changed=False, services=services(IPVS.path))
+    with errors.reported(module):
+        out = drained(files.read(DRAINED.path, REMEDY) or "")
+    module.exit_json(changed=False, services=services(IPVS.path), drained=out)
+
+
+def drained(text):
+    """Since when each real server is drained."""
+    return dict(line.split(maxsplit=1) for line in statements(text))
 
 
 def services(path):

@@ -62,6 +62,10 @@ options:
     description: What the governor must know of the checked services, as JSON.
     type: str
     default: ""
+  drained:
+    description: The real servers that are drained on a director, one in a line, each with the time since when.
+    type: str
+    default: ""
   netfilter_unit:
     description: The systemd unit that restores the iptables and ip6tables rules at boot.
     type: str

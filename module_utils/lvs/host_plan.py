@@ -307,6 +307,7 @@ class HostPlan:
     Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
     `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
     seconds: TCP, TCP after a FIN, UDP. `checks` are the health checks of a director, `probes` the virtual services by which IPVS forwards them.
+    `drained` are the real servers that playbooks/drain.yml has taken out of a director's services, each with the time (UTC).
     """
 
     host: str
@@ -326,6 +327,7 @@ class HostPlan:
     timeouts: tuple[int, int, int] | None = None
     probes: tuple[VirtualService, ...] = ()
     checks: tuple[CheckedService, ...] = ()
+    drained: tuple[tuple[str, str], ...] = ()
 
     @property
     def empty(self) -> bool:

@@ -129,6 +129,7 @@ class _Builder:
     services: list[VirtualService] = field(default_factory=list)
     checked: list[CheckedService] = field(default_factory=list)
     probes: dict[str, VirtualService] = field(default_factory=dict)  # by the mark, and the family where it is IPv6
+    drained: dict[str, str] = field(default_factory=dict)
 
     def sysctl(self, key: str, value: int, why: str) -> None:
         if key not in self.sysctls:
@@ -446,6 +447,11 @@ class _Builder:
                         rules[PolicyRule(f"from {source} {selector}", str(table), table, False, version)] = None
         return tuple(routes), tuple(rules)
 
+    def leave_out(self, service: Service, drained: Mapping[str, str]) -> None:
+        """Real servers of `service` are drained."""
+        names = (server.host.name for server in service.real_servers)
+        self.drained.update((name, drained[name]) for name in names if name in drained)
+
     def build(self) -> HostPlan:
         routes, rules = self.routes()
         if self.connections:
@@ -481,6 +487,7 @@ class _Builder:
             timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
             probes=tuple(self.probes.values()),
             checks=tuple(self.checked),
+            drained=tuple(sorted(self.drained.items())),
         )
 
 
@@ -529,14 +536,17 @@ def _ranges(addresses: Iterable[Address]) -> tuple[AddressRange, ...]:
     return tuple(ranges)
 
 
-def plans(topology: Topology, hosts: Iterable[str] | None = None) -> dict[str, HostPlan]:
-    """The plan of every host, or of `hosts` only."""
+def plans(
+    topology: Topology, hosts: Iterable[str] | None = None, drained: Mapping[str, str] | None = None
+) -> dict[str, HostPlan]:
+    """The plan of every host, or of `hosts` only. `drained`: since when each real server is drained that a run has drained."""
     marks = checks.marks(topology)
     builders = {name: _Builder(topology, topology.hosts[name], marks) for name in (hosts or topology.hosts)}
     for service in topology.services:
         for director in service.directors:
             if director.name in builders:
                 builders[director.name].direct(service)
+                builders[director.name].leave_out(service, drained or {})
         for server in service.prepared_servers:  # a director needs nothing more to be its own real server
             if server.host.name in builders:
                 builders[server.host.name].serve(service, server)

@@ -54,7 +54,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         own.append(
             Violation("NO-SERVICES", "lvs_services is an empty list: site.yml removes every service.", services, True)
         )
-    if changes:
+    if changes is not None and (changes or changes.recorded):
         if unknown := changes.check(services, hosts, groups.get("real_servers", ())):
             raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)

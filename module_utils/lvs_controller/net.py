@@ -25,6 +25,8 @@ _COUNT_BEFORE = 3
 _BEFORE = {"timeout": 1, "seconds": 120, "until_answered": True}
 _AFTER = {"timeout": 3, "seconds": 180, "until_answered": True}
 _COUNT_BEHIND = 2
+_COUNT_CHECKED = 3  # after the run, of a service with health checks: dead real servers are out of the table when the last ones are sent
+_MOST_PATIENCE = 60  # seconds; where checks take longer, many requests are sent at once
 
 
 def askers(topology: Topology, in_run: Collection[str]) -> list[str]:
@@ -66,12 +68,18 @@ def _entries(topology: Topology, client: str) -> Iterator[Entry]:
 def after(topology: Topology, client: str, answers: Answers, path: str | None) -> dict[str, Any]:
     """The requests of a client after the run, for lvs_probe: to the services that have answered before."""
     answered = _answered(answers)
-    requests = [
-        asking.request(entry, asking.enough(entry.service), path)
-        for entry in _entries(topology, client)
-        if entry.label in answered
-    ]
+    requests = [_enough(entry, path) for entry in _entries(topology, client) if entry.label in answered]
     return {"requests": requests, **_AFTER}
+
+
+def _enough(entry: Entry, path: str | None) -> dict[str, Any]:
+    """The requests to an entry after the run: so many that each real server gets some, or few of which the last ones are sent when health
+    checks have taken dead real servers out.
+    """
+    check = entry.service.health_check
+    if check is None or check.detection >= _MOST_PATIENCE:
+        return asking.request(entry, asking.enough(entry.service), path)
+    return {**asking.request(entry, _COUNT_CHECKED, path), "patience": check.detection + 1}
 
 
 @dataclass

@@ -152,7 +152,7 @@ _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
     "rollback_real_servers": _to_roll_back,
     "rollback_clean": _to_clean_after_rollback,
     "watchers": lambda folder, fixed: folder.read("watchers", ()),
-    "recorded": lambda folder, fixed: [n for batch in fixed.directors for n in batch] if folder.read("askers") else [],
+    "recorded": lambda folder, fixed: [name for batch in fixed.directors for name in batch],
     "ask": lambda folder, fixed: folder.read("askers", ()),
     "second_opinion": lambda folder, fixed: folder.names("ask-real_servers"),
 }

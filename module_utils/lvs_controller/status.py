@@ -54,19 +54,24 @@ class Row:
 
 
 def rows(
-    services: Sequence[Service], plans: Mapping[str, HostPlan], answers: Mapping[str, Mapping[str, Any]]
+    services: Sequence[Service],
+    plans: Mapping[str, HostPlan],
+    answers: Mapping[str, Mapping[str, Any]],
+    drained: Mapping[str, str],
 ) -> list[Row]:
-    """The services on each director that answered."""
+    """The services on each director that answered. `drained`: since when (UTC) each real server is drained that a run has drained."""
     return [
         row
         for service in services
         for director in service.directors
         if director.name in answers
-        for row in _of_director(service, director.name, plans[director.name], answers[director.name])
+        for row in _of_director(service, director.name, plans[director.name], answers[director.name], drained)
     ]
 
 
-def _of_director(service: Service, director: str, plan: HostPlan, found: Mapping[str, Any]) -> Iterator[Row]:
+def _of_director(
+    service: Service, director: str, plan: HostPlan, found: Mapping[str, Any], drained: Mapping[str, str]
+) -> Iterator[Row]:
     own = [one for one in plan.services if one.service == service.name]
     checked = {one.family: one for one in plan.checks if one.service == service.name}
     for family in service.families:
@@ -74,7 +79,10 @@ def _of_director(service: Service, director: str, plan: HostPlan, found: Mapping
         if first is None:
             continue
         state = found["services"].get(f"{service.name} {family.version}", {})
-        servers = tuple(_servers(service, first, checked.get(family.version), state, found))
+        servers = (
+            *_servers(service, first, checked.get(family.version), state, found),
+            *_drained(service, family.version, drained),
+        )
         words = _STATES.get(str(state.get("state", "")), "")
         yield Row(service.name, service.ends, service.mode.name, director, family.version, words, servers)
 
@@ -118,6 +126,20 @@ def _servers(
     if checked and checked.apologies and state.get("state") == governing.SORRY:
         sorry = checked.apologies[0]
         yield Server(checked.sorry, sorry.address, 0, live.get(sorry.endpoint), "sorry server", float(state["since"]))
+
+
+def _drained(service: Service, version: int, drained: Mapping[str, str]) -> Iterator[Server]:
+    """The real servers that are in no table because they are drained."""
+    for server in service.real_servers:
+        addresses = [str(address) for address in server.host.addresses if address.version == version]
+        if server.host.drained and addresses:
+            since = drained.get(server.host.name)
+            why = (
+                f"drained since {since.replace('T', ' ').replace('Z', ' UTC')}; playbooks/undrain.yml puts it back"
+                if since
+                else "drained by the inventory (lvs_drained)"
+            )
+            yield Server(server.host.name, addresses[0], server.weight, None, why)
 
 
 def _said(override: Mapping[str, Any], now: float) -> str:

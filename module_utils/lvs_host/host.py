@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import decisions, files, formats, ipvs_netlink, kinds, module_options
-from .documents import GovernedServices, KeepalivedConf
+from .documents import Document, GovernedServices, KeepalivedConf
 from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
@@ -20,8 +20,9 @@ from .programs import CommandRunner, find
 from .resource import REMEDY, Resource
 from .sysctls import Sysctls
 from .timeouts import Timeouts
-from .unit import Manager, Unit
+from .unit import DropIn, Manager, Unit
 
+DROP_IN = "drop_in"  # keeps the unit of keepalived's package from starting; it has no file of record
 PROGRAM = "program"  # what the governor runs; it has no file of record
 MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
 
@@ -128,6 +129,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),
     kinds.HEALTH: lambda run: KeepalivedConf(kinds.HEALTH, *run.texts(kinds.HEALTH)),
     kinds.HEALTH_PLAN: lambda run: GovernedServices(*run.texts(kinds.HEALTH_PLAN), consent=run.last_server),
+    kinds.DRAINED: lambda run: Document(kinds.DRAINED, *run.texts(kinds.DRAINED)),
     kinds.VERDICT_UNIT: _unit(kinds.VERDICT_UNIT, started=True),
     kinds.GOVERNOR_UNIT: _governor,
     kinds.HEALTH_UNIT: _checker,
@@ -135,14 +137,19 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
 
 
 def wire(run: Run) -> dict[str, Resource]:
-    """The resources of the host by the name of their kind, in the order of addition; PROGRAM is the first, and MANAGER the last.
+    """The resources of the host by the name of their kind, in the order of addition; DROP_IN and PROGRAM are the first, MANAGER is the last.
 
     Raises HostError if a file of record cannot be read, or has the format of a newer version.
     """
     formats.recorded()
     made = {kind.name: _MADE[kind](run) for kind in KINDS}
     units = [resource for resource in made.values() if isinstance(resource, Unit)]
-    return {PROGRAM: _program(run), **made, MANAGER: Manager(units, run.command, removing=run.remove)}
+    return {
+        DROP_IN: DropIn(run.command, needed=bool(run.wanted[kinds.HEALTH_UNIT.name].strip())),
+        PROGRAM: _program(run),
+        **made,
+        MANAGER: Manager(units, run.command, removing=run.remove),
+    }
 
 
 def departures(command: CommandRunner) -> list[Departure]:

@@ -38,6 +38,7 @@ NETWORK = Kind("network", "/etc/lvskit/network.batch", "addresses and routes")
 NETWORK6 = Kind("network6", "/etc/lvskit/network6.batch", "IPv6 addresses and routes")
 HEALTH = Kind("health", "/etc/lvskit/health.conf", "health checks")
 HEALTH_PLAN = Kind("health_plan", "/etc/lvskit/health.json", "governed services")
+DRAINED = Kind("drained", "/etc/lvskit/drained", "drained real servers")
 NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
 IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
 NETWORK_UNIT = Kind("network_unit", f"{UNITS}/lvskit-network.service", "unit lvskit-network.service")
@@ -57,6 +58,7 @@ KINDS = (
     NETWORK6,
     HEALTH,
     HEALTH_PLAN,
+    DRAINED,
     NETFILTER_UNIT,
     IPVS_UNIT,
     NETWORK_UNIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from .kinds import UNITS as DIRECTORY
 from .programs import CommandRunner
 from .resource import Resource, statements
 
+DROP_IN = f"{DIRECTORY}/keepalived.service.d/lvskit.conf"
 _MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= also covers new files
 
 
@@ -89,6 +91,43 @@ class Unit(Resource):
     def batch(self, commands: Sequence[str]) -> None:
         for command in commands:
             self.output(command.split())
+
+
+class DropIn(Resource):
+    """The file that keeps the unit of keepalived's package from starting.
+
+    The role lvs_host writes it before it installs the package, and nothing does where the package was there before. `needed`: the host
+    has health checks.
+    """
+
+    title = "drop-in of keepalived.service"
+
+    def __init__(self, run: CommandRunner, *, needed: bool) -> None:
+        super().__init__("", "", run)
+        self.needed = needed
+        self.there = False
+
+    def prepare(self) -> None:
+        self.there = os.path.exists(files.place(DROP_IN))
+
+    def before(self) -> list[str]:
+        return [DROP_IN] if self.there else []
+
+    def after(self) -> list[str]:
+        return [DROP_IN] if self.there and self.needed else []
+
+    def additions(self) -> list[str]:
+        return []
+
+    def removals(self) -> list[str]:
+        return [f"rm {DROP_IN}"] if self.there and not self.needed else []
+
+    def batch(self, commands: Sequence[str]) -> None:
+        """The only command removes it, and its folder if nobody else has a file there."""
+        if commands:
+            files.remove(DROP_IN)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(files.place(DROP_IN)))
 
 
 class Manager(Resource):

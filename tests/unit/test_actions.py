@@ -590,8 +590,10 @@ def test_an_environment_without_services_needs_no_client(compiled):
 def test_before_a_run_each_asker_asks_for_what_directors_have_recorded(compiled):
     run = compiled()
     run.folder.keep("askers", ["client1", "rs1"])
-    run.answers["lvs_recorded"] = {"changed": False, "services": ["tcp 203.0.113.82:80"]}
-    assert run.act("lvs_recorded", host="lb1") == {"changed": False, "services": 1}
+    out = {"rs1": "2026-03-01T03:00:00Z"}
+    run.answers["lvs_recorded"] = {"changed": False, "services": ["tcp 203.0.113.82:80"], "drained": out}
+    assert run.act("lvs_recorded", host="lb1") == {"changed": False, "services": 1, "drained": out}
+    assert run.folder.read("drained/lb1") == out
     assert run.folder.read("recorded/lb1") == frozenset(["tcp 203.0.113.82:80"])
     run.act("lvs_net", step="before", path="/x")
     for name in ("client1", "rs1"):
@@ -759,6 +761,37 @@ def test_what_is_compiled_is_in_the_folder_with_the_changes_of_this_run(describe
     before = len(described.display.warnings)
     described.act("lvs_compile")
     assert len(described.display.warnings) == before + 1
+
+
+def test_real_servers_that_directors_have_recorded_stay_drained(described):
+    described.act("lvs_compile")
+    assert described.act("lvs_compile", recorded=True) == {"changed": False}
+    warned = len(described.display.warnings)
+    described.folder.keep("drained/lb1", {"rs1": "2026-03-02T03:00:00Z"})
+    described.folder.keep("drained/lb2", {"rs1": "2026-03-01T03:00:00Z", "gone": "2026-03-01T03:00:00Z"})
+    described.act("lvs_compile", recorded=True)
+    plan = described.folder.plan("lb1")
+    assert plan.drained == (("rs1", "2026-03-01T03:00:00Z"),)
+    assert "10.20.1.11" not in {one.address for service in plan.services for one in service.destinations}
+    # The host is in the run like one that the inventory drains.
+    assert described.folder.read("stages").drained == ("rs1",)
+    assert len(described.display.warnings) == warned
+    described.act("lvs_compile", recorded=True, drained=["rs2"])
+    assert [name for name, _ in described.folder.plan("lb1").drained] == ["rs1", "rs2"]
+    assert described.folder.plan("lb1").drained[1][1] == described.folder.read("run")["run"]
+    described.act("lvs_compile", recorded=True, undrained=["rs1"])
+    assert described.folder.plan("lb1").drained == ()
+    assert "rs1" in described.folder.read("stages").prepared
+
+
+def test_only_drained_real_servers_can_be_put_back(described):
+    with pytest.raises(AnsibleActionFail, match=r"rs1 cannot be put back.* No real server is drained\."):
+        described.act("lvs_compile", recorded=True, undrained=["rs1"])
+    described.folder.keep("drained/lb1", {"rs2": "2026-03-02T03:00:00Z"})
+    with pytest.raises(AnsibleActionFail, match=r"rs1 cannot be put back.* Drained are rs2\."):
+        described.act("lvs_compile", recorded=True, undrained=["rs1"])
+    with pytest.raises(AnsibleActionFail, match="there is no real server rs22: did you mean rs2"):
+        described.act("lvs_compile", recorded=True, undrained=["rs2", "rs22"])
 
 
 def test_a_page_is_written_with_its_environments_name_and_revision(compiled, tmp_path):

@@ -63,7 +63,10 @@ def test_a_service_that_leaves_is_in_no_plan():
     ("changes", "said"),
     [
         (Changes(drained=["rs11"]), "there is no real server rs11: "),
-        (Changes(drained=["lb1"]), "there is no real server lb1: "),
+        (
+            Changes(drained=["lb1"]),
+            "there is no real server lb1: the host is not in the group real_servers. A director cannot be ",
+        ),
         (Changes(without_hosts=["rs11"]), "there is no host rs11: "),
         (Changes(without_services=["nothing"]), "there is no service nothing: "),
     ],

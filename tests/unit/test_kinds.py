@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.lvs_host import host, kinds, netfilter
+from ansible.module_utils.lvs_host import files, host, kinds, netfilter
 from ansible.module_utils.lvs_host.kinds import KINDS, TEXTS
-from ansible.module_utils.lvs_host.unit import Manager, Unit
+from ansible.module_utils.lvs_host.unit import DROP_IN, Manager, Unit
 from libraries import loaded
 
 PROJECT = Path(__file__).parents[2]
@@ -39,6 +39,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
     at boot comes last."""
     names = list(wired())
     assert names == [
+        "drop_in",
         "program",
         "modules",
         "module_options",
@@ -51,6 +52,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "network6",
         "health",
         "health_plan",
+        "drained",
         "netfilter_unit",
         "ipvs_unit",
         "network_unit",
@@ -128,3 +130,36 @@ def test_the_number_of_lvskits_routes_stands_in_no_template():
     for path in TEMPLATES.rglob("*.j2"):
         assert str(kinds.ROUTE_PROTOCOL) not in path.read_text(), path
     assert netfilter.PREFIX == "LVSKIT-"
+
+
+HEALTH = {"health_unit": "[Unit]\nDescription=x\n"}
+
+
+def test_the_drop_in_of_keepalived_leaves_with_the_last_health_check():
+    """The role writes it where it installs the package."""
+    file = Path(files.place(DROP_IN))
+    assert wired()["drop_in"].removals() == wired(HEALTH)["drop_in"].additions() == []
+    file.parent.mkdir(parents=True)
+    file.write_text("[Unit]\n")
+    for wanted, commands in ((HEALTH, []), ({}, [f"rm {DROP_IN}"])):
+        found = wired(wanted)["drop_in"]
+        found.prepare()
+        assert (found.additions(), found.removals()) == ([], commands)
+        found.batch(found.removals())
+        assert file.exists() == bool(wanted)
+    assert not file.parent.exists()
+
+
+def test_another_drop_in_keeps_its_folder():
+    file = Path(files.place(DROP_IN))
+    file.parent.mkdir(parents=True)
+    for name in (file.name, "own.conf"):
+        (file.parent / name).write_text("[Unit]\n")
+    found = wired()["drop_in"]
+    found.prepare()
+    found.batch(found.removals())
+    assert [one.name for one in file.parent.iterdir()] == ["own.conf"]
+
+
+def test_role_and_module_name_the_same_drop_in():
+    assert yaml.safe_load((PROJECT / "roles/lvs_host/vars/main.yml").read_text())["_lvs_host_dropin"] == DROP_IN

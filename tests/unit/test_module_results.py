@@ -117,8 +117,11 @@ def test_the_services_of_the_record_are_returned(monkeypatch, tmp_path):
     module = loaded("lvs_recorded")
     (tmp_path / "ipvs.rules").write_text("-A -u 203.0.113.80:53 -s rr\n-A -f 7 -s rr\n")
     monkeypatch.setattr(module, "IPVS", dataclasses.replace(module.IPVS, path=str(tmp_path / "ipvs.rules")))
+    (tmp_path / "drained").write_text("# Managed by lvskit.\nrs1 2026-03-01T03:00:00Z\n")
+    monkeypatch.setattr(module, "DRAINED", dataclasses.replace(module.DRAINED, path=str(tmp_path / "drained")))
+    services, drained = ["udp 203.0.113.80:53", "mark 7"], {"rs1": "2026-03-01T03:00:00Z"}
     for check in (False, True):
-        assert result(module, check) == {"changed": False, "services": ["udp 203.0.113.80:53", "mark 7"]}
+        assert result(module, check) == {"changed": False, "services": services, "drained": drained}
 
 
 @pytest.fixture

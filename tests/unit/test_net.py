@@ -234,6 +234,15 @@ def test_after_the_run_only_what_answered_is_asked_often_enough_to_meet_each_rea
     assert questions["until_answered"]
 
 
+def test_where_health_checks_take_dead_real_servers_out_few_requests_are_enough_but_later(topology):
+    fast, slow = ({"health_check": {"type": "tcp", "interval": seconds, "timeout": 2}} for seconds in (3, 60))
+    services = topology(fast, slow)
+    questions = net.after(services, "client1", answers(ok=["service80", "service81"]), None)["requests"]
+    detection = services.services[0].health_check.detection
+    assert [(r["count"], r.get("patience")) for r in questions] == [(3, detection + 1), (20, None)]
+    assert detection >= 5
+
+
 def test_the_first_two_clients_with_an_interface_ask(topology):
     services = topology({})
     assert net.askers(services, HOSTS) == ["client1", "client2"]

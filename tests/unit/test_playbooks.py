@@ -129,6 +129,7 @@ def test_a_key_that_stands_twice_is_refused(broken):
         ("drain", [], "No real server to drain is named"),
         ("drain", ["-e", "lvs_drain= , "], "No real server to drain is named"),
         ("drain", ["-e", "lvs_drain=lb1"], "there is no real server lb1"),
+        ("undrain", [], "No drained real server is named"),
         ("teardown", ["-e", "lvs_teardown_services="], "No service or host to remove is named"),
         ("teardown", ["-e", '{"lvs_teardown_services": ["webb"]}'], "there is no service webb: did you mean web?"),
         ("teardown", ["-e", "lvs_teardown_hosts=rs1,rs2"], "name it in lvs_teardown_services"),

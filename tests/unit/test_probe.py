@@ -305,6 +305,29 @@ def test_until_answered_one_dead_real_server_is_passed_over(lvs_probe, server):
     assert [bool(one["error"]) for one in found] == [True, False]
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_with_patience_the_last_requests_come_when_health_checks_have_acted(lvs_probe, server, answers):
+    """The first request meets a real server that is dead, and that is out of the table later; or the service is lost."""
+    times = []
+
+    def later(connection, received):
+        times.append(time.monotonic())
+        if answers and times[-1] - times[0] > 0.5:
+            http(connection, received)
+
+    asked = [{**request(server(later).port, 3), "patience": 1}, request(server(http).port, 3, "other")]
+    found = lvs_probe.Asking(asked, until_answered=True).run(parallel=1)
+    errors = [bool(one["error"]) for one in found if one["service"] == "web"]
+    assert errors == ([True, False] if answers else [True, True, True])
+    assert times[1] - times[0] >= 0.9
+    assert len([one for one in found if one["service"] == "other"]) == 1
+
+
+def test_nobody_waits_where_all_have_answered(lvs_probe, server):
+    asked = [{**request(server(http).port, 3), "patience": 3600}]
+    assert [one["error"] for one in lvs_probe.Asking(asked, until_answered=True).run()] == [""]
+
+
 def test_silent_services_are_waited_for_side_by_side(lvs_probe, server):
     """One after the other, a thousand of them would cost a quarter of an hour before a run changes anything."""
     mute = server(lambda connection, _: connection.recv(1))  # until the client gives up

@@ -1,8 +1,10 @@
 """What a person sees of the health of services, and the weights that an operator sets."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs.plan import plan
 from ansible.module_utils.lvs_controller import status, weights
@@ -30,7 +32,7 @@ Fri Nov 27 03:50:35 2026: Disabling service [10.20.1.11]:tcp:80 of VS [10.20.1.8
 def shown(environment):
     """The lines for a service of rs1 and rs2, whose standings and other answers of the director are given."""
 
-    def show(one, two, state=governing.FINE, sorry=False, **answers):
+    def show(one, two, state=governing.FINE, hosts=None, drained=None, **answers):
         service = {
             "name": "web",
             "vip": "10.20.1.80",
@@ -39,7 +41,7 @@ def shown(environment):
             "real_servers": [{"host": "rs1", "weight": 5}, {"host": "rs2", "weight": 5}],
             "health_check": {"type": "tcp"},
         }
-        made = environment({"services": [service]})
+        made = environment({"services": [service], **({"hosts": hosts} if hosts else {})})
         decided = State(state, 1000.0, servers={"10.20.1.11:80": one, "10.20.1.12:80": two})
         answer = {
             "governed": True,
@@ -53,7 +55,7 @@ def shown(environment):
             **answers,
         }
         services, found = made.topology.services, {"lb1": answer}
-        rows = status.rows(services, {"lb1": plan(made.topology, "lb1")}, found)
+        rows = status.rows(services, {"lb1": plan(made.topology, "lb1")}, found, drained or {})
         return status.lines(rows, status.troubles(services, found))
 
     return show
@@ -89,6 +91,16 @@ def test_an_operators_weight_is_shown_with_its_end_and_reason_until_it_ends(show
     assert "operator" not in shown(FAILED, PASSED, overrides={"rs2": override}, now=1601.0)[2]
     others = {"rs2": {**override, "services": ["shop"]}}
     assert "operator" not in shown(FAILED, PASSED, overrides=others)[2]
+
+
+def test_drained_real_servers_are_shown_with_their_way_back(shown):
+    hosts = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())["hosts"]
+    hosts["rs2"]["lvs_drained"] = True
+    lines = shown(FAILED, PASSED, hosts=hosts, drained={"rs2": "2026-03-01T03:00:00Z"})
+    assert lines[2] == (
+        "  rs2  weight out of 5: drained since 2026-03-01 03:00:00 UTC; playbooks/undrain.yml puts it back"
+    )
+    assert shown(FAILED, PASSED, hosts=hosts)[2].endswith("drained by the inventory (lvs_drained)")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Host(Keyed):
     drained: bool = key(
         FLAG,
         "`true`: removes this real server from every director's table; its own state stays. `playbooks/drain.yml` does "
-        "the same for one run",
+        "the same without a change of the inventory",
         False,
         name="lvs_drained",
     )

@@ -14,7 +14,7 @@ from .services import Needs, Service
 from .values import FLAG, TEXT, Choice, Listing, Names, Number, Text, Texts, nearest
 
 _RANGE = "VALUE-RANGE"
-_APPLYING = ("site", "drain", "teardown")  # those that import apply.yml
+_APPLYING = ("site", "drain", "undrain", "teardown")  # those that import apply.yml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,15 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         absent="none",
         playbooks=("drain",),
-        meaning="the real servers to remove from every director's table; all others are in it",
+        meaning="the real servers, or groups of them, to remove from every director's table",
+    ),
+    Variable(
+        name="lvs_undrain",
+        kind=Names("names of real servers"),
+        default=None,
+        absent="none",
+        playbooks=("undrain",),
+        meaning="the drained real servers, or groups of them, to put back into every director's table; `all` puts back every one",
     ),
     Variable(
         name="lvs_teardown_services",
