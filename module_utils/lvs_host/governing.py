@@ -6,7 +6,7 @@ table. Where an operator has set a weight, that one counts in place of the plann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -83,7 +83,8 @@ class Standing:
 class State:
     """What the governor has decided about a service, by the endpoints of its real servers.
 
-    `apology` is the weight of the sorry server (None: it is not in the table), `apologized` when it got weight 0.
+    `apology` is the weight of the sorry server (None: it is not in the table), `apologized` when it got weight 0. `due` is the time when
+    a decision may change without a new verdict (None: never).
     """
 
     state: str = FINE
@@ -91,6 +92,7 @@ class State:
     apology: int | None = None
     apologized: float = 0.0
     servers: dict[str, Standing] = field(default_factory=dict)
+    due: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,7 +106,8 @@ class State:
             for address, own in dict(raw["servers"]).items()
         }
         apology = None if raw["apology"] is None else int(raw["apology"])
-        return cls(str(raw["state"]), float(raw["since"]), apology, float(raw["apologized"]), servers)
+        due = None if raw.get("due") is None else float(raw["due"])
+        return cls(str(raw["state"]), float(raw["since"]), apology, float(raw["apologized"]), servers, due)
 
 
 def hear(state: State, service: Service, verdicts: Mapping[Endpoint, str], now: float) -> list[str]:
@@ -157,6 +160,22 @@ def decide(
     _apologize(state, now)
     for endpoint, own in known.items():
         _settle(own, service, weights[endpoint], endpoint in used, endpoint in kept, state.state, now)
+    state.due = min(_times(state, service, overrides, now), default=None)
+
+
+def _times(state: State, service: Service, overrides: Mapping[str, Override], now: float) -> Iterator[float]:
+    """When a weight grows, a real server has passed for long enough, an operator's weight or a sorry server's time ends."""
+    if state.apology == 0:
+        yield state.apologized + LINGER
+    for own in state.servers.values():
+        override = overrides.get(own.name)
+        if override and override.until is not None and override.holds(service.service, now):
+            yield override.until
+        if own.verdict == PASSED and not own.share:
+            if own.passing_since + service.hold > now:
+                yield own.passing_since + service.hold
+        elif own.share is not None and own.share < 1:
+            yield now + 1
 
 
 def _apologize(state: State, now: float) -> None:
@@ -226,19 +245,9 @@ def _grown(own: Standing, service: Service, now: float) -> float:
     return min(1.0, max(LEAST_SHARE, (now - own.used_since) / service.slow_start))
 
 
-def due(state: State, service: Service, overrides: Mapping[str, Override], now: float) -> bool:
-    """Whether time alone can change a decision: a weight grows, a server waits for its `rise`, an operator's weight or a sorry server's
-    time ends.
-    """
-    if state.apology == 0:
-        return True
-    for own in state.servers.values():
-        override = overrides.get(own.name)
-        if override and override.until is not None:
-            return True
-        if own.verdict == PASSED and (own.share is None or own.share < 1):
-            return True
-    return False
+def due(state: State, now: float) -> bool:
+    """Whether time alone can change a decision."""
+    return state.due is not None and now >= state.due
 
 
 def governed(text: str, services: Iterable[Service], states: Mapping[str, State]) -> str:

@@ -23,7 +23,8 @@ from .programs import CommandRunner
 from .programs import run as run_program
 
 TICK = 1.0  # seconds between looks at the files
-HEAL = 10.0  # seconds between looks at the kernel's table
+HEAL = 10.0  # seconds between looks at the kernel's table, and at the verdicts where keepalived has told nothing
+LISTEN = 3.0  # seconds for which verdicts are read each TICK after keepalived has told something: it writes line and table one after the other
 WARNING, NOTICE, ERROR = 4, 5, 3  # syslog(3)'s levels, as systemd reads them at the beginning of a line
 FINE = "fine"
 
@@ -62,9 +63,11 @@ class Governor:
         self.trouble = FINE  # what keeps verdicts from counting
         self.told_foreign: set[str] = set()
         self._healed = 0.0
+        self._looked = 0.0
+        self._listening = 0.0  # until when verdicts are read each TICK
         self._stamps: tuple[object, ...] = ()
         self._killed = 0.0
-        self._written = ""
+        self._kept = ("", "")  # what was last written: the text of the decisions, and the trouble
         self._last = ""  # the table as of the last decisions
         self._pending = False  # decisions that are not in the kernel yet
 
@@ -74,23 +77,22 @@ class Governor:
         fresh = self.read_files()
         self._watch_checker(now)
         self.intake.hear(heard)
+        if heard or fresh:
+            self._listening = now + LISTEN
         changed = fresh
-        found: Mapping[verdicts.Endpoint, str] = {}
-        if self.trouble == FINE:
-            found = self._verdicts()
+        found = self._verdicts(now)
         for service in self.plan.services:
             state = self.states.setdefault(service.key, State(since=now))
-            if (
-                governing.hear(state, service, found, now)
-                or fresh
-                or governing.due(state, service, self.overrides, now)
-            ):
+            news = bool(found or fresh) and bool(governing.hear(state, service, found, now))
+            if news or fresh or governing.due(state, now):
                 changed = True
                 self._decide(state, service, now)
         self._pending = self._pending or changed or now - self._healed >= HEAL
         if self._pending:
             self.write(now)
-        self._keep(now)
+        if changed or self.trouble != self._kept[1]:
+            self._keep(now)
+        self._sign_of_life(now)
 
     def read_files(self) -> bool:
         """Whether plan or operators' weights have changed since the last look."""
@@ -140,9 +142,12 @@ class Governor:
             with contextlib.suppress(OSError):
                 os.kill(checker, signal.SIGKILL)
 
-    def _verdicts(self) -> Mapping[verdicts.Endpoint, str]:
-        if self.checker is None:
+    def _verdicts(self, now: float) -> Mapping[verdicts.Endpoint, str]:
+        """The verdicts, if they count and there may be new ones. With 20,000 real servers a look costs a good part of a second."""
+        quiet = now >= self._listening and now - self._looked < HEAL and not self.intake.waiting
+        if self.trouble != FINE or self.checker is None or quiet:
             return {}
+        self._looked = now
         try:
             return self.intake.verdicts(verdicts.weights(verdicts.table()), time.monotonic())
         except OSError as error:
@@ -250,16 +255,18 @@ class Governor:
             )
 
     def _keep(self, now: float) -> None:
-        """Stores the decisions if they have changed, and gives a sign of life."""
+        """Stores the decisions if they have changed."""
         decided = decisions.Decided(self.states, self.trouble, 0)
         text = decided.text()
-        if text != self._written:
+        if (text, self.trouble) != self._kept:
             decided.time = now
             try:
                 decisions.write(decided)
-                self._written = text
+                self._kept = text, self.trouble
             except HostError as error:
                 say(ERROR, "state-not-kept", reason=error)
+
+    def _sign_of_life(self, now: float) -> None:
         with contextlib.suppress(OSError), open(files.place(decisions.HEARTBEAT), "w", encoding="ascii") as file:
             file.write(f"{now:.0f}\n")
 

@@ -104,12 +104,14 @@ class Intake:
     )  # since when each is in the table, in the clock's seconds
     _had_passed: set[Endpoint] = field(default_factory=set)
     _failed: set[Endpoint] = field(default_factory=set)  # said by keepalived
+    waiting: bool = True  # whether time alone can make a verdict: a real server has not been asked yet
 
     def restart(self) -> None:
         """Another checker has begun, and has asked nobody yet."""
         self._seen.clear()
         self._had_passed.clear()
         self._failed.clear()
+        self.waiting = True
 
     def hear(self, lines: str) -> None:
         """Takes what keepalived wrote into its FIFO."""
@@ -136,6 +138,7 @@ class Intake:
                 verdicts[endpoint] = FAILED
             else:
                 verdicts[endpoint] = UNKNOWN
+        self.waiting = UNKNOWN in verdicts.values()
         return verdicts
 
     def due(self, endpoint: Endpoint) -> float:

@@ -49,6 +49,10 @@ class Case:
         self.now = 1000.0
         self.pass_()
 
+    @property
+    def due_in(self):
+        return None if self.state.due is None else self.state.due - self.now
+
     def pass_(self, after=1.0, **verdicts):
         self.now += after
         self.verdicts.update(verdicts)
@@ -113,10 +117,10 @@ def test_the_sorry_server_takes_all_when_none_passes_and_leaves_with_the_first_t
     destinations = ipvs.parse(case.governed())["-t", "203.0.113.80:80"].destinations
     assert "10.20.1.12:80" in destinations
     assert destinations["10.20.1.19:8080"] == "-g -w 0"  # its open connections end
-    assert governing.due(case.state, case.service, {}, case.now)
+    assert case.due_in == governing.LINGER
     case.pass_(after=governing.LINGER)
     assert "10.20.1.19:8080" not in case.governed()
-    assert not governing.due(case.state, case.service, {}, case.now)
+    assert case.due_in is None
 
 
 def test_the_sorry_server_does_not_come_for_real_servers_that_nobody_has_asked_yet():
@@ -144,7 +148,9 @@ def test_a_new_real_server_enters_when_its_check_has_passed():
 def test_rise_keeps_a_server_out_until_it_has_passed_for_its_time():
     case = Case(hold=10).pass_(**ALL_PASS).pass_(rs1=FAILED)
     assert case.pass_(rs1=PASSED).weights["rs1"] is None
-    assert governing.due(case.state, case.service, {}, case.now)
+    assert case.due_in == 10
+    assert not governing.due(case.state, case.now + 9.9)
+    assert governing.due(case.state, case.now + 10)
     assert case.pass_(after=9).weights["rs1"] is None
     assert case.pass_(after=2).weights["rs1"] == 100
 
@@ -159,9 +165,10 @@ def test_the_weight_of_a_server_that_returns_grows():
     case = Case(slow_start=100).pass_(**ALL_PASS).pass_(rs1=FAILED).pass_(rs1=PASSED)
     assert case.weights["rs1"] == 1
     assert case.pass_(after=50).weights["rs1"] == 50
-    assert governing.due(case.state, case.service, {}, case.now)
+    assert case.due_in == 1
     assert case.pass_(after=50).weights["rs1"] == 100
-    assert not governing.due(case.state, case.service, {}, case.now)
+    assert case.due_in is None
+    assert not governing.due(case.state, case.now + 3600)
 
 
 def test_at_the_first_start_no_weight_grows():
@@ -177,8 +184,9 @@ def test_an_operators_weight_counts_for_its_time_and_its_services():
     overrides = {"rs1": Override(0, until=1060.0), "rs2": Override(7, services=("shop",)), "rs3": Override(250)}
     case = Case(overrides=overrides).pass_(**ALL_PASS)
     assert case.weights == {"rs1": 0, "rs2": 100, "rs3": 250}
-    assert governing.due(case.state, case.service, overrides, case.now)
+    assert case.now + case.due_in == 1060
     assert case.pass_(after=100).weights["rs1"] == 100
+    assert case.due_in is None
 
 
 def test_an_operators_weight_does_not_bring_a_failed_server_back():

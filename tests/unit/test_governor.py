@@ -90,6 +90,44 @@ def test_a_failed_real_server_is_removed_and_returns_with_its_weight(director):
     assert director.commands[1:] == [f"ipvsadm -a {VIP} -r 10.20.1.11:80 -g -w 100"]
 
 
+def test_verdicts_are_read_when_keepalived_tells_something_and_seldom_otherwise(director, monkeypatch):
+    """With 20,000 real servers a look takes a good part of a second."""
+    looks, now = [], [time.time()]
+    made = director.started()
+    monkeypatch.setattr(verdicts, "table", lambda: looks.append(now[0]) or "")
+    monkeypatch.setattr(governor.time, "time", lambda: now[0])
+    monkeypatch.setattr(verdicts, "canary_age", lambda now: 1.0)
+    writes = []
+    monkeypatch.setattr(decisions, "write", lambda decided: writes.append(now[0]))
+    for second in range(1, 31):
+        now[0] += 1
+        made.step("RS [10.20.1.12]:tcp:80 [203.0.113.80]:tcp:80 UP\n" if second == 16 else "")
+    begin = now[0] - 30
+    seconds = [round(look - begin) for look in looks]
+    assert {16, 17, 18} <= set(seconds)
+    assert len(seconds) <= 8
+    assert max(b - a for a, b in zip([0, *seconds], [*seconds, 30])) <= governor.HEAL
+    assert writes == []  # no decision has changed
+
+
+def test_a_real_server_that_was_not_asked_yet_is_looked_at_each_time(director, monkeypatch):
+    """Its time may be over."""
+    made, now = director.started(), [time.time()]
+    monkeypatch.setattr(governor.time, "time", lambda: now[0])
+    monkeypatch.setattr(governor.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(verdicts, "canary_age", lambda now: 1.0)
+    made.intake.restart()
+    director.weights = {ONE: 0, TWO: 1}
+    for _ in range(4):
+        now[0] += 1
+        made.step()
+    assert director.commands == []
+    for _ in range(4):
+        now[0] += 1
+        made.step()
+    assert director.commands == [f"ipvsadm -d {VIP} -r 10.20.1.11:80"]
+
+
 def test_an_empty_table_of_verdicts_is_no_verdict(director):
     made = director.started()
     director.weights = {}
