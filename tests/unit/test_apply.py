@@ -37,7 +37,7 @@ class Run(Site):
     @property
     def calls(self):
         """Each run of lvs_state: the host, and whether it was to remove something; those in check mode are left out."""
-        return [(call[1], call[3]) for call in self.log if call[0] == "state" and not call[4]]
+        return [(call[1], call[3]) for call in self.log if call[0] == "state" and not call[5]]
 
     def unreachable(self, host):
         own = self.hosts["all"]["children"]["real_servers"]["hosts"][host]

@@ -155,6 +155,16 @@ def test_the_first_run_waits_for_no_vip(site):
     assert {call[0] for call in site.log} == {"state"}
 
 
+def test_a_real_server_that_the_director_has_recorded_stays_drained(site):
+    (site.folder / "drained").write_text('{"rs2": "2026-03-01T03:00:00Z"}')
+    site.run()
+    assert site.code == 0, site.output
+    drained = {call[1]: call[4] for call in site.log if call[0] == "state"}
+    assert "\nrs2 2026-03-01T03:00:00Z\n" in drained["lb1"]
+    assert drained["rs1"] == drained["rs2"] == ""
+    assert site.asked("after")["client1"]["orders"] == 2  # there is one real server left to meet
+
+
 def test_check_mode_asks_nobody(site):
     site.run("--check")
     assert site.code == 0, site.output

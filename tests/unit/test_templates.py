@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.lvs.host_plan import HostPlan
 from ansible.module_utils.lvs.plan import plan
 from ansible.module_utils.lvs_controller import layout
 from ansible.module_utils.lvs_host import ipvs, netfilter
 from ansible.module_utils.lvs_host.kinds import KINDS
+from libraries import loaded
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 GOLDEN = Path(__file__).parent / "golden"
@@ -92,6 +94,12 @@ def test_the_file_is_the_golden_one(environment, case, file):
         golden.parent.mkdir(parents=True, exist_ok=True)
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_drained_real_servers_are_recorded_as_they_are_read_again():
+    drained = (("rs1", "2026-03-01T03:00:00Z"), ("rs2", "2026-03-02T03:00:00Z"))
+    text = layout.texts(HostPlan("lb1", drained=drained), str(TEMPLATES), "")["drained"]
+    assert loaded("lvs_recorded").drained(text) == dict(drained)
 
 
 @pytest.mark.parametrize("case", HOSTS)

@@ -1,14 +1,19 @@
-"""The services of $STAND_IN/recorded."""
+"""The services of $STAND_IN/recorded, and the drained real servers of $STAND_IN/drained, where there is one."""
 
+import json
 import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+FOLDER = Path(os.environ["STAND_IN"])
+
 
 def main():
-    services = (Path(os.environ["STAND_IN"]) / "recorded").read_text().splitlines()
-    AnsibleModule({}, supports_check_mode=True).exit_json(changed=False, services=services)
+    services = (FOLDER / "recorded").read_text().splitlines()
+    said = FOLDER / "drained"
+    drained = json.loads(said.read_text()) if said.exists() else {}
+    AnsibleModule({}, supports_check_mode=True).exit_json(changed=False, services=services, drained=drained)
 
 
 main()

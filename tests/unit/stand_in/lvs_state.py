@@ -25,7 +25,8 @@ def main():
     module = AnsibleModule(spec, supports_check_mode=True)
     given = module.params
     with (FOLDER / "log").open("a") as log:
-        log.write(json.dumps(["state", os.environ["HOST"], given["to"], given["remove"], module.check_mode]) + "\n")
+        call = ["state", os.environ["HOST"], given["to"], given["remove"], given["drained"] or "", module.check_mode]
+        log.write(json.dumps(call) + "\n")
     if not given["to"]:
         (FOLDER / "run").write_text(given["run"])
     said = FOLDER / "state.json"
