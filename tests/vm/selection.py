@@ -23,6 +23,7 @@ SERVICES = {
         lambda entry: entry.mode.every_packet and len(entry.service.real_servers) == 1,
     ),
     "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
+    "checked": ("services with health checks", lambda entry: entry.service.health_check),
     "by_gateway": (
         "services whose director is the gateway of their real servers",
         lambda entry: entry.mode.director_is_gateway and entry.service.return_path == "gateway",
