@@ -125,7 +125,6 @@ def checked(
                 servers.append(CheckedServer(server.host.name, real.text, server.at_port(first.port), probes))
         entries = tuple(named[str(first.family.version)])
         sorry = _apologies(topology, service, director, first, entries)
-        scheduler = schedulers.BY_NAME[service.scheduler]
         yield CheckedService(
             service=service.name,
             family=first.family.version,
@@ -141,10 +140,20 @@ def checked(
             hold=check.hold,
             slow_start=check.slow_start,
             floor=service.floor,
-            quiesce=bool(scheduler.slots) and scheduler.fallback in service.scheduler_flags,
+            quiesce=_quiesce(service),
             sorry=service.sorry_server.host.name if service.sorry_server and sorry else "",
             apologies=sorry,
         )
+
+
+def _quiesce(service: Service) -> bool:
+    """Whether a failed real server stays in the table with weight 0: so the table of mh or sh stays as it is, and only its own clients move.
+
+    Flows of UDP would stay with it for ever; they leave when it is removed.
+    """
+    scheduler = schedulers.BY_NAME[service.scheduler]
+    endless = "udp" in service.protocols and not service.one_packet
+    return bool(scheduler.slots) and scheduler.fallback in service.scheduler_flags and not endless
 
 
 def _apologies(

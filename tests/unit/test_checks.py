@@ -158,6 +158,27 @@ def test_the_governor_is_told_of_every_virtual_service(environment):
     assert record["servers"] == {"10.20.1.11:80": "rs1", "10.20.1.12:80": "rs2"}
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "flags", "udp", "stays"),
+    [
+        ("mh", ["mh-fallback"], {}, True),
+        ("sh", ["sh-fallback"], {}, True),
+        ("mh", [], {}, False),
+        ("wrr", [], {}, False),
+        # Flows of UDP would stay at a dead real server of weight 0 for ever.
+        ("mh", ["mh-fallback"], {"protocol": "udp"}, False),
+        ("mh", ["mh-fallback"], {"protocol": ["tcp", "udp"]}, False),
+        ("mh", ["mh-fallback"], {"protocol": "udp", "one_packet": True}, True),
+    ],
+)
+def test_a_failed_real_server_keeps_its_place_in_a_table_of_slots_unless_flows_would_stay_there(
+    environment, scheduler, flags, udp, stays
+):
+    check = {"type": "dns"} if udp.get("protocol") == "udp" else CHECK
+    found = directed(environment, check, scheduler=scheduler, scheduler_flags=flags, **udp)
+    assert {service.quiesce for service in found.checks} == {stays}
+
+
 def test_a_drained_real_server_is_not_asked(environment):
     plain = environment().topology
     hosts = {

@@ -78,7 +78,15 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
 def test_of_two_directors_the_one_with_the_smaller_mtu_on_its_way_decides(environment, first):
     narrow = {"cidr": "203.0.114.0/24", "vlan": 50, "gateway": "203.0.114.1", "mtu": 1400}
     lb2 = {"lvs_interfaces": {"eth1": {"network": "narrow", "address": "203.0.114.10"}}}
-    service = {"name": "t", "vip": "192.0.2.80", "port": 80, "mode": "tun", "vip_routed": True, "directors": "both"}
+    service = {
+        "name": "t",
+        "vip": "192.0.2.80",
+        "port": 80,
+        "mode": "tun",
+        "vip_routed": True,
+        "directors": "both",
+        "scheduler": "mh",
+    }
     changes = {
         "networks": {**BASE["networks"], "narrow": narrow},
         "hosts": {**BASE["hosts"], "lb2": lb2},

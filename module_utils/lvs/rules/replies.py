@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..families import Address
 from ..topology import BEHIND_DIRECTOR, Attachment, Entry, Host, RealServer, Service, Topology
+from ..violations import listed
 from .catalogue import Finding, service_rule
 from .forwarding import others, pairs
 from .sharing import GATEWAY, HELD_VIP, VIP, gateway_keys, sharing, with_excluded_role, with_new_gateway
@@ -196,6 +197,26 @@ def reply_without_a_source(topology: Topology, service: Service) -> Iterator[Fin
                     f"{way.network.name} the director as gateway.",
                     at,
                 )
+
+
+@service_rule(
+    "UDP-UNBOUND",
+    "UDP in a mode whose real servers answer clients themselves",
+    "A socket that is bound to no address sends from the address of the interface, which is the RIP. The client has asked the VIP, and "
+    "drops the answer.",
+    when=lambda mode: not mode.reply_through_director and "udp" in mode.protocols,
+    warning=True,
+)
+def answers_from_rip(topology: Topology, service: Service) -> Iterator[Finding]:
+    check = service.health_check
+    seen = check is not None and check.by_vip and (check.type == "dns" or bool(check.reply))
+    if "udp" in service.protocols and service.remote_servers and not seen:
+        yield (
+            f"an application that listens on 0.0.0.0 or :: answers from the real server's own address, and clients that have asked "
+            f"{listed(list(map(str, service.vips)), 'and')} drop the answer. Have it listen on the VIP, or answer from the address that was "
+            "asked (IP_PKTINFO). A health_check of type dns, or udp with reply, takes a real server out that does not.",
+            service.at("protocol"),
+        )
 
 
 def _device(service: Service) -> str:

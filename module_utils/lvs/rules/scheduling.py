@@ -72,6 +72,44 @@ def slots_of_weight_0(topology: Topology, service: Service) -> Iterator[Finding]
 
 
 @service_rule(
+    "UDP-WEIGHT-0",
+    "a real server of weight 0 in a service of UDP",
+    "UDP has no end of a connection: IPVS keeps a sender at its real server as long as datagrams come from the same port.",
+    warning=True,
+)
+def flows_without_end(topology: Topology, service: Service) -> Iterator[Finding]:
+    if "udp" not in service.protocols or service.one_packet:
+        return
+    for server in service.real_servers:
+        if not server.weight and not server.host.drained:
+            yield (
+                f"{server.host.name} has weight 0, and senders that keep their port stay there for ever. Leave it out of real_servers, drain "
+                "it (playbooks/drain.yml), or say one_packet: true where the mode allows it.",
+                server.at,
+            )
+
+
+@service_rule(
+    "ROUTED-SCHEDULER",
+    "several directors that choose real servers each for itself",
+    "Routers may send the packets of an open connection to another director, for example when one is added. It does not know the "
+    "connection, and its own choice is another real server.",
+    when=lambda mode: not mode.source_nat,
+    warning=True,
+)
+def directors_choose_differently(topology: Topology, service: Service) -> Iterator[Finding]:
+    several = service.vip_routed and len(service.directors) > 1
+    if several and (not _scheduler(service).by_source or service.persistence_timeout):
+        names = listed([director.name for director in service.directors], "and")
+        why = "persistence" if service.persistence_timeout else service.scheduler
+        yield (
+            f"{names} would choose different real servers for one client, because each has its own {why}. Use scheduler: mh with "
+            "scheduler_flags: [mh-fallback], without persistence.",
+            service.at("persistence_timeout" if service.persistence_timeout else "scheduler"),
+        )
+
+
+@service_rule(
     "SCHEDULER-TABLE",
     "weights of sh that fill its table of 256 slots before all real servers have one",
     "The kernel gives each real server as many slots as its weight, until the table is full; the others get no connection.",
