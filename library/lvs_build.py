@@ -73,7 +73,7 @@ import tarfile
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import errors, programs
+from ansible.module_utils.lvs_host import archives, errors, programs
 
 LINES_OF_A_FAILURE = 25
 TREES = "/lib/modules"  # the kernels' build trees
@@ -136,7 +136,7 @@ def build(module, folder, tree):
     """The built modules in base64, by name."""
     given = module.params
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
-        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        archives.unpack(tar, folder)
     command = [
         "make",
         "-C",

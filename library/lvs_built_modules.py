@@ -88,7 +88,7 @@ import shutil
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import errors, programs
+from ansible.module_utils.lvs_host import archives, errors, programs
 
 FOLDER = "/lib/modules/{kernel}/updates/lvskit"
 SOURCES = "/usr/src"
@@ -289,7 +289,7 @@ def install_with_dkms(module, kernel):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["archive"])), mode="r:gz") as tar:
-        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        archives.unpack(tar, folder)
     with open(os.path.join(folder, "dkms.conf"), "w", encoding="ascii") as file:
         file.write(dkms_configuration(given))
     for step in ("add", "build", "install"):

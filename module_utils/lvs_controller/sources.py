@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs_host import archives
 
 _GIT = re.compile(r"(https?|ssh|git)://|git@")  # how the address of a repository begins
 _BUILD_FILES = {"Makefile", "Kbuild"}
@@ -44,7 +45,7 @@ def pack(source: str, make_arguments: list[str]) -> Sources:
         return _folder(path, make_arguments)
     try:
         with tarfile.open(path) as tar, tempfile.TemporaryDirectory() as folder:
-            tar.extractall(folder, filter="data")
+            archives.unpack(tar, folder)
             found = [path.parent for path in sorted(Path(folder).rglob("*")) if path.name in _BUILD_FILES]
             if not found:
                 raise AnsibleActionFail(
