@@ -43,10 +43,12 @@ options:
     type: list
     elements: str
     default: []
-  endpoints:
-    description: Addresses and ports of real servers that health checks ask by TCP; a connection to each is tried.
+  trials:
+    description:
+      - Health checks that are tried once, each with C(address) and C(port) of the real server, C(block), C(settings) and C(url) as in
+        keepalived.conf(5), and C(timeout) in seconds.
     type: list
-    elements: str
+    elements: dict
     default: []
   departures:
     description: Whether to report differences from the files of record.
@@ -91,7 +93,7 @@ defaults:
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 orders: {description: The real servers of each given service that there is., returned: always, type: dict}
-endpoints: {description: "For each given address and port why no connection could be opened; empty if one could.", returned: always, type: dict}
+trials: {description: "Why each health check would fail; empty if it passes.", returned: always, type: list, elements: str}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
 marks:
   description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
@@ -116,7 +118,6 @@ departures:
 import dataclasses
 import glob
 import os
-import socket
 from concurrent import futures
 
 from ansible.module_utils.basic import AnsibleModule
@@ -134,12 +135,12 @@ from ansible.module_utils.lvs_host import (
     programs,
     sysctl_files,
     sysctls,
+    trial,
 )
 from ansible.module_utils.lvs_host.evidence import COMPANIONS, FEATURES
 from ansible.module_utils.lvs_host.resource import statements
 
-AT_ONCE = 50  # connections that are tried
-PATIENCE = 2  # seconds for each
+AT_ONCE = 50  # health checks that are tried
 UNIT = os.path.basename(kinds.HEALTH_UNIT.path)
 ARGUMENTS = {
     "settings": {"type": "dict", "default": {}},
@@ -148,7 +149,7 @@ ARGUMENTS = {
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
     "orders": {"type": "list", "elements": "str", "default": []},
-    "endpoints": {"type": "list", "elements": "str", "default": []},
+    "trials": {"type": "list", "elements": "dict", "default": []},
     "departures": {"type": "bool", "default": True},
 }
 
@@ -176,7 +177,7 @@ def look(given, run):
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
         "orders": orders(given["orders"], read(ipvs.TABLE)),
-        "endpoints": refusals(given["endpoints"]),
+        "trials": obstacles(given["trials"]),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
@@ -266,21 +267,10 @@ def orders(names, listing):
     return {name: found[name] for name in names if name in found}
 
 
-def refusals(endpoints):
-    """Why no connection to an address and port can be opened, by the text of both; empty if it can."""
+def obstacles(trials):
+    """Why each health check would fail."""
     with futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(endpoints, pool.map(refusal, endpoints)))
-
-
-def refusal(endpoint):
-    address, _, port = endpoint.rpartition(":")
-    try:
-        socket.create_connection((address.strip("[]"), int(port)), timeout=PATIENCE).close()
-    except socket.timeout:
-        return f"no answer within {PATIENCE} s"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
+        return list(pool.map(trial.obstacle, trials))
 
 
 def firewall(run):

@@ -185,12 +185,13 @@ def _probe(
 ) -> Probe:
     entry, port, way = question
     mark, sender = 0, ""
-    address, asked = real.text, _port(entry.service, server, port)
+    real_port = _port(entry.service, server, port)
+    address, asked = real.text, real_port
     if way:
         from_ = source(topology, entry, director, real)
         mark, sender, address, asked = known[own, way], from_.text if from_ else "", entry.text, port
     settings, url = _settings(check, entry, real, asked, mark)
-    return Probe(check.kind.block, address, asked, sender, mark, check.timeout, settings, url)
+    return Probe(check.kind.block, address, asked, sender, mark, check.timeout, real_port, settings, url)
 
 
 def _settings(

@@ -63,7 +63,7 @@ CHECKS = {
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
     "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
-    "CHECK": "real servers accept connections where health checks will ask them",
+    "CHECK": "real servers pass the health checks, tried once at their own addresses",
     "ORDER": "directors that share a service have its real servers in the planned order, if the scheduler makes a table of them",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
@@ -117,7 +117,7 @@ def findings(
         found += _settings(host, plan, answer)
         found += _others(host, plan, answer)
         found += _marks(host, plan, answer)
-        found += _checks(host, plan, answer)
+        found += _checks(host, questions, answer)
         found += _orders(host, plan, answer)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
@@ -305,19 +305,17 @@ def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         yield Finding(host.name, "MARK", f"firewall marks {host.mark}", words, "no other rule about them", text, risk)
 
 
-def _checks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
+def _checks(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
     """Real servers whose health check would fail now."""
-    for service in plan.checks:
-        for server in service.servers:
-            obstacle = answer["endpoints"].get(server.endpoint)
-            if obstacle:
-                text = (
-                    f"The health check of {service.service} would take {server.name} out at once, unless its application listens on the VIP "
-                    "alone. Start the application, or correct port: or health_check:."
-                )
-                yield Finding(
-                    host.name, "CHECK", f"{server.name}, {server.endpoint}", obstacle, "a connection", text, risk=True
-                )
+    for trial, obstacle in zip(questions.trials, answer["trials"]):
+        if obstacle:
+            text = (
+                f"The health check of {trial.service} would take {trial.server} out at once, unless its application listens on the VIP "
+                "alone. Start the application, or correct port: or health_check:."
+            )
+            yield Finding(
+                host.name, "CHECK", f"{trial.server}, {trial}", obstacle, "a check that passes", text, risk=True
+            )
 
 
 def _orders(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:

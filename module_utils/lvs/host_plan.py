@@ -224,7 +224,8 @@ class Probe:
     """One question of a health check: a block of keepalived.conf(5).
 
     `source` is the address it comes from, `mark` the firewall mark by which IPVS sends it to the real server; empty and 0 for a check
-    of the real server's own address, as which `address` then is. `url` are the settings of a block url, with quotes where they need them.
+    of the real server's own address, as which `address` then is. `real_port` is the port there. `url` are the settings of a block url, with
+    quotes where they need them.
     """
 
     block: str
@@ -233,6 +234,7 @@ class Probe:
     source: str
     mark: int
     timeout: int
+    real_port: int
     settings: tuple[tuple[str, str], ...] = ()
     url: tuple[tuple[str, str], ...] = ()
 

@@ -6,14 +6,15 @@ The questions of a host are the options of the module lvs_inspect; the expectati
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import schedulers
 from .families import Address, Family
-from .host_plan import CheckedServer, HostPlan
+from .host_plan import CheckedServer, HostPlan, Probe
 from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
 
+TRIED = ("TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK")  # as lvs_host/trial.py has them
 PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
 
 
@@ -56,6 +57,30 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A health check of a real server that is tried once, at its own address."""
+
+    address: str
+    probe: Probe
+    server: str = field(compare=False)
+    service: str = field(compare=False)
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.probe.real_port}"
+
+    def as_argument(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "port": self.probe.real_port,
+            "block": self.probe.block,
+            "timeout": self.probe.timeout,
+            "settings": dict(self.probe.settings),
+            "url": dict(self.probe.url),
+        }
+
+
+@dataclass(frozen=True)
 class Path:
     """Packets of `size` bytes must reach `address` of the host `to`, and come back."""
 
@@ -70,13 +95,13 @@ class Path:
 @dataclass
 class Questions:
     """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words.
-    `endpoints`: addresses and ports of real servers that health checks of the director ask by TCP.
+    `trials`: the health checks of a director.
     """
 
     settings: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
-    endpoints: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
     ways: dict[Way, None] = field(default_factory=dict)
     neighbours: dict[Neighbour, None] = field(default_factory=dict)
     paths: dict[Path, None] = field(default_factory=dict)
@@ -87,7 +112,7 @@ class Questions:
             "settings": dict(self.settings),
             "modules": list(self.modules),
             "orders": list(self.orders),
-            "endpoints": list(self.endpoints),
+            "trials": [trial.as_argument() for trial in self.trials],
             "routes": [way.as_argument() for way in self.ways],
             "neighbours": [neighbour.as_argument() for neighbour in self.neighbours],
             "paths": [path.as_argument() for path in self.paths],
@@ -131,13 +156,23 @@ def _of_plan(topology: Topology, plan: HostPlan) -> Questions:
         tuple(name for name in plan.modules if name not in built),
         tuple(one.name for one in plan.services if one.service in shared and schedulers.BY_NAME[one.scheduler].slots),
         tuple(
-            dict.fromkeys(server.endpoint for service in plan.checks for server in service.servers if _by_tcp(server))
+            dict.fromkeys(
+                trial
+                for service in plan.checks
+                for server in service.servers
+                for trial in _trials(service.service, server)
+            )
         ),
     )
 
 
-def _by_tcp(server: CheckedServer) -> bool:
-    return any(probe.block in ("TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK") for probe in server.probes)
+def _trials(service: str, server: CheckedServer) -> Iterator[Trial]:
+    """The checks of a real server without their way: at its own address several of them may be the same."""
+    for probe in server.probes:
+        answers = probe.block != "UDP_CHECK" or any(name == "require_reply" for name, _ in probe.settings)
+        if probe.block in TRIED and answers:
+            plain = replace(probe, address="", port=0, source="", mark=0)
+            yield Trial(server.address, plain, server.name, service)
 
 
 def _ways(

@@ -51,7 +51,7 @@ class Network:
             "paths": [path.size for path in asked.paths],
             "drops": [],
             "orders": {},
-            "endpoints": dict.fromkeys(asked.endpoints, ""),
+            "trials": [""] * len(asked.trials),
             "marks": [],
             "counters": {},
             "config": [],
@@ -458,17 +458,28 @@ CHECKED = {
 
 def test_a_real_server_that_its_health_check_would_take_out_at_once_is_a_risk(environment):
     network = Network(environment, services=[CHECKED])
-    assert list(network.asked["lb1"].as_arguments()["endpoints"]) == ["10.20.1.11:80", "10.20.1.12:80"]
+    trials = network.asked["lb1"].as_arguments()["trials"]
+    assert [(one["address"], one["port"], one["block"]) for one in trials] == [
+        ("10.20.1.11", 80, "HTTP_GET"),
+        ("10.20.1.12", 80, "HTTP_GET"),
+    ]
+    assert trials[0]["url"] == {"path": '"/"', "virtualhost": '"10.20.1.80"', "status_code": "200-299"}
     assert network.wrong() == []
-    network.answers["lb1"]["endpoints"]["10.20.1.12:80"] = "connection refused"
+    network.answers["lb1"]["trials"][1] = "connection refused"
     assert [(f.host, f.check, f.subject, f.found, f.risk) for f in network.wrong()] == [
         ("lb1", "CHECK", "rs2, 10.20.1.12:80", "connection refused", True)
     ]
 
 
-def test_checks_that_do_not_ask_by_tcp_are_not_tried(environment):
-    ping = {**CHECKED, "health_check": {"type": "ping"}}
-    assert Network(environment, services=[ping]).asked["lb1"].endpoints == ()
+@pytest.mark.parametrize("check", [{"type": "ping"}, {"type": "script", "command": "/bin/true"}])
+def test_checks_that_a_module_cannot_ask_are_not_tried(environment, check):
+    assert Network(environment, services=[{**CHECKED, "health_check": check}]).asked["lb1"].trials == ()
+
+
+def test_a_check_of_several_vips_is_tried_once_at_the_real_server(environment):
+    several = {**CHECKED, "vip": ["10.20.1.80", "10.20.1.81"], "health_check": {"type": "tcp", "port": 8000}}
+    trials = Network(environment, services=[several]).asked["lb1"].trials
+    assert [str(trial) for trial in trials] == ["10.20.1.11:8000", "10.20.1.12:8000"]
 
 
 def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_something(network):

@@ -188,11 +188,11 @@ def test_rules_about_marks_are_read_of_both_families(inspect):
     ]
 
 
-def test_a_connection_is_tried_to_each_address_and_port(inspect):
+def test_each_health_check_is_tried(inspect):
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        there = f"127.0.0.1:{listening.getsockname()[1]}"
-        found = inspect.refusals([there, "127.0.0.1:1"])
-    assert found == {there: "", "127.0.0.1:1": "connection refused"}
+        plain = {"address": "127.0.0.1", "block": "TCP_CHECK", "timeout": 2, "settings": {}, "url": {}}
+        found = inspect.obstacles([{**plain, "port": port} for port in (listening.getsockname()[1], 1)])
+    assert found == ["", "connection refused"]
 
 
 def test_the_keepalived_of_health_checks_is_no_other_software(inspect, monkeypatch):

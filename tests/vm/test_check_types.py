@@ -3,7 +3,6 @@
 Servers and keepalived run in network namespaces of their own, beside what the director does.
 """
 
-import datetime
 import hashlib
 import time
 from pathlib import Path
@@ -13,12 +12,9 @@ from ansible.module_utils.lvs import inventory
 from ansible.module_utils.lvs.plan import plan
 from ansible.module_utils.lvs_controller import layout
 from ansible.module_utils.lvs_host import verdicts
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.vm import check_servers as servers
+from tests.vm.certificates import expired
 from tests.vm.conftest import TEMPLATES
 
 pytestmark = [pytest.mark.directors, pytest.mark.checked]
@@ -39,27 +35,6 @@ CHECKS = {
     "script": (7011, {"type": "script", "command": f"{FOLDER}/script"}),
 }
 WITHOUT_PAYLOAD = "2.1."  # this keepalived's udp check takes any answer
-
-
-def certificate():
-    """A certificate that has expired, for another name, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other.example.com")])
-    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=30))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return (private + made.public_bytes(serialization.Encoding.PEM)).decode()
 
 
 def configuration(checks):
@@ -102,7 +77,7 @@ def tried(host):
         host.check_output(f"for a in {RIGHT} {WRONG}; do ip -n {SERVERS} address add $a/32 dev lo; done")
         put(host, f"{FOLDER}/conf", configuration(checks))
         put(host, f"{FOLDER}/servers.py", Path(servers.__file__).read_text())
-        put(host, f"{FOLDER}/certificate", certificate())
+        put(host, f"{FOLDER}/certificate", expired())
         put(host, f"{FOLDER}/script", f'#!/bin/sh\ntest "$RIP" = {RIGHT} && test "$PORT" = 7011')
         host.check_output(f"chmod 700 {FOLDER}/script {FOLDER}/certificate; mkfifo {FOLDER}/verdicts")
         run = f"systemd-run --quiet --collect --unit lvskit-try-%s ip netns exec {SERVERS} "
