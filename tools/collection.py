@@ -30,6 +30,7 @@ FOLDERS = {
     "module_utils": "plugins/module_utils",
     "playbooks": "playbooks",
     "roles": "roles",
+    "vars_plugins": "plugins/vars",
     "docs": "docs",
 }
 FILES = ("README.md", "CHANGELOG.md", "LICENSE")

@@ -6,7 +6,8 @@ one mistake gives one message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -44,9 +45,16 @@ def parse(
         unread |= set() if sound else {name}
     members = {str(name): tuple(map(str, names)) for name, names in groups.items()}
     topology = Topology(known, read_hosts, (), members, frozenset(unread))
-    listed = enumerate(_list_of_services(services, violations.append))
-    read = [_service(raw, number, topology, violations.append) for number, raw in listed]
+    if services:
+        violations += _roles(members)
+    entries = _indented(_list_of_services(services, violations.append), violations.append)
+    read = [_service(raw, number, topology, violations.append) for number, raw in entries]
     return replace(topology, services=tuple(service for service in read if service)), violations
+
+
+_LONGEST_NAME = 15  # of an interface: IFNAMSIZ in the kernel, dev_valid_name()
+_OF_SERVICES = {"name", "vip", "port", "mode", "real_servers"}  # that an entry of lvs_services has
+_OF_SERVERS = {"host", "group"}
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,20 @@ def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: 
 
 def _interfaces(host: str, networks: _Networks, report: Report, raw: Mapping[Any, Any]) -> tuple[Interface, ...]:
     found = (
-        _interface(str(name), Reader(value, f"host {host}: interface {name}", report, Interface), networks)
+        _interface(name, Reader(value, f"host {host}: interface {name}", report, Interface), networks)
         for name, value in raw.items()
     )
     return tuple(interface for interface in found if interface)
 
 
-def _interface(name: str, reader: Reader, networks: _Networks) -> Interface | None:
+def _interface(key: Any, reader: Reader, networks: _Networks) -> Interface | None:
+    name = str(key)
+    if len(name) > _LONGEST_NAME or not name or re.search(r"[\s/:]", name):
+        reader.fault(
+            "INTERFACE-NAME",
+            f"the kernel allows {_LONGEST_NAME} characters at most, without spaces, / and :. Correct the name.",
+            key,
+        )
     values = reader.values(network=networks.find)
     if not reader.finish():
         return None
@@ -149,6 +164,35 @@ def _list_of_services(raw: Any, report: Report) -> Sequence[Any]:
         report(Violation("VALUE-TYPE", f"lvs_services is {described(raw)}, it must be a list", raw))
         return []
     return raw
+
+
+def _roles(groups: Mapping[str, Sequence[str]]) -> Iterator[Violation]:
+    """Groups that the playbooks work on, and that the inventory does not have."""
+    for role in ("real_servers",):
+        if role not in groups:
+            others = [name for name in groups if name not in ("all", "ungrouped")]
+            message = f"there is no group {role}, and the playbooks work on its hosts: {nearest(role, others)}"
+            yield Violation("GROUP-MISSING", message, None)
+
+
+def _indented(entries: Sequence[Any], report: Report) -> Iterator[tuple[int, Any]]:
+    """The entries with their numbers, without those that are real servers of the one before them, and without that one."""
+    astray = [
+        isinstance(raw, Mapping) and not _OF_SERVICES & raw.keys() and bool(_OF_SERVERS & raw.keys()) for raw in entries
+    ]
+    for number, raw in enumerate(entries):
+        follows = astray[number + 1 : number + 2] == [True] and isinstance(raw, Mapping) and not raw.get("real_servers")
+        if astray[number]:
+            at = next(iter(raw.values()))
+            if not number or not astray[number - 1]:
+                before = (
+                    entries[number - 1].get("name") if number and isinstance(entries[number - 1], Mapping) else None
+                )
+                above = f"of service {before} above" if before else "of a service"
+                message = f"lvs_services, entry {number + 1}: looks like a real server {above}. Indent it below real_servers:."
+                report(Violation("KEY-MISSING", message, at))
+        elif not follows:
+            yield number, raw
 
 
 def service(raw: Any, topology: Topology) -> tuple[Service | None, list[Violation]]:

@@ -61,6 +61,7 @@ class Reader:
         self.report = report
         self.keys = keys_of(of)
         self.least = of.LEAST
+        self.decisive = of.DECISIVE
         self._read: dict[str, Any] = {}
         self.raw: Mapping[str, Any] = {}
         if self.readable:
@@ -111,7 +112,7 @@ class Reader:
         except Passed:
             self.ok = False
         except Fault as fault:
-            usable = self.ok and not key.required and key.name not in self.least
+            usable = self.ok and not key.required and key.name not in (*self.least, *self.decisive)
             said = "" if value is None else f"{str(value).lower() if isinstance(value, bool) else value} "
             self.fault(fault.rule, f"{key.name}: {said}{fault}", self._at(key.name))
             self.ok = usable

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from ansible.module_utils.lvs.contract import variables
 from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import Violation, listed
 
-from .host_variables import HostVariables
+from . import inventory_files
+from .host_variables import HostVariables, Unrendered
 
 _COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
 _SHOWN = 3
@@ -49,7 +51,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     variables_by_host = _variables(task_vars)
     hosts, groups = _hosts(variables_by_host), task_vars["groups"]
     raw = {name: own.raw for name, own in variables_by_host.items()}
-    own = [*_of_single_hosts(raw), *variables.old_names(raw)]
+    own = [*_of_single_hosts(raw), *variables.old_names(raw), *_unread(task_vars)]
     if not changes and isinstance(services, list) and not services:
         own.append(
             Violation("NO-SERVICES", "lvs_services is an empty list: site.yml removes every service.", services, True)
@@ -87,9 +89,13 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
 
 
 def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The environment's networks and services, as in the inventory; None if missing."""
+    """The environment's networks and services, as in the inventory; None if missing.
+
+    Raises AnsibleActionFail with every template in them that cannot be rendered, and its place.
+    """
     own = HostVariables(task_vars["hostvars"], task_vars["inventory_hostname"])
-    networks, services = (own.get(key) for key in _COMMON)
+    (values,) = _rendered({own.name: own}, lambda key: key in _COMMON).values()
+    networks, services = (values.get(key) for key in _COMMON)
     return networks, services
 
 
@@ -98,11 +104,34 @@ def _variables(task_vars: Mapping[str, Any]) -> dict[str, HostVariables]:
 
 
 def _hosts(variables_by_host: Mapping[str, HostVariables]) -> dict[str, dict[str, Any]]:
-    """Each host's own lvs_ variables; environment-wide variables are not rendered once per host."""
+    """Each host's own lvs_ variables; environment-wide variables are not rendered once per host.
+
+    Raises AnsibleActionFail with every template in them that cannot be rendered, and its place.
+    """
+    own = _rendered(variables_by_host, lambda key: str(key).startswith("lvs_") and key not in _COMMON)
     return {
-        name: {key: None if key in _COMMON else own.get(key) for key in own.raw if str(key).startswith("lvs_")}
-        for name, own in variables_by_host.items()
+        name: {key: own[name].get(key) for key in variables.raw if str(key).startswith("lvs_")}
+        for name, variables in variables_by_host.items()
     }
+
+
+def _rendered(
+    variables_by_host: Mapping[str, HostVariables], wanted: Callable[[Any], bool]
+) -> dict[str, dict[str, Any]]:
+    """The wanted variables of each host."""
+    found: dict[str, dict[str, Any]] = {}
+    faults: dict[tuple[int, str], Violation] = {}  # of a value that many hosts share only one
+    for name, own in variables_by_host.items():
+        found[name] = {}
+        for key in filter(wanted, own.raw):
+            try:
+                found[name][key] = own.get(key)
+            except Unrendered as error:
+                faults.update(
+                    ((id(at), key), Violation("TEMPLATE", f"{key}: {why}", at)) for at, why in error.templates
+                )
+    refuse(list(faults.values()))
+    return found
 
 
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
@@ -145,19 +174,46 @@ def _unchecked(topology: Topology) -> Iterator[Violation]:
         yield Violation("CHECK-NONE", message, found[0].at("name"), True)
 
 
+def _unread(task_vars: Mapping[str, Any]) -> Iterator[Violation]:
+    """Variable files that no group or host of the inventory reads."""
+    known = {"group_vars": task_vars["groups"], "host_vars": task_vars["hostvars"]}
+    for source in task_vars.get("ansible_inventory_sources") or ():
+        if os.path.exists(source):
+            for fault in inventory_files.unread(source, known):
+                at = fault.path
+                if Origin is not None:
+                    at = Origin(path=fault.path, line_num=fault.line, col_num=fault.column).tag(fault.path)
+                yield Violation("FILE-UNREAD", f"{fault.message}.", at, True)
+
+
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     """Environment-wide variables that only some hosts have: lvskit would read only one of the values."""
     for key in _COMMON:
         values = {name: own.get(key) for name, own in variables_by_host.items()}
-        shared = Counter(map(id, values.values())).most_common(1)
-        usual = next((value for value in values.values() if shared and id(value) == shared[0][0]), None)
+        usual = _usual(list(values.values()))
+        others: dict[int, list[str]] = {}
         for name, value in values.items():
             if value is not usual and value != usual:
-                message = (
-                    f"host {name} has {key} of its own, or lacks it: the environment's is that of all hosts. "
-                    "Say it in group_vars/all alone."
-                )
-                yield Violation("ONE-ENVIRONMENT", message, value if value is not None else usual)
+                others.setdefault(id(value), []).append(name)
+        for names in others.values():
+            value = values[names[0]]
+            shown = [*names[:_SHOWN], *([f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])]
+            hosts = f"{'host' if len(names) == 1 else 'hosts'} {listed(shown, 'and')}"
+            what = f"{'has' if len(names) == 1 else 'have'} {key} of {'its' if len(names) == 1 else 'their'} own"
+            if value is None:
+                what = f"{'lacks' if len(names) == 1 else 'lack'} {key}"
+            message = f"{hosts} {what}: the environment's is that of all hosts. Say it in group_vars/all alone."
+            yield Violation("ONE-ENVIRONMENT", message, value if value is not None else usual)
+
+
+def _usual(values: Sequence[Any]) -> Any:
+    """The value of the environment: that of group_vars/all, else the one that most hosts have."""
+    for value in values:
+        parts = Path(place(value)["file"] or "").parts
+        if any(pair == ("group_vars", "all") for pair in zip(parts, (Path(part).stem for part in parts[1:]))):
+            return value
+    shared = Counter(map(id, values)).most_common(1)
+    return next((value for value in values if shared and id(value) == shared[0][0]), None)
 
 
 def _refusal(violations: Sequence[Violation], errors: int, end: str = "") -> str:

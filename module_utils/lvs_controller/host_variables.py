@@ -7,42 +7,74 @@ services, even if they contain no template. Only the values that may contain one
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ansible.errors import AnsibleError
+
 _PLAIN = (bool, int, float, type(None))
 _HEADER = "#jinja2:"  # the first line of a template that changes the marks of templates
+
+
+class Unrendered(Exception):
+    """Templates of a host's variable that cannot be rendered, each with Ansible's reason."""
+
+    def __init__(self, host: str, variable: str, templates: Sequence[tuple[Any, str]]) -> None:
+        super().__init__(f"{variable} of {host}: {'; '.join(why for _, why in templates)}")
+        self.host, self.variable, self.templates = host, variable, templates
 
 
 class HostVariables:
     """The variables of one host. `raw`: as in the inventory; `get` renders the templates of one of them."""
 
     def __init__(self, hostvars: Mapping[str, Any], name: str) -> None:
-        self._hostvars, self._name = hostvars, name
+        self._hostvars, self.name = hostvars, name
         raw_get = getattr(hostvars, "raw_get", None)
         self.raw: Mapping[str, Any] = raw_get(name) if raw_get else self._rendering
 
     @cached_property
     def _rendering(self) -> Mapping[str, Any]:
         """Ansible's own view of the variables, which renders a whole value at each access."""
-        rendering: Mapping[str, Any] = self._hostvars[self._name]
+        rendering: Mapping[str, Any] = self._hostvars[self.name]
         return rendering
 
     def get(self, key: str) -> Any:
         """The rendered value of a variable, with the places in the inventory of all it contains; None if there is none.
 
-        Raises Ansible's error for a template that cannot be rendered.
+        Raises Unrendered for templates that cannot be rendered.
         """
         value = self.raw.get(key)
         if not _to_render(value):
             return value
         engine = getattr(self._rendering, "_templar", None)
+        try:
+            return self._rendered(key, value, engine)
+        except AnsibleError as error:
+            found = list(unrendered(value, engine.template)) if engine else []
+            raise Unrendered(self.name, key, found or [(value, str(error.message))]) from error
+
+    def _rendered(self, key: str, value: Any, engine: Any) -> Any:
         if engine is None or not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             return self._rendering.get(key)
         found = copy.copy(value)  # keeps its place in the inventory
         found[:] = [engine.template(item) if _to_render(item) else item for item in value]
         return found
+
+
+def unrendered(value: Any, render: Callable[[Any], Any]) -> Iterator[tuple[Any, str]]:
+    """Each template in a value that `render` cannot render, and why. What cannot be rendered as a whole has at least one."""
+    if isinstance(value, dict):
+        for own in value.values():
+            yield from unrendered(own, render)
+    elif isinstance(value, list):
+        for own in value:
+            yield from unrendered(own, render)
+    elif _to_render(value):
+        try:
+            render(value)
+        except AnsibleError as error:
+            yield value, str(error.message)
 
 
 def _to_render(value: Any) -> bool:

@@ -12,7 +12,15 @@ from . import plugin
 from .lane import PYTEST, WHOLE, Lane
 
 # The folders whose code is mutated.
-CODE = ("module_utils", "library", "action_plugins", "filter_plugins", "lookup_plugins", "callback_plugins")
+CODE = (
+    "module_utils",
+    "library",
+    "action_plugins",
+    "filter_plugins",
+    "lookup_plugins",
+    "callback_plugins",
+    "vars_plugins",
+)
 SLOW = "ansible-playbook"  # tests in files that start it are chosen only for lines that no other test runs
 SETTINGS = """\
 [run]

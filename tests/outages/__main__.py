@@ -22,7 +22,7 @@ PERIOD = 0.5  # seconds between two requests to one end
 TIMEOUT = 5.0  # seconds for an answer
 AFTER = 1.0  # seconds after the detection time until nothing is lost
 PATIENT = 20.0  # the same on machines that others may keep from running
-WATCHED = 24.0  # seconds beyond the detection time
+WATCHED = 15.0  # seconds beyond the detection time
 
 
 @dataclass

@@ -80,7 +80,7 @@ def test_the_schema_lets_pass_what_ansible_has_yet_to_fill_in_and_variables_of_o
 
 # The schema of single values and the reader agree on every broken inventory whose fault is one of single values.
 BEYOND_ONE_VALUE = {
-    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "IPV6-UNSUPPORTED", "KEY-MODE",
+    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "GROUP-MISSING", "INTERFACE-NAME", "IPV6-UNSUPPORTED", "KEY-MODE",
     "NETWORK-UNKNOWN", "RS-EMPTY", "RS-UNKNOWN",
 }  # fmt: skip
 

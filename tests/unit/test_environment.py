@@ -24,8 +24,20 @@ def test_the_host_that_differs_is_named_wherever_it_stands():
 def test_a_host_without_the_value_is_named_and_the_place_is_that_of_the_others():
     shared = [{"name": "web"}]
     (found,) = reading._of_single_hosts({"a": {}, "b": {"lvs_services": shared}, "c": {"lvs_services": shared}})
-    assert found.message.startswith("host a has lvs_services of its own, or lacks it")
+    assert found.message.startswith("host a lacks lvs_services: ")
     assert found.at is shared
+
+
+def test_the_value_of_group_vars_all_counts_though_most_hosts_have_another_one():
+    origin = reading.Origin
+    usual = origin(path="/i/group_vars/all/services.yml", line_num=1, col_num=1).tag([{"name": "web"}])
+    own = origin(path="/i/group_vars/web.yml", line_num=4, col_num=3).tag([{"name": "other"}])
+    hosts = {name: {"lvs_services": own if name in "bcdef" else usual} for name in "abcdef"}
+    (found,) = reading._of_single_hosts(hosts)
+    assert found.message.startswith("hosts b, c, d and 2 more have lvs_services of their own: ")
+    assert found.at is own
+    (found,) = reading._of_single_hosts({**hosts, **{name: {} for name in "bcdef"}, "z": {"lvs_services": usual}})
+    assert found.message.startswith("hosts b, c, d and 2 more lack lvs_services: ")
 
 
 def test_equal_values_of_different_files_are_one():

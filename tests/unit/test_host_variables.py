@@ -2,9 +2,8 @@
 
 import pytest
 from ansible._internal._datatag._tags import Origin
-from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
-from ansible.module_utils.lvs_controller.host_variables import HostVariables
+from ansible.module_utils.lvs_controller.host_variables import HostVariables, Unrendered
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible.vars.hostvars import HostVars, HostVarsVars
@@ -90,14 +89,21 @@ def test_a_variable_that_is_missing_is_none(read):
 
 
 @pytest.mark.parametrize("value", ["[{name: '{{ missing }}'}]", "['{{ missing }}']", "{name: '{{ missing }}'}"])
-def test_a_template_that_cannot_be_rendered_is_ansibles_error(read, value):
-    hostvars = read(value)
-    with pytest.raises(AnsibleError) as usual:
-        hostvars["lb1"]["value"]
-    with pytest.raises(AnsibleError) as found:
-        HostVariables(hostvars, "lb1").get("value")
-    assert "'missing' is undefined" in str(found.value)
-    assert str(found.value) == str(usual.value)
+def test_a_template_that_cannot_be_rendered_is_told_with_its_place(read, value):
+    with pytest.raises(Unrendered) as found:
+        HostVariables(read(value), "lb1").get("value")
+    ((template, why),) = found.value.templates
+    assert (template, why) == ("{{ missing }}", "'missing' is undefined")
+    assert Origin.get_tag(template).line_num
+
+
+def test_all_templates_that_cannot_be_rendered_are_told_at_once(read):
+    value = (
+        "[{name: '{{ missing }}', port: '{{ port }}'}, {name: '{{ 1 / 0 }}'}, {'{{ other }}': [1, '{{ another }}']}]"
+    )
+    with pytest.raises(Unrendered) as found:
+        HostVariables(read(value), "lb1").get("value")
+    assert [template for template, _ in found.value.templates] == ["{{ missing }}", "{{ 1 / 0 }}", "{{ another }}"]
 
 
 def test_an_encrypted_string_is_decrypted(read, monkeypatch):

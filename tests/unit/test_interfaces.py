@@ -65,7 +65,7 @@ def test_a_modules_examples_and_return_values_can_be_read(path):
 
 PLUGINS = [
     path
-    for kind in ("action", "callback", "filter", "lookup")
+    for kind in ("action", "callback", "filter", "lookup", "vars")
     for path in sorted((PROJECT / f"{kind}_plugins").glob("*.py"))
 ]
 

@@ -73,6 +73,9 @@ class Keyed:
     OTHER_KEYS: ClassVar[tuple[Key, ...]] = ()  # keys of the mapping that are no fields of the class
     EITHER: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has exactly one
     LEAST: ClassVar[tuple[str, ...]] = ()  # keys of which the mapping has at least one
+    DECISIVE: ClassVar[
+        tuple[str, ...]
+    ] = ()  # keys whose default is no substitute for a faulty value: other messages would follow from it
 
     def __getstate__(self) -> dict[str, Any]:
         own, others = _pickled(type(self))

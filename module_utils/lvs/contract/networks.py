@@ -30,6 +30,7 @@ class Network(Keyed):
     at: Any = field(default=None, compare=False, repr=False)
 
     LEAST = ("cidr", "cidr6")
+    DECISIVE = ("gateway", "gateway6")
 
     def prefix(self, family: Family) -> Prefix | None:
         """The network's addresses of a family."""

@@ -121,6 +121,8 @@ class RealServer(Keyed):
 class Service(Keyed):
     """A virtual service."""
 
+    DECISIVE = ("protocol",)
+
     name: str = key(_NAME, "unique; messages and reports name the service by it")
     vips: tuple[Address, ...] = key(
         OneOrMore(ADDRESS), "in a network of its directors, unless `vip_routed`; of either family, or both", name="vip"

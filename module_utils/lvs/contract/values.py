@@ -264,7 +264,9 @@ class Cidr(Kind):
         return f"{self.family} network"
 
     def read(self, value: Any) -> Any:
-        family, text = self.family, str(value)
+        family, text = self.family, str(value).strip()
+        if "/" not in text and _is(family, text):
+            raise Fault("ADDRESS-FORMAT", f"has no prefix length. Write it like {family.example_prefix}")
         try:
             return family.prefix_type(text)
         except ValueError as error:
@@ -278,7 +280,7 @@ class Cidr(Kind):
         raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {family.example_prefix})")
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "pattern": f"^{_PATTERNS[self.family]}(/[0-9]+)?$"}, TEMPLATE]}
+        return {"anyOf": [{"type": "string", "pattern": f"^{_PATTERNS[self.family]}/[0-9]+$"}, TEMPLATE]}
 
 
 @dataclass(frozen=True)

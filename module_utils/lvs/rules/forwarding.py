@@ -94,7 +94,7 @@ def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding
     wanted = [("directors", director, service.at("directors")) for director in service.directors]
     wanted += [("real_servers", server.host, server.at) for server in service.real_servers]
     for group, host, at in wanted:
-        if host.name not in topology.members(group):
+        if group in topology.groups and host.name not in topology.members(group):
             role = group[:-1].replace("_", " ")
             yield (
                 f"host {host.name} is not in the group {group}, so the playbooks do not take it for a {role}. Add it there.",

@@ -1,0 +1,233 @@
+"""The variable files of an inventory, as text: faults that Ansible reports without their place, or does not see.
+
+Ansible reads `group_vars/NAME` and `host_vars/NAME`: a folder, and only where there is none a file with one of its endings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from ansible import constants
+from ansible.module_utils.lvs.contract.values import nearest
+
+KINDS = {"group_vars": "group", "host_vars": "host"}
+_VAULT = b"$ANSIBLE_VAULT"
+_NO_BREAK_SPACE = "\u00a0"
+_BASE_60 = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+")  # YAML 1.1, an integer
+_INTEGER = "tag:yaml.org,2002:int"
+_MERGE = "tag:yaml.org,2002:merge"
+_OWN = "lvs_"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Line and column begin with 1."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        path = Path(self.path)
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return f"{shown}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Entity:
+    """The files of one group or host that Ansible reads, and those that it does not read because there is a folder of the same name."""
+
+    kind: str
+    name: str
+    files: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+
+def entities(folder: str) -> Iterator[Entity]:
+    """All groups and hosts with variable files beside the inventory in `folder`."""
+    for kind in KINDS:
+        found: dict[str, dict[str, str]] = {}  # paths by name and ending
+        base = os.path.join(folder, kind)
+        for entry in sorted(os.listdir(base)) if os.path.isdir(base) else ():
+            name, ending = os.path.splitext(entry)
+            if _read(entry) and (not ending or ending in constants.YAML_FILENAME_EXTENSIONS):
+                found.setdefault(name, {})[ending] = os.path.join(base, entry)
+        for name, paths in found.items():
+            endings = [ending for ending in ("", *constants.YAML_FILENAME_EXTENSIONS) if ending in paths]
+            first = paths[endings[0]]
+            files = tuple(_below(first)) if os.path.isdir(first) else (first,)
+            yield Entity(kind, name, files, tuple(paths[ending] for ending in endings[1:]))
+
+
+def _read(entry: str) -> bool:
+    return not entry.startswith(".") and not entry.endswith("~")
+
+
+def _below(folder: str) -> Iterator[str]:
+    """The files of a folder in the order in which Ansible reads them; the last one that sets a variable counts."""
+    for entry in sorted(os.listdir(folder)):
+        path, ending = os.path.join(folder, entry), os.path.splitext(entry)[1]
+        if not _read(entry):
+            continue
+        if os.path.isdir(path):
+            yield from () if ending else _below(path)
+        elif not ending or ending in constants.YAML_FILENAME_EXTENSIONS:
+            yield path
+
+
+def faults(source: str) -> list[Fault]:
+    """What is wrong with an inventory: with the variable files beside it, and with its own YAML files. `source` is its file or folder."""
+    found: list[Fault] = []
+    folder = beside(source)
+    for entity in entities(folder):
+        places: dict[str, Fault] = {}  # where each variable is set
+        for path in entity.files:
+            document, wrong = parsed(path)
+            found += wrong
+            for key, place in _variables(document, path):
+                if key in places:
+                    found.append(_twice(key, places[key], place))
+                places[key] = place
+    for path in _inventory(source):
+        if path.endswith((".yml", ".yaml")):
+            found += parsed(path)[1]
+    return found
+
+
+def beside(source: str) -> str:
+    """The folder in which Ansible looks for group_vars and host_vars."""
+    return source if os.path.isdir(source) else os.path.dirname(source)
+
+
+def _inventory(source: str) -> list[str]:
+    if os.path.isfile(source):
+        return [source]
+    if not any(os.path.isdir(os.path.join(source, kind)) for kind in KINDS):
+        return []  # the folder of a playbook
+    return sorted(entry.path for entry in os.scandir(source) if entry.is_file())
+
+
+def _variables(document: yaml.Node | None, path: str) -> Iterator[tuple[str, Fault]]:
+    """lvskit's variables that a file sets, each with its place."""
+    if isinstance(document, yaml.MappingNode):
+        for key, _ in document.value:
+            if isinstance(key, yaml.ScalarNode) and key.value.startswith(_OWN):
+                yield key.value, _at(path, key.start_mark, "")
+
+
+def _twice(key: str, first: Fault, second: Fault) -> Fault:
+    message = f"{key} is set in {Path(first.path).name}:{first.line}, too, and only the last one that Ansible reads counts. Set it in one file."
+    return Fault(second.path, second.line, second.column, message)
+
+
+def parsed(path: str) -> tuple[yaml.Node | None, list[Fault]]:
+    """A file as nodes of YAML, and what is wrong with it. None where it is JSON, encrypted, empty, or no YAML."""
+    raw = Path(path).read_bytes()
+    if raw.startswith(_VAULT):
+        return None, []
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        return None, [
+            Fault(path, line, column, f"the byte 0x{raw[error.start]:02x} is no UTF-8. Save the file as UTF-8.")
+        ]
+    try:
+        json.loads(text)
+        return None, []
+    except ValueError:
+        pass
+    try:
+        documents = list(yaml.compose_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        return None, [_unreadable(path, text, error)]
+    except yaml.YAMLError as error:
+        return None, [Fault(path, 1, 1, f"no YAML: {error}")]
+    if len(documents) > 1:
+        return None, [_at(path, documents[1].start_mark, "a second document begins (---). A variable file has one.")]
+    return (documents[0], list(_in(path, documents[0]))) if documents and documents[0] else (None, [])
+
+
+def _unreadable(path: str, text: str, error: yaml.MarkedYAMLError) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line if mark else 0
+    lines = text.splitlines()
+    for number, words in enumerate(lines[: line + 1]):
+        indent = words[: len(words) - len(words.lstrip())]
+        if _NO_BREAK_SPACE in words:
+            return Fault(
+                path, number + 1, words.index(_NO_BREAK_SPACE) + 1, "a no-break space (U+00A0). Write a space."
+            )
+        if "\t" in indent:
+            return Fault(path, number + 1, indent.index("\t") + 1, "a tab. YAML is indented with spaces.")
+    reason = ", ".join(part for part in (error.context, error.problem) if part)
+    return Fault(path, line + 1, (mark.column if mark else 0) + 1, f"no YAML: {reason}.")
+
+
+def _in(path: str, node: yaml.Node) -> Iterator[Fault]:
+    """What YAML allows, and what is not meant."""
+    todo: list[tuple[yaml.Node, bool]] = [(node, False)]  # with whether it belongs to a variable of lvskit's
+    seen: set[int] = set()
+    while todo:
+        node, own = todo.pop()
+        if id(node) in seen:
+            continue  # an alias
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: dict[str, yaml.Mark] = {}
+            for key, value in node.value:
+                if isinstance(key, yaml.MappingNode):
+                    yield _at(path, node.start_mark, "a template begins the value. Put it into quotes.")
+                    break
+                if key.tag != _MERGE and isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        first = keys[key.value].line + 1
+                        yield _at(
+                            path, key.start_mark, f"duplicate key {key.value}: it is in line {first}, too. Remove one."
+                        )
+                    keys[key.value] = key.start_mark
+                todo.append((value, own or str(key.value).startswith(_OWN)))
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(value, own) for value in node.value]
+        elif own and node.tag == _INTEGER and _BASE_60.fullmatch(node.value):
+            number = yaml.safe_load(node.value)
+            yield _at(
+                path,
+                node.start_mark,
+                f"YAML reads {node.value} as a number of base 60: {number}. Put it into quotes, or correct it.",
+            )
+
+
+def _at(path: str, mark: yaml.Mark, message: str) -> Fault:
+    return Fault(path, mark.line + 1, mark.column + 1, message)
+
+
+def unread(source: str, known: Mapping[str, Collection[str]]) -> list[Fault]:
+    """Files that Ansible does not read: of no group or host of the inventory (`known`: their names by kind), or beside a folder.
+
+    Only those that set variables of lvskit's.
+    """
+    found = []
+    for entity in entities(beside(source)):
+        word = KINDS[entity.kind]
+        nobody = entity.name not in known[entity.kind]
+        for path in (*(entity.files if nobody else ()), *entity.ignored):
+            places = [place for _, place in _variables(parsed(path)[0], path)]
+            if not places:
+                continue
+            why = (
+                f"there is no {word} {entity.name}: {nearest(entity.name, known[entity.kind])}"
+                if nobody
+                else f"Ansible does not read it, because {entity.kind}/{entity.name} is a folder. Move it there"
+            )
+            found.append(Fault(path, places[0].line, places[0].column, f"these variables have no effect: {why}"))
+    return found

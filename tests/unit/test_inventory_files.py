@@ -1,0 +1,105 @@
+"""Faults of variable files, each with its place, as Ansible does not tell them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.lvs_controller import inventory_files
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def inventory(tmp_path):
+    """An inventory with these files below group_vars/; what is told of it, without the folder."""
+
+    def write(**files):
+        for name, content in {"hosts.yml": "all: {}\n", **files}.items():
+            path = tmp_path / name if name == "hosts.yml" else tmp_path / "group_vars" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return [str(fault).replace(f"{tmp_path}/", "") for fault in inventory_files.faults(str(tmp_path))]
+
+    return write
+
+
+SERVICES = "lvs_services:\n  - name: web\n    port: 80\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (SERVICES, None),
+        ("", None),
+        ("# nothing\n", None),
+        ('{"lvs_services": [\n\t{"name": "a"}]}', None),  # JSON
+        (b"$ANSIBLE_VAULT;1.1;AES256\n6162\n", None),
+        ("key: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n", None),
+        (SERVICES.replace("    port", "\tport"), "3:1: a tab. YAML is indented with spaces."),
+        (SERVICES.replace("port: 80", "port:\u00a080"), "3:10: a no-break space (U+00A0). Write a space."),
+        ("# Für\n".encode("latin-1"), "1:4: the byte 0xfc is no UTF-8. Save the file as UTF-8."),
+        (f"{SERVICES}---\n{SERVICES}", "5:1: a second document begins (---). A variable file has one."),
+        (SERVICES.replace("80", "{{ port }}"), "3:11: a template begins the value. Put it into quotes."),
+        (f"{SERVICES}    name: api\n", "4:5: duplicate key name: it is in line 2, too. Remove one."),
+        (f"{SERVICES}   vip: 192.0.2.1\n", "4:4: no YAML: while parsing a block collection, did not find expected '-' indicator."),
+        (SERVICES.replace("80", "53:53"), "3:11: YAML reads 53:53 as a number of base 60: 3233. Put it into quotes, or correct it."),
+        (SERVICES.replace("80", "'53:53'"), None),
+        ("mac: 10:20:30\n", None),  # no variable of lvskit's
+        ("a: &a {port: 80, name: x}\nlvs_services:\n  - {<<: *a, port: 81}\n", None),  # that is what a merge key is for
+        ("a: &a [1]\nb: [*a, *a]\n", None),
+    ],
+)  # fmt: skip
+def test_a_file_is_told_with_line_and_column(inventory, text, told):
+    assert inventory(**{"all.yml": text}) == ([f"group_vars/all.yml:{told}"] if told else [])
+
+
+def test_a_variable_that_two_files_of_one_group_set_is_told_with_both_places(inventory):
+    found = inventory(
+        **{"all/a.yml": SERVICES, "all/b.yml": f"x: 1\n{SERVICES}", "all/c.yml": "x: 2\n", "web.yml": SERVICES}
+    )
+    assert found == [
+        "group_vars/all/b.yml:2:1: lvs_services is set in a.yml:1, too, and only the last one that Ansible reads counts. Set it in one file."
+    ]
+
+
+def test_files_that_ansible_does_not_read_are_not_looked_at(inventory):
+    wrong = "a: [\n"
+    assert (
+        inventory(**{"all/.hidden.yml": wrong, "all/a.yml~": wrong, "all/a.txt": wrong, "all/old.d/a.yml": wrong}) == []
+    )
+
+
+def test_all_faults_are_told_at_once_and_those_of_the_inventory_itself(inventory):
+    found = inventory(**{"a.yml": "a: [\n", "b.yml": "a: 1\na: 2\n", "hosts.yml": "all: {}\nall: {}\n"})
+    assert [line.partition(":")[0] for line in found] == ["group_vars/a.yml", "group_vars/b.yml", "hosts.yml"]
+
+
+def test_files_of_no_group_and_beside_a_folder_are_unread(inventory, tmp_path):
+    inventory(
+        **{"all/a.yml": SERVICES, "all.yml": SERVICES, "wbe.yml": SERVICES, "other.yml": "x: 1\n", "web.yaml": SERVICES}
+    )
+    found = inventory_files.unread(str(tmp_path), {"group_vars": ["all", "web"], "host_vars": []})
+    assert [str(fault).replace(f"{tmp_path}/", "") for fault in found] == [
+        "group_vars/all.yml:1:1: these variables have no effect: Ansible does not read it, because group_vars/all is a folder. Move it there",
+        "group_vars/wbe.yml:1:1: these variables have no effect: there is no group wbe: did you mean web?",
+    ]
+
+
+def test_of_a_playbooks_folder_only_variable_files_are_looked_at(tmp_path):
+    (tmp_path / "site.yml").write_text("a: [\n")
+    assert inventory_files.faults(str(tmp_path)) == []
+
+
+def test_a_run_ends_with_all_places_before_a_host_is_touched(tmp_path):
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {lb1: }}\n")
+    (tmp_path / "group_vars/all.yml").write_text(SERVICES.replace("80", "{{ port }}"))
+    command = [Path(sys.executable).parent / "ansible-playbook", "playbooks/validate.yml", "-i", tmp_path]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert run.returncode
+    assert (
+        f"{tmp_path}/group_vars/all.yml:3:11: a template begins the value. Put it into quotes."
+        in run.stdout + run.stderr
+    )
+    assert "No host was touched." in run.stdout + run.stderr
