@@ -12,10 +12,12 @@ from typing import NamedTuple
 from . import schedulers
 from .contract.checks import RETRY_DELAY, HealthCheck
 from .contract.values import MarkRange, numbered
-from .families import bracketed
+from .families import IPV4, IPV6, bracketed
 from .host_plan import CheckedServer, CheckedService, Destination, Probe
 from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
 
+_LOOPBACK = MarkRange(0x7F000000, 0xFF000000)  # 127.0.0.0/8
+_NAT64 = IPV6.address_type("64:ff9b::")  # RFC 6052
 METHOD_FLAGS = {"gate": "-g", "masq": "-m", "ipip": "-i"}
 
 
@@ -94,6 +96,27 @@ def marks(topology: Topology) -> dict[tuple[MarkRange, Way], int]:
     return found
 
 
+def stand_ins(topology: Topology) -> dict[tuple[str, int], str]:
+    """The address by which keepalived knows a service whose real servers have another family than its VIP: it takes no such service.
+
+    By the service's name and the version of its family. No packet has it: it is in keepalived's own table alone.
+    """
+    mixed = {
+        (service.name, first.family.version): first
+        for service in topology.services
+        if service.health_check
+        for first in service.by_family
+        if first.outer is not first.family
+    }
+    six = {key: f"{key[0]} {first.text}" for key, first in mixed.items() if first.family is IPV6}
+    loopback = {key: str(IPV4.address_type(number)) for key, number in numbered(six, _LOOPBACK).items()}
+    return loopback | {
+        key: str(IPV6.address_type(int(_NAT64) | int(first.vip)))
+        for key, first in mixed.items()
+        if first.family is IPV4
+    }
+
+
 def source(topology: Topology, entry: Entry, director: Host, real: Attachment) -> Attachment | None:
     """The director's own address that checks come from, in the family of the VIP: towards the real server."""
     if real.address in director.addresses:
@@ -110,9 +133,12 @@ def checked(
     service: Service,
     director: Host,
     known: Mapping[tuple[MarkRange, Way], int],
+    instead: Mapping[tuple[str, int], str],
     named: Mapping[str, list[str]],
 ) -> Iterator[CheckedService]:
-    """The service in each family. `named` are its virtual services as ipvsadm names them, by the version of their family."""
+    """The service in each family. `known` are the marks, `instead` the stand-ins for its VIPs, `named` its virtual services as ipvsadm names
+    them, by the version of their family.
+    """
     check = service.health_check
     if check is None:
         return
@@ -128,7 +154,7 @@ def checked(
         yield CheckedService(
             service=service.name,
             family=first.family.version,
-            address=first.text,
+            address=instead.get((service.name, first.family.version), first.text),
             port=first.port,
             protocol=first.protocol,
             entries=entries,

@@ -115,6 +115,7 @@ class _Builder:
     topology: Topology
     host: Host
     probe_marks: Mapping[tuple[MarkRange, checks.Way], int]
+    stand_ins: Mapping[tuple[str, int], str]
     programs: dict[str, None] = field(default_factory=dict)
     modules: dict[str, None] = field(default_factory=dict)
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
@@ -198,7 +199,7 @@ class _Builder:
         for one in found:
             six = one.endpoint.startswith("[") or one.endpoint.endswith(" -6")
             named.setdefault("6" if six else "4", []).append(one.name)
-        self.checked += checks.checked(self.topology, service, self.host, self.probe_marks, named)
+        self.checked += checks.checked(self.topology, service, self.host, self.probe_marks, self.stand_ins, named)
         own = marks_of(service)
         for _, real, questions in checks.of_service(self.topology, service, self.host):
             for question in questions:
@@ -540,8 +541,8 @@ def plans(
     topology: Topology, hosts: Iterable[str] | None = None, drained: Mapping[str, str] | None = None
 ) -> dict[str, HostPlan]:
     """The plan of every host, or of `hosts` only. `drained`: since when each real server is drained that a run has drained."""
-    marks = checks.marks(topology)
-    builders = {name: _Builder(topology, topology.hosts[name], marks) for name in (hosts or topology.hosts)}
+    marks, stand_ins = checks.marks(topology), checks.stand_ins(topology)
+    builders = {name: _Builder(topology, topology.hosts[name], marks, stand_ins) for name in (hosts or topology.hosts)}
     for service in topology.services:
         for director in service.directors:
             if director.name in builders:

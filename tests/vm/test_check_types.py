@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.directors, pytest.mark.checked]
 FOLDER = "/run/lvskit-try"
 SERVERS, TABLE = "lvskit-try-servers", "lvskit-try"  # namespaces
 RIGHT, WRONG, NOBODY = "192.0.2.11", "192.0.2.12", "192.0.2.13"
-PATIENCE = 60  # seconds
+PATIENCE = 120  # seconds
 CHECKS = {
     "tcp": (servers.TCP, {"type": "tcp"}),
     "http": (servers.HTTP, {"type": "http", "path": "/x", "host": "www.example.com", "match": "is (fine|well)"}),
@@ -47,7 +47,7 @@ def configuration(checks):
             "protocol": "udp" if name in ("dns", "udp") else "tcp",
             "mode": "dr",
             "real_servers": [{"host": "right"}, {"host": "nobody" if name == "ping" else "wrong"}],
-            "health_check": {"interval": 1, "timeout": 2, "retries": 0, "way": "rip", **check},
+            "health_check": {"interval": 3, "timeout": 8, "retries": 0, "way": "rip", **check},
         }
         for name, (port, check) in checks.items()
     ]
@@ -82,6 +82,8 @@ def tried(host):
         host.check_output(f"chmod 700 {FOLDER}/script {FOLDER}/certificate; mkfifo {FOLDER}/verdicts")
         run = f"systemd-run --quiet --collect --unit lvskit-try-%s ip netns exec {SERVERS} "
         host.check_output(run % "servers" + f"python3 {FOLDER}/servers.py {RIGHT} {WRONG} {FOLDER}/certificate")
+        ready = f"ip netns exec {SERVERS} sh -c 'until ss -ltn | grep -q {RIGHT}:{servers.SMTP}; do sleep 0.5; done'"
+        host.check_output(f"timeout 120 {ready}")
         keepalived = f"keepalived -C -n -l -f {FOLDER}/conf -p {FOLDER}/keepalived.pid -c {FOLDER}/checkers.pid"
         host.check_output(run % "keepalived" + keepalived)
 
