@@ -149,6 +149,41 @@ def test_a_port_that_is_none_of_the_service_is_the_same_on_the_real_server(envir
     assert [one.destinations[0].endpoint for one in found.probes] == ["10.20.1.11:9000", "10.20.1.12:9000"]
 
 
+BOTH = {
+    "networks": {
+        "edge": {"cidr": "203.0.113.0/24", "cidr6": "2001:db8:20::/64", "vlan": 20, "gateway": "203.0.113.1", "gateway6": "2001:db8:20::1"},
+        "farm": {"cidr": "10.20.2.0/24", "cidr6": "2001:db8:40::/64", "vlan": 40, "gateway": "10.20.2.1", "gateway6": "2001:db8:40::1"},
+    },
+    "hosts": {
+        "lb1": {"lvs_interfaces": {"eth1": {"network": "edge", "address": "203.0.113.10", "address6": "2001:db8:20::10"}}},
+        "rs1": {"lvs_interfaces": {"eth1": {"network": "farm", "address": "10.20.2.13", "address6": "2001:db8:40::13"}}},
+    },
+    "groups": {"directors": ["lb1"], "real_servers": ["rs1"]},
+}  # fmt: skip
+
+
+def tunnels(environment, *services):
+    plain = {"port": 80, "mode": "tun", "real_servers": [{"host": "rs1"}], "health_check": CHECK}
+    made = environment({**BOTH, "services": [{"name": f"s{vip}", "vip": vip, **plain, **own} for vip, own in services]})
+    assert [one for one in made.violations if not one.warning] == []
+    return {one.service: one for one in plan(made.topology, "lb1").checks}
+
+
+def test_keepalived_knows_a_tunnel_between_the_families_by_an_address_of_the_real_servers_family(environment):
+    """It takes no virtual server whose real servers have another family; the check itself goes to the VIP."""
+    six, four = ("2001:db8:20::84", {"outer_family": 4}), ("203.0.113.85", {"outer_family": 6})
+    found = tunnels(environment, six, four, ("203.0.113.86", {}))
+    addresses = {name: (one.address, one.servers[0].address) for name, one in found.items()}
+    assert addresses["s2001:db8:20::84"][0].startswith("127.")
+    assert addresses["s2001:db8:20::84"][1] == "10.20.2.13"
+    assert addresses["s203.0.113.85"] == ("64:ff9b::cb00:7155", "2001:db8:40::13")
+    assert addresses["s203.0.113.86"] == ("203.0.113.86", "10.20.2.13")
+    assert found["s2001:db8:20::84"].servers[0].probes[0].address == "2001:db8:20::84"
+    assert found["s2001:db8:20::84"].record["verdicts"] == f"-t {addresses['s2001:db8:20::84'][0]}:80"
+    others = tunnels(environment, six, ("2001:db8:20::85", {"outer_family": 4}))
+    assert others["s2001:db8:20::84"].address == addresses["s2001:db8:20::84"][0] != others["s2001:db8:20::85"].address
+
+
 def test_the_governor_is_told_of_every_virtual_service(environment):
     found = directed(environment, port=[80, "8000-8010"], scheduler="mh", scheduler_flags=["mh-fallback"])
     (record,) = (one.record for one in found.checks)
