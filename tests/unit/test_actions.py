@@ -769,6 +769,7 @@ def test_real_servers_that_directors_have_recorded_stay_drained(described):
     warned = len(described.display.warnings)
     described.folder.keep("drained/lb1", {"rs1": "2026-03-02T03:00:00Z"})
     described.folder.keep("drained/lb2", {"rs1": "2026-03-01T03:00:00Z", "gone": "2026-03-01T03:00:00Z"})
+    described.folder.keep("drained/lb3", {"rs1": "2026-03-03T03:00:00Z"})
     described.act("lvs_compile", recorded=True)
     plan = described.folder.plan("lb1")
     assert plan.drained == (("rs1", "2026-03-01T03:00:00Z"),)

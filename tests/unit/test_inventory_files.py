@@ -48,6 +48,7 @@ SERVICES = "lvs_services:\n  - name: web\n    port: 80\n"
         ("mac: 10:20:30\n", None),  # no variable of lvskit's
         ("a: &a {port: 80, name: x}\nlvs_services:\n  - {<<: *a, port: 81}\n", None),  # that is what a merge key is for
         ("a: &a [1]\nb: [*a, *a]\n", None),
+        ("a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\n", None),
     ],
 )  # fmt: skip
 def test_a_file_is_told_with_line_and_column(inventory, text, told):
