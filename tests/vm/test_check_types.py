@@ -32,7 +32,7 @@ CHECKS = {
     "dns": (servers.DNS, {"type": "dns", "query": "www.example.com", "query_type": "A"}),
     "udp": (servers.UDP, {"type": "udp", "payload": "70696e67", "reply": "706f6e67"}),
     "ping": (7010, {"type": "ping"}),
-    "script": (7011, {"type": "script", "command": f"{FOLDER}/script"}),
+    "script": (7011, {"type": "script", "command": f"/bin/sh {FOLDER}/script"}),
 }
 WITHOUT_PAYLOAD = "2.1."  # this keepalived's udp check takes any answer
 
@@ -78,8 +78,8 @@ def tried(host):
         put(host, f"{FOLDER}/conf", configuration(checks))
         put(host, f"{FOLDER}/servers.py", Path(servers.__file__).read_text())
         put(host, f"{FOLDER}/certificate", expired())
-        put(host, f"{FOLDER}/script", f'#!/bin/sh\ntest "$RIP" = {RIGHT} && test "$PORT" = 7011')
-        host.check_output(f"chmod 700 {FOLDER}/script {FOLDER}/certificate; mkfifo {FOLDER}/verdicts")
+        put(host, f"{FOLDER}/script", f'test "$RIP" = {RIGHT} && test "$PORT" = 7011')
+        host.check_output(f"chmod 600 {FOLDER}/certificate; mkfifo {FOLDER}/verdicts")
         run = f"systemd-run --quiet --collect --unit lvskit-try-%s ip netns exec {SERVERS} "
         host.check_output(run % "servers" + f"python3 {FOLDER}/servers.py {RIGHT} {WRONG} {FOLDER}/certificate")
         ready = f"ip netns exec {SERVERS} sh -c 'until ss -ltn | grep -q {RIGHT}:{servers.SMTP}; do sleep 0.5; done'"
