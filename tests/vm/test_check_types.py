@@ -19,7 +19,7 @@ from tests.vm.conftest import TEMPLATES
 
 pytestmark = [pytest.mark.directors, pytest.mark.checked]
 
-FOLDER = "/run/lvskit-try"
+FOLDER = "/run/try-checks"  # no name that begins like verdicts.FOLDER, which it replaces
 SERVERS, TABLE = "lvskit-try-servers", "lvskit-try"  # namespaces
 RIGHT, WRONG, NOBODY = "192.0.2.11", "192.0.2.12", "192.0.2.13"
 PATIENCE = 120  # seconds
