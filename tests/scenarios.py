@@ -27,7 +27,7 @@ LOGS = ROOT / ".lab/logs"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SEQUENCE = re.compile(r"scenario test matrix: (.+)")
-_EVENT = re.compile(r"(INFO|WARNING|ERROR) +\S+ ➜ \S+: (Executing|Executed)")
+_EVENT = re.compile(r"(INFO|WARNING|ERROR) +(?:\S+ ➜ \S+:|\[\S+ > \S+\]) (Executing|Executed)")  # of UTF-8, and of ASCII
 _FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
 FOLLOWING = 8  # lines after the first of a fault: the message of an assertion is long
 SHOWN = 40  # lines of a scenario's faults
@@ -88,6 +88,7 @@ class Runner:
         self.outcomes: list[Outcome] = []
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
+        self._started = time.monotonic()
 
     def chain(self, names: Sequence[str]) -> None:
         """Runs the scenarios of a chain, then stops its lab. After a failure the next one starts from new machines."""
@@ -115,7 +116,8 @@ class Runner:
         ):  # fmt: skip
             self._running.add(molecule)
             for line in molecule.stdout or ():
-                print(f"{name}: {line}", end="", flush=True)
+                elapsed = int(time.monotonic() - self._started)
+                print(f"{elapsed // 60:02}:{elapsed % 60:02} {name}: {line}", end="", flush=True)
                 plain = _COLOUR.sub("", line)
                 log.write(plain)
                 clock.hear(plain, time.monotonic())
