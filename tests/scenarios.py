@@ -27,7 +27,9 @@ LOGS = ROOT / ".lab/logs"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SEQUENCE = re.compile(r"scenario test matrix: (.+)")
-_EVENT = re.compile(r"(INFO|WARNING|ERROR) +(?:\S+ ➜ \S+:|\[\S+ > \S+\]) (Executing|Executed)")  # of UTF-8, and of ASCII
+_EVENT = re.compile(
+    r"(INFO|WARNING|ERROR) +(?:\S+ ➜ \S+:|\[\S+ > \S+\]) (Executing|Executed)"
+)  # of UTF-8, and of ASCII
 _FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
 FOLLOWING = 8  # lines after the first of a fault: the message of an assertion is long
 SHOWN = 40  # lines of a scenario's faults

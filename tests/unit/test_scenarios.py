@@ -66,21 +66,22 @@ def test_a_test_is_left_out_with_what_the_inventory_lacks(topologies):
     assert selection.hosts(topologies["dr"], ["directors"]) == {"lb1"}
 
 
-def test_the_steps_of_a_scenario_are_timed_by_what_molecule_prints():
+@pytest.mark.parametrize("place", ["dr ➜ {}:", "[dr > {}]"])  # with UTF-8, and with ASCII alone
+def test_the_steps_of_a_scenario_are_timed_by_what_molecule_prints(place):
     clock = Clock()
     for second, line in enumerate(
         [
-            "INFO     dr ➜ discovery: scenario test matrix: destroy, create, side_effect ../shared/packets.yml",
-            "INFO     dr ➜ destroy: Executing",
-            "INFO     dr ➜ destroy: Executed: Successful",
+            f"INFO     {place.format('discovery')} scenario test matrix: destroy, create, side_effect ../shared/packets.yml",
+            f"INFO     {place.format('destroy')} Executing",
+            f"INFO     {place.format('destroy')} Executed: Successful",
             "  TASK [Ask]",
-            "INFO     dr ➜ create: Executing",
+            f"INFO     {place.format('create')} Executing",
             "  TASK [Start them]",
-            "INFO     dr ➜ create: Executed: Successful",
-            "INFO     dr ➜ side_effect: Executing",
-            "ERROR    dr ➜ side_effect: Executed: Failed",
-            "INFO     dr ➜ destroy: Executing",
-            "INFO     dr ➜ destroy: Executed: Successful",
+            f"INFO     {place.format('create')} Executed: Successful",
+            f"INFO     {place.format('side_effect')} Executing",
+            f"ERROR    {place.format('side_effect')} Executed: Failed",
+            f"INFO     {place.format('destroy')} Executing",
+            f"INFO     {place.format('destroy')} Executed: Successful",
         ]
     ):
         clock.hear(line, float(second))
