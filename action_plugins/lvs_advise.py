@@ -40,7 +40,7 @@ class ActionModule(EnvironmentAction):
                 f"lvs_advise_needs is {reader.described(needs)}, it must be a mapping: "
                 '-e \'{"lvs_advise_needs": {"client_address": true}}\''
             )
-        _, services = environment.common(task_vars)
+        _, services, _ = environment.common(task_vars)
         if isinstance(services, list):
             services = [advice.needing(raw, needs) for raw in services]
         topology = environment.readable(task_vars, services)

@@ -10,7 +10,9 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from ansible.module_utils.lvs import rolling
 from ansible.module_utils.lvs.changes import Changes
+from ansible.module_utils.lvs.violations import listed
 from ansible.module_utils.lvs_controller import compilation
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
@@ -31,10 +33,17 @@ class ActionModule(EnvironmentAction):
     def act(self, given, task_vars):
         again = given.pop("recorded")
         recorded = self.drained() if again else {}
-        if again and not recorded and not given["undrained"]:
+        seen = {name: self.folder.read(f"seen/{name}") for name in self.folder.names("seen")} if again else {}
+        elects = any(own.elections for own in seen.values()) or (again and self.folder.read("elects", default=False))
+        if again and not recorded and not given["undrained"] and not elects:
             return {"changed": False}
         said = self.folder.read("warnings", ()) if again else ()
-        compiled = compilation.compile_run(self.folder, task_vars, Changes(**given, recorded=recorded))
+        compiled = compilation.compile_run(self.folder, task_vars, Changes(**given, recorded=recorded), seen)
+        for group, names in rolling.rivals(compiled.topology, seen).items():
+            self._display.warning(
+                f"{listed(names, 'and')} are both master of {group}: clients reach the one that answered last. Either hears no adverts of "
+                "the other: check the network between them, and journalctl -u lvskit-vrrp."
+            )
         self.warn(warning for warning in compiled.warnings if replace(warning, at=None) not in said)
         return compiled.as_dict()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores the virtual services and the drained real servers that a director has before the run."""
+"""Stores what a director has before the run: virtual services, drained real servers, and its part in elections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from ansible.module_utils.lvs.rolling import Seen
 from ansible.module_utils.lvs_controller.action import ControllerAction
 
 
@@ -23,4 +24,5 @@ class ActionModule(ControllerAction):
         host = task_vars["inventory_hostname"]
         self.folder.keep(f"recorded/{host}", frozenset(services))
         self.folder.keep(f"drained/{host}", found["drained"])
+        self.folder.keep(f"seen/{host}", Seen(bool(services), found["elections"]))
         return {"changed": False, "services": len(services), "drained": found["drained"]}

@@ -43,7 +43,10 @@ def topology(listing: Mapping[str, Any]) -> Topology:
     groups = {group: _members(listing, group) for group in listing if group != "_meta"}
     common = ChainMap(*hosts.values())  # networks and services are the same for every host
     found: Topology
-    found, violations = inventory.parse(common.get("lvs_networks"), common.get("lvs_services", []), hosts, groups)
+    services = common.get("lvs_services", [])
+    found, violations = inventory.parse(
+        common.get("lvs_networks"), services, hosts, groups, common.get("lvs_directors")
+    )
     if faults := [str(violation) for violation in violations if not violation.warning]:
         raise LabError("\n".join(faults))
     return found

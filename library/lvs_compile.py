@@ -27,8 +27,8 @@ options:
     default: []
   recorded:
     description:
-      - Whether to leave out the real servers that the directors have recorded as drained, see M(lvs_recorded). If there is none,
-        what was compiled before stays.
+      - Whether to take in what M(lvs_recorded) has found - the real servers that are drained are left out, and of an elected group the
+        standbys change before the master. If there is neither, what was compiled before stays.
     type: bool
     default: false
   without_hosts:

@@ -1,15 +1,16 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the virtual services and the drained real servers that lvskit has recorded on a director."""
+"""Reads what lvskit has recorded on a director, and whether it is the master of its groups."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lvs_recorded
-short_description: Read the recorded virtual services and drained real servers of a director
+short_description: Read the recorded virtual services and drained real servers of a director, and its part in elections
 version_added: "0.2.0"
 description:
   - Reads the files in which lvskit has recorded the director's IPVS table and its drained real servers. It does not read the kernel's table.
+  - The director is master of a group if it has the address of the group's adverts.
 options: {}
 attributes:
   check_mode: {support: full, description: Never changes anything.}
@@ -29,12 +30,13 @@ services:
   type: list
   elements: str
   sample: ["tcp 203.0.113.80:80"]
+elections: {description: "The groups of directors in whose elections it takes part, each with whether it is the master.", returned: success, type: dict, sample: {"edge": true}}
 drained: {description: Since when each drained real server is drained., returned: success, type: dict, sample: {"rs1": "2026-03-01T03:00:00Z"}}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import errors, files, ipvs
-from ansible.module_utils.lvs_host.kinds import DRAINED, IPVS
+from ansible.module_utils.lvs_host import election, errors, files, ipvs, programs
+from ansible.module_utils.lvs_host.kinds import DRAINED, IPVS, VRRP
 from ansible.module_utils.lvs_host.resource import REMEDY, HostError, statements
 
 ARGUMENTS = {}
@@ -45,7 +47,8 @@ def main():
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     with errors.reported(module):
         out = drained(files.read(DRAINED.path, REMEDY) or "")
-    module.exit_json(changed=False, services=services(IPVS.path), drained=out)
+        elections = election.parts(files.read(VRRP.path, REMEDY) or "", programs.run)
+    module.exit_json(changed=False, services=services(IPVS.path), drained=out, elections=elections)
 
 
 def drained(text):

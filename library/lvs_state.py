@@ -62,6 +62,10 @@ options:
     description: What the governor must know of the checked services, as JSON.
     type: str
     default: ""
+  vrrp:
+    description: The configuration of keepalived for the election of one director, keepalived.conf(5).
+    type: str
+    default: ""
   drained:
     description: The real servers that are drained on a director, one in a line, each with the time since when.
     type: str
@@ -88,6 +92,14 @@ options:
     default: ""
   health_unit:
     description: The systemd unit of keepalived's health checks.
+    type: str
+    default: ""
+  sync_unit:
+    description: The systemd unit of the IPVS sync daemons.
+    type: str
+    default: ""
+  vrrp_unit:
+    description: The systemd unit of the election of one director by keepalived.
     type: str
     default: ""
   programs:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.lvs import inventory, rules
+from ansible.module_utils.lvs.contract.directors import DirectorGroup
 from ansible.module_utils.lvs.contract.key import Key, Keyed, Nested, keys_of
 from ansible.module_utils.lvs.contract.schema import schema
 from ansible.module_utils.lvs.contract.values import Number
@@ -31,7 +32,7 @@ Generated from the code. One folder in `inventory/` for each environment. The ta
 begins with `lvs_`, or inside these keys, is an error; the message contains the nearest known key. A number may be a quoted string of
 digits, as templates produce them; a boolean is not a number.
 
-`lvs_networks` and `lvs_services` are environment-wide: define them in group_vars/all. A host or group that overrides them is
+`lvs_networks`, `lvs_services` and `lvs_directors` are environment-wide: define them in group_vars/all. A host or group that overrides them is
 refused.
 
 ## `lvs_networks` (group_vars/all)
@@ -44,6 +45,11 @@ A mapping: a layer-2 segment for each name.
 A list of virtual services.
 
 {services}
+## `lvs_directors` (group_vars/all)
+
+A mapping: by its name each group of directors of which one takes over when another dies. See [pairs.md](pairs.md).
+
+{directors}
 ## Host variables
 
 {hosts}
@@ -114,7 +120,7 @@ def broken() -> dict[str, dict[str, Any]]:
 def parsed(raw: Mapping[str, Any]) -> tuple[Topology, list[Violation]]:
     """The topology of such an inventory, and the faults of form in it."""
     groups = {"all": list(raw["hosts"]), **raw["groups"]}
-    topology, faults = inventory.parse(raw["networks"], raw["services"], raw["hosts"], groups)
+    topology, faults = inventory.parse(raw["networks"], raw["services"], raw["hosts"], groups, raw.get("directors"))
     return topology, faults
 
 
@@ -140,7 +146,13 @@ def inventory_page() -> str:
     variables = [v for v in (*PLAYBOOKS, *(v for role in ROLES for v in role.variables)) if not v.given]
     heads = ("variable", "playbooks", "value", "default", "meaning")
     playbooks = table(heads, ((f"`{v.name}`", ", ".join(v.playbooks), *cells(v)) for v in variables))
-    parts = {"networks": keys(Network), "services": keys(Service), "hosts": keys(Host), "playbooks": playbooks}
+    parts = {
+        "networks": keys(Network),
+        "services": keys(Service),
+        "directors": keys(DirectorGroup),
+        "hosts": keys(Host),
+        "playbooks": playbooks,
+    }
     page = INVENTORY
     for name, text in parts.items():
         page = page.replace(f"{{{name}}}", text)

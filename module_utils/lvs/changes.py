@@ -70,6 +70,17 @@ class Changes:
             return value
         return [e for e in value if not (isinstance(e, Mapping) and e.get("host") in self.without_hosts)]
 
+    def directors(self, directors: Any) -> Any:
+        """lvs_directors without the hosts to remove: another director is preferred then."""
+        if not self.without_hosts or not isinstance(directors, Mapping):
+            return directors
+        return {name: self._without_preferred(own) for name, own in directors.items()}
+
+    def _without_preferred(self, group: Any) -> Any:
+        if not isinstance(group, Mapping) or group.get("preferred") not in self.without_hosts:
+            return group
+        return {key: value for key, value in group.items() if key != "preferred"}
+
     def groups(self, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """The inventory's groups without the hosts to remove. These stay in `all`: they get an empty plan."""
         return {

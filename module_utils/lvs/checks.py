@@ -71,7 +71,9 @@ def _way(entry: Entry, server: RealServer, real: Attachment, port: int) -> Way:
     mode = entry.mode
     masked = mode.ipvs_method == "masq"
     endpoint = f"{real.bracketed}:{_port(entry.service, server, port) if masked else 0}"
-    return Way(METHOD_FLAGS[mode.ipvs_method], entry.family.version, endpoint, mode.source_nat)
+    # A local address is at the master alone, and a standby has to hear the answers, too: checks of a group come from the DIP.
+    tracked = mode.source_nat and entry.service.group is None
+    return Way(METHOD_FLAGS[mode.ipvs_method], entry.family.version, endpoint, tracked)
 
 
 def _port(service: Service, server: RealServer, port: int) -> int:

@@ -167,6 +167,14 @@ class LocalSource:
 
 
 @dataclass(frozen=True)
+class Adverts:
+    """Adverts of VRRP to the director's own `address` are taken from its peers alone, and from no router's other side."""
+
+    address: str
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Netfilter:
     """The rules of one family, in iptables' or ip6tables' tables. `unseen` are the marks, as value and mask, of checks that pass by
     conntrack.
@@ -181,6 +189,7 @@ class Netfilter:
     guards: tuple[Guard, ...] = ()
     local_sources: tuple[LocalSource, ...] = ()
     unseen: str = ""
+    adverts: tuple[Adverts, ...] = ()
 
 
 class Destination(NamedTuple):
@@ -303,12 +312,43 @@ class CheckedService:
 
 
 @dataclass(frozen=True)
+class VirtualRouter:
+    """The host's part in the election of one director of a group, as keepalived's vrrp_instance has it.
+
+    `addresses` are those that the master holds. `token` is an address of the master's loopback device: adverts carry it, and no other one,
+    so that directors with different services understand each other. `interval` is in seconds. `tracked` are the other interfaces without
+    which the director cannot be master.
+    """
+
+    group: str
+    interface: str
+    number: int
+    source: str
+    peers: tuple[str, ...]
+    priority: int
+    interval: str
+    preempt: bool
+    token: str
+    tracked: tuple[str, ...]
+    addresses: tuple[VirtualAddress, ...]
+
+
+@dataclass(frozen=True)
+class Sync:
+    """The IPVS sync daemons of a director: it sends its connections by an interface, and takes those of others that have its number."""
+
+    interface: str
+    number: int
+
+
+@dataclass(frozen=True)
 class HostPlan:
     """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run.
 
     Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
     `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
     seconds: TCP, TCP after a FIN, UDP. `checks` are the health checks of a director, `probes` the virtual services by which IPVS forwards them.
+    `routers` are the elections that a director takes part in: their addresses are in `addresses` of no director.
     `drained` are the real servers that playbooks/drain.yml has taken out of a director's services, each with the time (UTC).
     """
 
@@ -329,6 +369,8 @@ class HostPlan:
     timeouts: tuple[int, int, int] | None = None
     probes: tuple[VirtualService, ...] = ()
     checks: tuple[CheckedService, ...] = ()
+    routers: tuple[VirtualRouter, ...] = ()
+    sync: Sync | None = None
     drained: tuple[tuple[str, str], ...] = ()
 
     @property

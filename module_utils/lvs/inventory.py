@@ -7,13 +7,14 @@ one mistake gives one message.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from . import modes
 from .contract.checks import HealthCheck, SorryServer
+from .contract.directors import DirectorGroup
 from .contract.key import keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .contract.variables import IN_INVENTORIES
@@ -28,11 +29,12 @@ def parse(
     services: Any,
     hosts: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
+    directors: Any = None,
 ) -> tuple[Topology, list[Violation]]:
     """The topology of an environment and the faults of form in its description.
 
-    `networks` and `services` are the values of lvs_networks and lvs_services, `hosts` maps each host to its variables
-    whose names begin with lvs_, `groups` each group to the names of its hosts.
+    `networks`, `services` and `directors` are the values of lvs_networks, lvs_services and lvs_directors, `hosts` maps each host to
+    its variables whose names begin with lvs_, `groups` each group to the names of its hosts.
     """
     violations: list[Violation] = []
     known = _networks(networks, violations.append)
@@ -45,10 +47,16 @@ def parse(
         unread |= set() if sound else {name}
     members = {str(name): tuple(map(str, names)) for name, names in groups.items()}
     topology = Topology(known, read_hosts, (), members, frozenset(unread))
+    elected, ungrouped = _director_groups(directors, topology, violations.append)
+    topology = replace(topology, director_groups=elected)
     if services:
         violations += _roles(members)
     entries = _indented(_list_of_services(services, violations.append), violations.append)
-    read = [_service(raw, number, topology, violations.append) for number, raw in entries]
+    read = [
+        _service(raw, number, topology, violations.append)
+        for number, raw in entries
+        if _group_name(raw) not in ungrouped
+    ]
     return replace(topology, services=tuple(service for service in read if service)), violations
 
 
@@ -87,6 +95,48 @@ def _networks(raw: Any, report: Report) -> dict[str, Network]:
         if reader.finish():
             networks[str(name)] = Network(name=str(name), at=name, **values)
     return networks
+
+
+def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict[str, DirectorGroup], frozenset[str]]:
+    """The groups of which one director is elected, and the names of those that could not be read."""
+    if raw is None:
+        return {}, frozenset()
+    if not isinstance(raw, Mapping):
+        message = f"lvs_directors is {described(raw)}, it must be a mapping of names of groups to mappings"
+        report(Violation("VALUE-TYPE", message, raw))
+        return {}, frozenset()
+    found = {}
+    for key, value in raw.items():
+        name, place = str(key), f"director group {key}"
+        reader = Reader(value, place, report, DirectorGroup)
+        find = _Networks(topology.networks, topology.unread).find
+        values = reader.values(network=find, sync_network=find, gateways=partial(_gateways, find))
+        try:
+            members = _members("DIRECTOR-UNKNOWN", topology, name)
+        except Fault as fault:
+            reader.fault(fault.rule, f"{name} {fault}", key)
+            members = ()
+        preferred = values.get("preferred")
+        if preferred and members and preferred not in [one.name for one in members]:
+            hint = nearest(preferred, [one.name for one in members])
+            reader.fault(
+                "DIRECTOR-UNKNOWN", f"preferred: {preferred} is no director of it: {hint}", reader.raw["preferred"]
+            )
+        if reader.finish() and not any(one.name in topology.unread for one in members):
+            found[name] = DirectorGroup(name=name, directors=members, source=reader.raw, **values)
+    return found, frozenset(map(str, raw)) - found.keys()
+
+
+def _gateways(find: Callable[[str], Network], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The gateways by network, all of which exist."""
+    for name in given:
+        find(name)
+    return given
+
+
+def _group_name(raw: Any) -> str:
+    """The name of a service's group of directors, as the inventory has it."""
+    return str(raw.get("directors", keys_of(Service)["directors"].default)) if isinstance(raw, Mapping) else ""
 
 
 def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: Report) -> tuple[Host, bool]:
@@ -217,6 +267,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
     values["mode"] = _mode(reader)
     values["directors"] = _directors(reader, topology)
     values["locals_by"] = _locals_by(reader, values)
+    values["group"] = topology.director_groups.get(_group_name(reader.raw))
     return _without_unread(Service(source=reader.raw, **values), topology) if reader.finish() else None
 
 

@@ -12,6 +12,7 @@ from .contract.values import MarkRange, Ports
 from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
+    Adverts,
     BuiltModule,
     Chain,
     CheckedService,
@@ -25,13 +26,15 @@ from .host_plan import (
     Netfilter,
     PolicyRule,
     SourceNat,
+    Sync,
     Sysctl,
     Untracked,
     VirtualAddress,
+    VirtualRouter,
     VirtualService,
 )
 from .modes import Address as Source
-from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
+from .topology import Attachment, DirectorGroup, Entry, Host, RealServer, Service, Topology, marks_of
 
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
@@ -51,6 +54,8 @@ _CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
 _TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
+# The address that a group's adverts carry, by its number in VRRP. Link-local ones are nobody else's on a loopback device.
+_TOKENS = {IPV4: "169.254.76.{}", IPV6: "fe80::4c:{:x}"}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
@@ -69,6 +74,7 @@ class _Rules:
         default_factory=dict
     )  # by interface and address
     unseen: str = ""  # the marks of checks that need not be seen by conntrack
+    adverts: dict[Adverts, None] = field(default_factory=dict)
 
     def build(self) -> Netfilter:
         untracked = tuple(self.one_way) if self.source_nats else ()
@@ -88,6 +94,7 @@ class _Rules:
             guards=tuple(self.guards),
             local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
             unseen=unseen,
+            adverts=tuple(self.adverts),
         )
 
 
@@ -131,6 +138,7 @@ class _Builder:
     checked: list[CheckedService] = field(default_factory=list)
     probes: dict[str, VirtualService] = field(default_factory=dict)  # by the mark, and the family where it is IPv6
     drained: dict[str, str] = field(default_factory=dict)
+    elected: dict[str, dict[tuple[str, str], VirtualAddress]] = field(default_factory=dict)  # addresses by the group
 
     def sysctl(self, key: str, value: int, why: str) -> None:
         if key not in self.sysctls:
@@ -145,16 +153,15 @@ class _Builder:
 
     def hold_address(self, address: str, device: str) -> None:
         """The host has an address that is not its own, with the whole length of its family as prefix."""
-        key = address, device
-        if key in self.addresses:
-            return
-        if ":" not in address:
-            self.addresses[key] = VirtualAddress(address, device)
-            return
-        # On a network, duplicate address detection would take the address away where two directors have it one after the other.
-        there = device == "lo" or device in _TUNNELS
-        options = _DEPRECATED if there else (*_DEPRECATED, "nodad")
-        self.addresses[key] = VirtualAddress(address, device, IPV6.bits, options)
+        if (address, device) not in self.addresses:
+            self.addresses[address, device] = _virtual(address, device)
+
+    def carry(self, service: Service, address: str, device: str) -> None:
+        """As a director of a service the host has an address: always, or while it is elected."""
+        if service.group is None:
+            self.hold_address(address, device)
+        else:
+            self.elected.setdefault(service.group.name, {}).setdefault((address, device), _virtual(address, device))
 
     def arrives_by(self, one: Attachment | None) -> None:
         """Requests arrive on an interface; if the route to their senders uses another one, strict reverse path filtering would drop them."""
@@ -170,7 +177,7 @@ class _Builder:
         self.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules, *helper)))
         for entry in service.by_vip:
             entrance = self.topology.vip_interface(entry, self.host)
-            self.hold_address(entry.text, entrance.name if entrance else "lo")
+            self.carry(service, entry.text, entrance.name if entrance else "lo")
             self.arrives_by(entrance)
             if entrance is None and entry.family is IPV4:
                 self.keep_silent("routers send packets for the VIP to this host, which must not answer ARP for it")
@@ -293,7 +300,7 @@ class _Builder:
         for local in (local for family in families.TABLE for local in service.locals_of(family, self.host)):
             interface = self.topology.local_interface(self.host, local)
             if interface and local not in self.host.addresses:
-                self.hold_address(str(local), interface.name)
+                self.carry(service, str(local), interface.name)
         for entry in service.entries:
             rules = self.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
             vip = str(entry.vip)
@@ -453,8 +460,56 @@ class _Builder:
         names = (server.host.name for server in service.real_servers)
         self.drained.update((name, drained[name]) for name in names if name in drained)
 
+    def elections(self) -> tuple[tuple[VirtualRouter, ...], Sync | None]:
+        """The elections that the host takes part in as a director, and how it tells the others of its connections."""
+        groups = [self.topology.director_groups[name] for name in self.elected]
+        routers = tuple(self._router(group) for group in groups)
+        synced = [group for group in groups if group.sync == "ipvs" and len(group.directors) > 1]
+        if not synced:
+            return routers, None
+        there = next((i.name for i in self.host.interfaces if i.network is synced[0].synced), "")
+        why = "a connection is told to the other directors when it is established, and again each ten seconds"
+        self.sysctl("net/ipv4/vs/sync_refresh_period", 10, why)
+        self.sysctl("net/ipv4/vs/sync_retries", 1, why)
+        return routers, Sync(there, min(group.virtual_router_id for group in synced))
+
+    def _router(self, group: DirectorGroup) -> VirtualRouter:
+        """The host's part in the election of a group."""
+        own = group.of_adverts(self.host)
+        assert own is not None  # VRRP-NETWORK
+        self.programs["keepalived"] = None
+        addresses = self.elected[group.name]
+        for network, gateways in group.gateways.items():
+            there = next((i.name for i in self.host.interfaces if i.network.name == network), None)
+            for gateway in gateways if there else ():
+                addresses.setdefault((str(gateway), there or ""), _virtual(str(gateway), there or ""))
+        if group.sync == "stateless":
+            why = "the director that takes over knows no connection, and takes packets of open ones for the first ones"
+            self.sysctl("net/ipv4/vs/sloppy_tcp", 1, why)
+        peers = tuple(
+            one.text
+            for director in group.directors
+            if director is not self.host and (one := group.of_adverts(director))
+        )
+        self.netfilter(own.family, Chain("filter", "INPUT")).adverts[Adverts(own.text, peers)] = None
+        devices = dict.fromkeys(device for _, device in addresses)
+        return VirtualRouter(
+            group=group.name,
+            interface=own.name,
+            number=group.virtual_router_id,
+            source=own.text,
+            peers=peers,
+            priority=group.priority(self.host),
+            interval=str(group.advert_interval),
+            preempt=group.preempt,
+            token=_TOKENS[own.family].format(group.virtual_router_id),
+            tracked=tuple(device for device in devices if device not in ("lo", own.name)),
+            addresses=tuple(addresses.values()),
+        )
+
     def build(self) -> HostPlan:
         routes, rules = self.routes()
+        routers, sync = self.elections()
         if self.connections:
             room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
@@ -488,8 +543,19 @@ class _Builder:
             timeouts=(said.tcp, said.tcpfin, said.udp) if self.services and (said := self.host.timeouts) else None,
             probes=tuple(self.probes.values()),
             checks=tuple(self.checked),
+            routers=routers,
+            sync=sync,
             drained=tuple(sorted(self.drained.items())),
         )
+
+
+def _virtual(address: str, device: str) -> VirtualAddress:
+    """An address that is not the host's own."""
+    if ":" not in address:
+        return VirtualAddress(address, device)
+    # On a network, duplicate address detection would take the address away where two directors have it one after the other.
+    there = device == "lo" or device in _TUNNELS
+    return VirtualAddress(address, device, IPV6.bits, _DEPRECATED if there else (*_DEPRECATED, "nodad"))
 
 
 def _by_policy(way: _WayBack) -> bool:

@@ -138,6 +138,7 @@ def questions(
                     for host, path in _paths(topology, entry, director, server, client):
                         if host.name in asked:
                             asked[host.name].paths[path] = None
+            for director in topology.answering(service):
                 for name, neighbour in _addresses(topology, entry, director, asked):
                     asked[name].neighbours[neighbour] = None
     for name, found in asked.items():

@@ -7,11 +7,12 @@ the network is asked for one of its entries: an entry has one family.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
+from .contract.directors import DirectorGroup
 from .contract.hosts import Host, Receiver, Route
 from .contract.networks import Attachment, Interface, Network
 from .contract.services import Entry, Needs, RealServer, Service
@@ -22,6 +23,7 @@ from .register import Index, Register
 
 __all__ = [
     "Attachment",
+    "DirectorGroup",
     "Entry",
     "Host",
     "Interface",
@@ -69,6 +71,10 @@ class Topology:
     services: tuple[Service, ...]
     groups: Mapping[str, tuple[str, ...]]
     unread: frozenset[str] = frozenset()  # networks, and hosts with an interface, that are described with a fault
+    director_groups: Mapping[str, DirectorGroup] = field(default_factory=dict)  # those of which one director is elected
+    masters: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by group the director that has been seen to hold its addresses
 
     def __getstate__(self) -> dict[str, Any]:
         """What the inventory says; what has been derived from it stays in the process."""
@@ -270,12 +276,24 @@ class Topology:
         return {}
 
     def gateway(self, entry: Entry, director: Host, real_server: Host) -> Address | None:
-        """The director's address in the network it shares with the real server."""
+        """The next hop of a real server's replies: the director's address in the network that they share, of an elected director the one
+        that moves.
+        """
+        group = entry.service.group
         for network in self.shared(entry, director, real_server):
             found = director.attached(network, entry.family)
-            if found:
+            if group and (floating := group.gateway(network, entry.family)):
+                return floating
+            if found and not group:
                 return found.address
         return None
+
+    def answering(self, service: Service) -> tuple[Host, ...]:
+        """The directors that answer for a service's VIPs: of an elected group the master that was seen, else the one at first."""
+        group = service.group
+        if group is None:
+            return service.directors
+        return tuple(one for one in service.directors if one.name == self.masters.get(group.name, group.first.name))
 
     def tunnel(self, entry: Entry) -> Tunnel | None:
         """The device by which real servers take the entry's packets out of the director's; None in modes without a tunnel."""

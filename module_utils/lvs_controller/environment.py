@@ -21,7 +21,7 @@ from ansible.module_utils.lvs.violations import Violation, listed
 from . import inventory_files
 from .host_variables import HostVariables, Unrendered
 
-_COMMON = ("lvs_networks", "lvs_services")  # what concerns the environment as a whole
+_COMMON = ("lvs_networks", "lvs_services", "lvs_directors")  # what concerns the environment as a whole
 _SHOWN = 3
 _LISTED = 40  # services that are listed one by one
 _LEAVING = " A service without a remaining host must be removed, too: name it in lvs_teardown_services."
@@ -47,7 +47,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
 
     Raises AnsibleActionFail where `changes` name hosts or services that do not exist.
     """
-    networks, services = common(task_vars)
+    networks, services, directors = common(task_vars)
     variables_by_host = _variables(task_vars)
     hosts, groups = _hosts(variables_by_host), task_vars["groups"]
     raw = {name: own.raw for name, own in variables_by_host.items()}
@@ -60,7 +60,8 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         if unknown := changes.check(services, hosts, groups.get("real_servers", ())):
             raise AnsibleActionFail("\n".join([*unknown, "No host was touched."]))
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
-    topology, violations = inventory.parse(networks, services, hosts, groups)
+        directors = changes.directors(directors)
+    topology, violations = inventory.parse(networks, services, hosts, groups, directors)
     own += _unchecked(topology)
     return topology, [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
 
@@ -77,26 +78,27 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
 
     Raises AnsibleActionFail with what is wrong with networks and hosts, and with services in any mode.
     """
-    networks, _ = common(task_vars)
+    networks, _, directors = common(task_vars)
     variables_by_host = _variables(task_vars)
     hosts, groups = _hosts(variables_by_host), task_vars["groups"]
-    bare, violations = inventory.parse(networks, services if not isinstance(services, list) else [], hosts, groups)
+    some = services if not isinstance(services, list) else []
+    bare, violations = inventory.parse(networks, some, hosts, groups, directors)
     raw = {name: own.raw for name, own in variables_by_host.items()}
     refuse([*_of_single_hosts(raw), *violations, *rules.check(bare)])
-    topology, _ = inventory.parse(networks, services, hosts, groups)
+    topology, _ = inventory.parse(networks, services, hosts, groups, directors)
     refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
 
 
-def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The environment's networks and services, as in the inventory; None if missing.
+def common(task_vars: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The environment's networks, services and groups of directors, as in the inventory; None if missing.
 
     Raises AnsibleActionFail with every template in them that cannot be rendered, and its place.
     """
     own = HostVariables(task_vars["hostvars"], task_vars["inventory_hostname"])
     (values,) = _rendered({own.name: own}, lambda key: key in _COMMON).values()
-    networks, services = (values.get(key) for key in _COMMON)
-    return networks, services
+    networks, services, directors = (values.get(key) for key in _COMMON)
+    return networks, services, directors
 
 
 def _variables(task_vars: Mapping[str, Any]) -> dict[str, HostVariables]:

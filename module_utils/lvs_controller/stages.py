@@ -38,9 +38,16 @@ class Stages:
 
 
 def stages(
-    topology: Topology, plans: Mapping[str, HostPlan], groups: Mapping[str, Sequence[str]], changes: Changes
+    topology: Topology,
+    plans: Mapping[str, HostPlan],
+    groups: Mapping[str, Sequence[str]],
+    changes: Changes,
+    seen: Mapping[str, rolling.Seen] | None = None,
 ) -> Stages:
-    """`groups` are the inventory's, including the hosts to remove. The run does not connect to a host that only this run drains."""
+    """`groups` are the inventory's, including the hosts to remove. The run does not connect to a host that only this run drains.
+
+    `seen` is what directors have before the run; their order follows from it.
+    """
     behind = list(dict.fromkeys(name for group in PROVISIONED for name in groups.get(group, ())))
     connected = [name for name in behind if name not in changes.drained]
     directors = groups.get("directors", ())
@@ -48,14 +55,14 @@ def stages(
     by_director = {name for name in directors if name not in remote}
     staying = [name for name in connected if name not in changes.without_hosts and name not in by_director]
     drained = [name for name in staying if topology.hosts[name].drained]
-    leaving = [(name,) for name in directors if name in changes.without_hosts]
+    leaving = [name for name in directors if name in changes.without_hosts]
     everybody = dict.fromkeys([*directors, *connected])
     return Stages(
         prepared=tuple(name for name in staying if name not in drained),
         drained=tuple(drained),
         cleaned=tuple(connected),
         cleared=tuple(name for name in everybody if plans[name].empty),
-        directors=(*rolling.batches(topology), *leaving),
+        directors=tuple(rolling.batches(topology, seen, leaving)),
         building=frozenset(name for name, plan in plans.items() if plan.built_modules),
     )
 

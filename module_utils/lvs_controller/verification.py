@@ -87,7 +87,7 @@ def expectations(
 def _expected(topology: Topology, entry: Entry, clients: Sequence[Host]) -> Iterator[Expectation]:
     """What is to be seen of one entry; it is asked by the first client with an address of its family."""
     client = next((host for host in clients if host.on(entry.family)), None)
-    for director in entry.service.directors[:1] if client else ():
+    for director in topology.answering(entry.service)[:1] if client else ():
         servers = in_use(entry.service)
         walks = {server.host.name: walk(topology, entry, director, server, client) for server in servers if client}
         if client and walks:

@@ -10,6 +10,10 @@ from .programs import CommandRunner
 from .resource import Resource
 
 _UNKNOWN = "Unknown keyword"
+_REMEDIES = {
+    "-C": "Change the service's health_check, or install a newer keepalived",
+    "-P": "Change lvs_directors, or install a newer keepalived",
+}
 
 
 class Document(Resource):
@@ -56,7 +60,11 @@ class GovernedServices(Document):
 
 
 class KeepalivedConf(Document):
-    """The configuration of keepalived's checker."""
+    """The configuration of one of keepalived's two processes: of health checks (`option` -C), or of VRRP (-P)."""
+
+    def __init__(self, kind: kinds.Kind, wanted: str, recorded: str, run: CommandRunner, *, option: str) -> None:
+        super().__init__(kind, wanted, recorded, run)
+        self.option = option
 
     def try_out(self) -> None:
         """Has keepalived read the new file. Only 0 counts, and no word that it does not know: else it would run with a part of it.
@@ -64,10 +72,10 @@ class KeepalivedConf(Document):
         Debian 11's 2.1.5 ends with 0 also where it does not know a word.
         """
         path = files.place(self.path) + files.SUFFIX
-        code, out, err = self.run(["keepalived", "-t", "-C", "-f", path], None)
+        code, out, err = self.run(["keepalived", "-t", self.option, "-f", path], None)
         if code or _UNKNOWN in out + err:
             said = "; ".join(line.strip() for line in (out + err).splitlines() if line.strip()) or "it says nothing"
             raise HostError(
-                f"keepalived of this host does not accept the health checks (exit code {code}): {said}. The file is {self.path}. "
-                "Change the service's health_check, or install a newer keepalived"
+                f"keepalived of this host does not accept the {self.title} (exit code {code}): {said}. The file is {self.path}. "
+                f"{_REMEDIES[self.option]}"
             )

@@ -7,6 +7,7 @@ the host. Each entry of the history also has its number, because a version reads
 1: version 0.1.0, which wrote no number. 2: numbers in entries of the history, and this file; otherwise the same.
 3: a list of addresses for each interface of an entry, and the files of ip6tables rules, of IPv6 addresses and routes, and of IPVS timeouts.
 4: the files of health checks.
+5: the files of elections.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from . import files
 from .errors import HostError, damaged
 
-FORMAT = 4
+FORMAT = 5
 UNNUMBERED = 1  # files without a number
 PATH = "/var/lib/lvskit/format"
 

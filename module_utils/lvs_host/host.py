@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import decisions, files, formats, ipvs_netlink, kinds, module_options
+from . import decisions, election, files, formats, ipvs_netlink, kinds, module_options
 from .documents import Document, GovernedServices, KeepalivedConf
 from .errors import HostError
 from .ipvs import IpvsTable
 from .kernel_modules import KernelModules
 from .kinds import KINDS, Kind
 from .netfilter import Netfilter, Netfilter6
-from .network import Network, Network6
+from .network import KeptAddresses, Network, Network6
 from .program import Program
 from .programs import CommandRunner, find
 from .resource import REMEDY, Resource
@@ -24,6 +24,8 @@ from .unit import DropIn, Manager, Unit
 
 DROP_IN = "drop_in"  # keeps the unit of keepalived's package from starting; it has no file of record
 PROGRAM = "program"  # what the governor runs; it has no file of record
+KEPT_ADDRESSES = "kept_addresses"  # those that keepalived gives up, and the host keeps; no file of record
+_OF_KEEPALIVED = (kinds.HEALTH_UNIT, kinds.VRRP_UNIT)
 MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
 
 
@@ -109,6 +111,20 @@ def _checker(run: Run) -> Resource:
     return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, reload=reload)
 
 
+def _elector(run: Run) -> Resource:
+    kind, reload = kinds.VRRP_UNIT, run.changes(kinds.VRRP)
+    return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, reload=reload)
+
+
+def _network(run: Run) -> Resource:
+    elected = election.addresses(run.wanted[kinds.VRRP.name])
+    return Network(*run.texts(kinds.NETWORK), interfaces=run.wanted["interfaces"], elected=elected)
+
+
+def _network6(run: Run) -> Resource:
+    return Network6(*run.texts(kinds.NETWORK6), elected=election.addresses(run.wanted[kinds.VRRP.name]))
+
+
 def _program(run: Run) -> Program:
     return Program(run.command, wanted=bool(run.wanted[kinds.GOVERNOR_UNIT.name].strip()), fixed=run.fixed)
 
@@ -122,22 +138,27 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.NETFILTER6: _netfilter(Netfilter6, kinds.NETFILTER6),
     kinds.IPVS_TIMEOUTS: lambda run: Timeouts(*run.texts(kinds.IPVS_TIMEOUTS), installed=find("ipvsadm") is not None),
     kinds.IPVS: _ipvs,
-    kinds.NETWORK: lambda run: Network(*run.texts(kinds.NETWORK), interfaces=run.wanted["interfaces"]),
-    kinds.NETWORK6: lambda run: Network6(*run.texts(kinds.NETWORK6)),
+    kinds.NETWORK: _network,
+    kinds.NETWORK6: _network6,
     kinds.NETFILTER_UNIT: _unit(kinds.NETFILTER_UNIT),
     kinds.IPVS_UNIT: _unit(kinds.IPVS_UNIT),
     kinds.NETWORK_UNIT: _unit(kinds.NETWORK_UNIT, started=True),
-    kinds.HEALTH: lambda run: KeepalivedConf(kinds.HEALTH, *run.texts(kinds.HEALTH)),
+    kinds.HEALTH: lambda run: KeepalivedConf(kinds.HEALTH, *run.texts(kinds.HEALTH), option="-C"),
+    kinds.VRRP: lambda run: KeepalivedConf(kinds.VRRP, *run.texts(kinds.VRRP), option="-P"),
     kinds.HEALTH_PLAN: lambda run: GovernedServices(*run.texts(kinds.HEALTH_PLAN), consent=run.last_server),
     kinds.DRAINED: lambda run: Document(kinds.DRAINED, *run.texts(kinds.DRAINED)),
     kinds.VERDICT_UNIT: _unit(kinds.VERDICT_UNIT, started=True),
     kinds.GOVERNOR_UNIT: _governor,
     kinds.HEALTH_UNIT: _checker,
+    kinds.SYNC_UNIT: lambda run: Unit(
+        os.path.basename(kinds.SYNC_UNIT.path), *run.texts(kinds.SYNC_UNIT), started=True, daemon=True
+    ),
+    kinds.VRRP_UNIT: _elector,
 }
 
 
 def wire(run: Run) -> dict[str, Resource]:
-    """The resources of the host by the name of their kind, in the order of addition; DROP_IN and PROGRAM are the first, MANAGER is the last.
+    """The resources of the host by the name of their kind, in the order of addition; DROP_IN and PROGRAM are the first, MANAGER and KEPT_ADDRESSES the last.
 
     Raises HostError if a file of record cannot be read, or has the format of a newer version.
     """
@@ -145,10 +166,15 @@ def wire(run: Run) -> dict[str, Resource]:
     made = {kind.name: _MADE[kind](run) for kind in KINDS}
     units = [resource for resource in made.values() if isinstance(resource, Unit)]
     return {
-        DROP_IN: DropIn(run.command, needed=bool(run.wanted[kinds.HEALTH_UNIT.name].strip())),
+        DROP_IN: DropIn(run.command, needed=any(run.wanted[kind.name].strip() for kind in _OF_KEEPALIVED)),
         PROGRAM: _program(run),
         **made,
         MANAGER: Manager(units, run.command, removing=run.remove),
+        KEPT_ADDRESSES: KeptAddresses(
+            [run.wanted[kinds.NETWORK.name], run.wanted[kinds.NETWORK6.name]],
+            given_up=election.addresses(recorded(kinds.VRRP.path)) - election.addresses(run.wanted[kinds.VRRP.name]),
+            run=run.command,
+        ),
     }
 
 

@@ -38,6 +38,7 @@ NETWORK = Kind("network", "/etc/lvskit/network.batch", "addresses and routes")
 NETWORK6 = Kind("network6", "/etc/lvskit/network6.batch", "IPv6 addresses and routes")
 HEALTH = Kind("health", "/etc/lvskit/health.conf", "health checks")
 HEALTH_PLAN = Kind("health_plan", "/etc/lvskit/health.json", "governed services")
+VRRP = Kind("vrrp", "/etc/lvskit/vrrp.conf", "election of a director")
 DRAINED = Kind("drained", "/etc/lvskit/drained", "drained real servers")
 NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
 IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
@@ -45,6 +46,8 @@ NETWORK_UNIT = Kind("network_unit", f"{UNITS}/lvskit-network.service", "unit lvs
 VERDICT_UNIT = Kind("verdict_unit", f"{UNITS}/lvskit-verdict.service", "unit lvskit-verdict.service")
 HEALTH_UNIT = Kind("health_unit", f"{UNITS}/lvskit-health.service", "unit lvskit-health.service")
 GOVERNOR_UNIT = Kind("governor_unit", f"{UNITS}/lvskit-governor.service", "unit lvskit-governor.service")
+SYNC_UNIT = Kind("sync_unit", f"{UNITS}/lvskit-sync.service", "unit lvskit-sync.service")
+VRRP_UNIT = Kind("vrrp_unit", f"{UNITS}/lvskit-vrrp.service", "unit lvskit-vrrp.service")
 
 KINDS = (
     MODULES,
@@ -58,6 +61,7 @@ KINDS = (
     NETWORK6,
     HEALTH,
     HEALTH_PLAN,
+    VRRP,
     DRAINED,
     NETFILTER_UNIT,
     IPVS_UNIT,
@@ -65,5 +69,7 @@ KINDS = (
     VERDICT_UNIT,
     GOVERNOR_UNIT,
     HEALTH_UNIT,
+    SYNC_UNIT,
+    VRRP_UNIT,
 )
 TEXTS = {kind.name: kind.path for kind in KINDS}

@@ -20,6 +20,7 @@ from .resource import Resource, statements
 PREFIX = "LVSKIT-"
 CONNECTIONS = "/proc/net/nf_conntrack"  # a kernel may have been built without it
 TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # exists when connections are tracked
+_VRRP = " -p vrrp ", " -p 112 "  # a protocol has a name where the host's /etc/protocols has one
 _STATEMENT = re.compile(r"[*:]|-A |COMMIT$")  # how the lines of a file of record begin
 _SOURCES = re.compile(r"--to-source (\S+?)(?:-(\S+))?(?=\s|$)")
 Chains = dict[tuple[str, str], list[str]]  # table and chain to the rules
@@ -35,7 +36,7 @@ def parse(text: str) -> Chains:
         elif line.startswith(f":{PREFIX}"):
             chains.setdefault((table, line[1:].split()[0]), [])
         elif line.startswith(f"-A {PREFIX}") or (line.startswith("-A ") and line.split()[-1].startswith(PREFIX)):
-            chains.setdefault((table, line.split()[1]), []).append(line)
+            chains.setdefault((table, line.split()[1]), []).append(line.replace(*_VRRP))
     return chains
 
 

@@ -9,7 +9,7 @@ an address is lvskit's if the file of record contains it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from . import files, kinds
@@ -87,10 +87,19 @@ class Network(Resource):
     ip: Sequence[str] = ("ip",)
 
     def __init__(
-        self, wanted: str, recorded: str, run: CommandRunner, *, interfaces: Mapping[str, Sequence[str]]
+        self,
+        wanted: str,
+        recorded: str,
+        run: CommandRunner,
+        *,
+        interfaces: Mapping[str, Sequence[str]],
+        elected: Collection[tuple[str, str]] = (),
     ) -> None:
-        """`interfaces`: those that the host must have, with addresses of either family."""
+        """`interfaces`: those that the host must have, with addresses of either family. `elected`: addresses that are keepalived's from now
+        on, each with its device: they stay until it takes them.
+        """
         super().__init__(wanted, recorded, run)
+        self.elected = {f"address replace {address} dev {device}" for address, device in elected}
         self.interfaces = interfaces
         self.live: set[str] = set()
 
@@ -133,7 +142,7 @@ class Network(Resource):
     def _gone(self) -> list[str]:
         """Present statements of lvskit's that are no longer wanted. An address is the same one whatever its options."""
         wanted = set(statements(self.wanted))
-        held = {_subject(line) for line in wanted if line.startswith("address ")}
+        held = {_subject(line) for line in wanted if line.startswith("address ")} | self.elected
         present = {_subject(line) for line in self.live}
         ours = [line for line in self.of_record(parse) if line.split()[0] in ("address", "link", "tunnel")]
         marked = sorted(line for line in self.live if line.split()[0] in ("route", "rule"))
@@ -155,8 +164,10 @@ class Network6(Network):
     family = "inet6"
     ip = ("ip", "-6")
 
-    def __init__(self, wanted: str, recorded: str, run: CommandRunner) -> None:
-        super().__init__(wanted, recorded, run, interfaces={})
+    def __init__(
+        self, wanted: str, recorded: str, run: CommandRunner, *, elected: Collection[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(wanted, recorded, run, interfaces={}, elected=elected)
 
     def prepare(self) -> None:
         if os.path.exists(files.place(IPV6)):
@@ -170,6 +181,40 @@ class Network6(Network):
             )
         else:
             self.of_record(parse)
+
+
+class KeptAddresses(Resource):
+    """Addresses that were keepalived's, and are the host's own from now on: keepalived takes them away when it gives them up."""
+
+    title = "addresses of the election"
+
+    def __init__(self, wanted: Sequence[str], *, given_up: Collection[tuple[str, str]], run: CommandRunner) -> None:
+        """`wanted`: the files of record of addresses, `given_up`: the addresses that keepalived no longer has, each with its device."""
+        super().__init__("", "", run)
+        subjects = {f"address replace {address} dev {device}" for address, device in given_up}
+        self.kept = [line for text in wanted for line in statements(text) if _subject(line) in subjects]
+
+    def prepare(self) -> None:
+        """There is nothing to read."""
+
+    def before(self) -> list[str]:
+        return []
+
+    def after(self) -> list[str]:
+        return []
+
+    def additions(self) -> list[str]:
+        return []
+
+    def removals(self) -> list[str]:
+        return []
+
+    def closing(self) -> list[str]:
+        return [f"ip {line}" for line in self.kept]
+
+    def batch(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            self.output(command.split())
 
 
 def _tunnels(links: str) -> set[str]:

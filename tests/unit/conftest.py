@@ -11,12 +11,14 @@ BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
 
 
 class Environment:
-    """What `parse` takes, and what comes of it. `changes` replace networks, hosts, groups or services of the base."""
+    """What `parse` takes, and what comes of it. `changes` replace networks, hosts, groups, services or directors of the base."""
 
     def __init__(self, changes=None):
         raw = {**copy.deepcopy(BASE), **(changes or {})}
         raw["groups"] = {"all": list(raw["hosts"]), **raw["groups"]}
-        self.topology, self.faults = inventory.parse(raw["networks"], raw["services"], raw["hosts"], raw["groups"])
+        self.topology, self.faults = inventory.parse(
+            raw["networks"], raw["services"], raw["hosts"], raw["groups"], raw.get("directors")
+        )
         self.violations = [*self.faults, *rules.check(self.topology)]
 
     @property

@@ -591,7 +591,12 @@ def test_before_a_run_each_asker_asks_for_what_directors_have_recorded(compiled)
     run = compiled()
     run.folder.keep("askers", ["client1", "rs1"])
     out = {"rs1": "2026-03-01T03:00:00Z"}
-    run.answers["lvs_recorded"] = {"changed": False, "services": ["tcp 203.0.113.82:80"], "drained": out}
+    run.answers["lvs_recorded"] = {
+        "changed": False,
+        "services": ["tcp 203.0.113.82:80"],
+        "drained": out,
+        "elections": {},
+    }
     assert run.act("lvs_recorded", host="lb1") == {"changed": False, "services": 1, "drained": out}
     assert run.folder.read("drained/lb1") == out
     assert run.folder.read("recorded/lb1") == frozenset(["tcp 203.0.113.82:80"])

@@ -91,7 +91,9 @@ def test_the_schema_refuses_the_broken_inventories_whose_fault_is_one_value():
         rule = raw["expect"].split(":")[0]
         _, faults = docs.parsed(raw)
         if {fault.rule for fault in faults} == {rule} and rule not in BEYOND_ONE_VALUE:
-            documents = [{"lvs_networks": raw["networks"], "lvs_services": raw["services"]}, *raw["hosts"].values()]
+            common = {"lvs_networks": raw["networks"], "lvs_services": raw["services"]}
+            common |= {"lvs_directors": raw["directors"]} if "directors" in raw else {}
+            documents = [common, *raw["hosts"].values()]
             refused[name] = any(places(document) for document in documents)
     assert len(refused) > 15
     assert [name for name, found in refused.items() if not found] == [

@@ -296,7 +296,7 @@ def test_the_last_healthy_real_server_leaves_only_with_consent(director):
     ],
 )
 def test_checks_that_keepalived_does_not_take_completely_are_refused_with_its_words(code, said, refused):
-    document = documents.KeepalivedConf(kinds.HEALTH, "x", "", lambda argv, stdin: (code, "", said))
+    document = documents.KeepalivedConf(kinds.HEALTH, "x", "", lambda argv, stdin: (code, "", said), option="-C")
     if not refused:
         document.try_out()
         return

@@ -52,6 +52,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "network6",
         "health",
         "health_plan",
+        "vrrp",
         "drained",
         "netfilter_unit",
         "ipvs_unit",
@@ -59,7 +60,10 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "verdict_unit",
         "governor_unit",
         "health_unit",
+        "sync_unit",
+        "vrrp_unit",
         "systemd",
+        "kept_addresses",
     ]
 
 
@@ -109,7 +113,7 @@ def test_systemd_hears_of_all_units_and_whether_some_go(remove):
     manager = made["systemd"]
     assert isinstance(manager, Manager)
     assert manager.units == [resource for resource in made.values() if isinstance(resource, Unit)]
-    started = ["network", "verdict", "governor", "health"]
+    started = ["network", "verdict", "governor", "health", "sync", "vrrp"]
     assert [unit.name for unit in manager.units if unit.started] == [f"lvskit-{name}.service" for name in started]
     assert manager.removing is remove
 

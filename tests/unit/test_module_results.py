@@ -121,7 +121,7 @@ def test_the_services_of_the_record_are_returned(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "DRAINED", dataclasses.replace(module.DRAINED, path=str(tmp_path / "drained")))
     services, drained = ["udp 203.0.113.80:53", "mark 7"], {"rs1": "2026-03-01T03:00:00Z"}
     for check in (False, True):
-        assert result(module, check) == {"changed": False, "services": services, "drained": drained}
+        assert result(module, check) == {"changed": False, "services": services, "drained": drained, "elections": {}}
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ class Group:
 
     def __init__(self, directors, *services):
         self.groups = {"directors": directors}
+        self.director_groups = {}
         self.services = [
             type("Service", (), {"directors": [type("Host", (), {"name": n})() for n in names]})() for names in services
         ]

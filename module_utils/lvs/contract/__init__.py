@@ -4,6 +4,7 @@
     key         a key: its kind, default, meaning, and the modes it is for
     networks    lvs_networks, and where hosts are plugged in
     hosts       the variables of a host
+    directors   lvs_directors
     services    lvs_services
     variables   those of playbooks and roles, and the names that version 0.1.0 had
     schema      all of it as a JSON Schema

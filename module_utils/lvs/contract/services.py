@@ -12,6 +12,7 @@ from ..families import Address, Family, bracketed, by_version, present
 from ..families import of as family_of
 from ..violations import listed
 from .checks import HealthCheck, Percent, SorryServer
+from .directors import DirectorGroup
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
@@ -185,7 +186,7 @@ class Service(Keyed):
     )
     directors: tuple[Host, ...] = key(
         Name("group"),
-        "the group of hosts that hold the VIP; a group of one host, because lvskit does not elect among several yet",
+        "the group of hosts that hold the VIP: one host, or several of which `lvs_directors` elects one",
         "directors",
     )
     network: Network | None = key(
@@ -213,7 +214,8 @@ class Service(Keyed):
     )
     local_addresses: tuple[Address, ...] = key(
         ByDirector(Listing(ADDRESS)),
-        "the source addresses of requests; of several directors each has its own: `{lb3: [192.0.2.3], lb4: [192.0.2.4]}`",
+        "the source addresses of requests. They move with the VIPs of a group in `lvs_directors`; of several directors without election each "
+        "has its own: `{lb3: [192.0.2.3], lb4: [192.0.2.4]}`",
         (),
         modes=lambda mode: mode.source_nat,
     )
@@ -254,6 +256,7 @@ class Service(Keyed):
         absent="none",
     )
     locals_by: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)  # by director, where each has its own
+    group: DirectorGroup | None = None  # of its directors, where one is elected
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     OTHER_KEYS = (

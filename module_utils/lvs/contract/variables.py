@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..violations import Violation
+from .directors import DirectorGroup
 from .hosts import Host
 from .key import Entries, Key, Named, Nested, keys_of
 from .networks import Network
@@ -43,6 +44,13 @@ class Role:
 ENVIRONMENT: tuple[Key, ...] = (
     Key("lvs_networks", Named(Network, filled=True), "the layer-2 segments, by their names"),
     Key("lvs_services", Entries(Service), "the virtual services"),
+    Key(
+        "lvs_directors",
+        Named(DirectorGroup),
+        "the groups of directors of which one takes over when another dies, by their names",
+        None,
+        absent="a service has one director",
+    ),
 )
 
 PLAYBOOKS: tuple[Variable, ...] = (

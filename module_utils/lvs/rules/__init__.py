@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..topology import Service, Topology
 from ..violations import Violation
-from . import addressing, forwarding, health, options, replies, scheduling, vips  # noqa: F401  registers the rules
+from . import addressing, forwarding, health, options, redundancy, replies, scheduling, vips  # noqa: F401  registers the rules
 from .catalogue import CATALOGUE, Rule
 
 __all__ = ["CATALOGUE", "Rule", "added", "check"]

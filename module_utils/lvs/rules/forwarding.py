@@ -325,7 +325,7 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
                     service.at("local_addresses"),
                 )
     for address, at, owners in service.local_owners():
-        if len(owners) > 1:
+        if len(owners) > 1 and service.group is None:
             names = [director.name for director in owners]
             yield (
                 f"directors {listed(names, 'and')} would all hold the local address {address}, and replies come to the one that "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..contract.directors import DirectorGroup
 from ..families import Address
 from ..topology import BEHIND_DIRECTOR, Attachment, Entry, Host, RealServer, Service, Topology
 from ..violations import listed
@@ -110,13 +111,28 @@ def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Find
                 "have to leave by the director. Say return_path: policy, which routes only this service's replies there.",
                 server.at,
             )
-    if len(service.directors) > 1:
+    if service.group:
+        yield from _without_floating_gateway(topology, service, service.group)
+    elif len(service.directors) > 1:
         names = " and ".join(director.name for director in service.directors)
         yield (
             f"replies would have to leave by {names} at once, and a real server cannot tell by which of them a request "
-            f"came. Give the service one director, or use {others(service)}.",
+            f"came. Give the service one director, let lvs_directors elect one (redundancy: vrrp, gateways), or use {others(service)}.",
             service.at("directors"),
         )
+
+
+def _without_floating_gateway(topology: Topology, service: Service, group: DirectorGroup) -> Iterator[Finding]:
+    """Real servers in networks where the group has no gateway that moves with the VIPs."""
+    for entry in service.by_family:
+        for server in service.remote_servers:
+            shared = topology.shared(entry, group.first, server.host)
+            if shared and topology.gateway(entry, group.first, server.host) is None:
+                yield (
+                    f"real server {server.host.name} needs a next hop in network {shared[0].name} that moves from director to director. "
+                    f"Add it in lvs_directors: {group.name}: gateways: {{{shared[0].name}: [FREE {entry.family} ADDRESS]}}.",
+                    server.at,
+                )
 
 
 @service_rule(
@@ -126,7 +142,7 @@ def gateway_cannot_change(topology: Topology, service: Service) -> Iterator[Find
     when=lambda mode: mode.director_is_gateway,
 )
 def two_gateways(topology: Topology, service: Service) -> Iterator[Finding]:
-    if len(service.directors) != 1:
+    if len(service.directors) != 1 and service.group is None:
         return
     for entry in service.by_family:
         for director in service.directors:

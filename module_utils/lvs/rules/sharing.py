@@ -36,8 +36,9 @@ def _module_addresses(service: Service) -> _Keys:
 
 
 def _gateways(service: Service) -> _Keys:
-    if service.mode.director_is_gateway and len(service.directors) == 1:
-        way = (service.network.name if service.network else None, service.directors[0].name)
+    group = service.group
+    if service.mode.director_is_gateway and (group or len(service.directors) == 1):
+        way = (service.network.name if service.network else None, group.name if group else service.directors[0].name)
         for server in service.remote_servers:
             for key in gateway_keys(service, server):
                 yield key, way

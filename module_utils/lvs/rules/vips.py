@@ -135,6 +135,8 @@ def vip_is_nowhere(topology: Topology, service: Service) -> Iterator[Finding]:
 )
 def vip_has_several_owners(topology: Topology, service: Service) -> Iterator[Finding]:
     for vip in service.vips:
+        if service.group and all(other.group is service.group for other in topology.register.all(VIP, vip)):
+            continue
         first_of = topology.register.firsts(VIP_BY_DIRECTOR, vip)
         adds_one = any(first_of[director.name] is service for director in service.directors)
         if service.vip_routed or len(first_of) == 1 or not adds_one:
@@ -145,8 +147,8 @@ def vip_has_several_owners(topology: Topology, service: Service) -> Iterator[Fin
         if len(holders) > 1:
             yield (
                 f"directors {' and '.join(holders)} would all hold the VIP {vip}, with nothing that "
-                "elects one of them. Give the VIP to one director (directors: a group of one host), or let the network "
-                "route it to all of them (vip_routed: true).",
+                "elects one of them. Say lvs_directors: {GROUP: {redundancy: vrrp, virtual_router_id: NUMBER}}, give the VIP to one "
+                "director (directors: a group of one host), or let the network route it to all of them (vip_routed: true).",
                 service.at("directors"),
             )
 

@@ -1,4 +1,4 @@
-"""The services of $STAND_IN/recorded, and the drained real servers of $STAND_IN/drained, where there is one."""
+"""The services of $STAND_IN/recorded, the drained real servers of $STAND_IN/drained, where there is one, and no election."""
 
 import json
 import os
@@ -13,7 +13,9 @@ def main():
     services = (FOLDER / "recorded").read_text().splitlines()
     said = FOLDER / "drained"
     drained = json.loads(said.read_text()) if said.exists() else {}
-    AnsibleModule({}, supports_check_mode=True).exit_json(changed=False, services=services, drained=drained)
+    AnsibleModule({}, supports_check_mode=True).exit_json(
+        changed=False, services=services, drained=drained, elections={}
+    )
 
 
 main()

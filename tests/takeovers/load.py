@@ -1,0 +1,115 @@
+"""Connections of a client that live through the death of a director. Runs on a lab machine.
+
+    load.py STOP_FILE ADDRESS PORT [ADDRESS PORT…]
+
+To each end: a new connection for one request every PERIOD seconds; a conversation with a request every PERIOD seconds, and another one
+every OPENED seconds; a slow download; a slow upload. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each
+connection its kind, its end, its times, the longest time without progress, and why it ended before that.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+
+PERIOD = 0.5
+OPENED = 2.0
+PATIENCE = 2.0  # seconds for the answer to a new connection
+LONG_PATIENCE = 30.0  # seconds without progress until an open connection counts as lost
+LONGEST = 600.0
+CHUNK = 20000  # bytes of a download or upload in PERIOD seconds
+SIZE = 100000000  # more than is transferred meanwhile
+
+
+class Load:
+    def __init__(self, stop, ends):
+        self.stop, self.ends = stop, ends
+        self.until = time.monotonic() + LONGEST
+        self.records = []
+
+    def goes_on(self):
+        return not os.path.exists(self.stop) and time.monotonic() < self.until
+
+    async def recorded(self, kind, end, work, patience):
+        record = {"kind": kind, "end": end[0], "port": end[1], "began": time.time(), "pause": 0.0, "why": ""}
+        self.records.append(record)
+        last = [time.time()]
+
+        def progress():
+            now = time.time()
+            if now - last[0] > record["pause"]:
+                record["pause"], record["paused_at"] = now - last[0], last[0]
+            last[0] = now
+
+        writer = None
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(*end), patience)
+            await work(reader, writer, progress, patience)
+        except Exception as error:
+            record["why"] = f"{type(error).__name__} {error}"
+        finally:
+            record["ended"] = time.time()
+            if writer:
+                writer.transport.abort()
+
+    async def once(self, reader, writer, progress, patience):
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), patience)
+        if b"200" not in answer.split(b"\r\n")[0]:
+            raise ValueError(answer.split(b"\r\n")[0].decode())
+
+    async def conversation(self, reader, writer, progress, patience):
+        while self.goes_on():
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), patience)
+            length = int(head.lower().partition(b"content-length:")[2].split()[0])
+            await asyncio.wait_for(reader.readexactly(length), patience)
+            progress()
+            await asyncio.sleep(PERIOD)
+
+    async def download(self, reader, writer, progress, patience):
+        writer.write(f"GET /bytes/{SIZE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        while self.goes_on():
+            await asyncio.wait_for(reader.readexactly(CHUNK), patience)
+            progress()
+            await asyncio.sleep(PERIOD)
+
+    async def upload(self, reader, writer, progress, patience):
+        writer.write(f"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n".encode())
+        writer.transport.set_write_buffer_limits(high=CHUNK)
+        while self.goes_on():
+            writer.write(b"x" * CHUNK)
+            await asyncio.wait_for(writer.drain(), patience)
+            progress()
+            await asyncio.sleep(PERIOD)
+
+    async def run(self):
+        running = set()
+
+        def start(*words):
+            task = asyncio.ensure_future(self.recorded(*words))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        for end in self.ends:
+            start("download", end, self.download, LONG_PATIENCE)
+            start("upload", end, self.upload, LONG_PATIENCE)
+        started, number = time.monotonic(), 0
+        while self.goes_on():
+            for place, end in enumerate(self.ends):
+                due = started + (number + place / len(self.ends)) * PERIOD
+                await asyncio.sleep(max(0, due - time.monotonic()))
+                start("new", end, self.once, PATIENCE)
+                if number % round(OPENED / PERIOD) == 0 and number * PERIOD < 20:
+                    start("conversation", end, self.conversation, LONG_PATIENCE)
+            number += 1
+        if running:
+            await asyncio.wait(running, timeout=LONG_PATIENCE + 1)
+
+
+if __name__ == "__main__":
+    load = Load(sys.argv[1], [(address, int(port)) for address, port in zip(sys.argv[2::2], sys.argv[3::2])])
+    asyncio.run(load.run())
+    for record in load.records:
+        print(json.dumps(record))
