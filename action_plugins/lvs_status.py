@@ -26,9 +26,19 @@ class ActionModule(EnvironmentAction):
         rows = status.rows(
             services, {name: self.folder.plan(name) for name in answers}, answers, self.folder.read("left_out", {})
         )
-        troubles = status.troubles(services, answers)
-        self.say(status.lines(rows, troubles))
-        result = {"changed": False, "services": [row.as_dict() for row in rows], "troubles": troubles}
+        groups = {service.group.name: service.group for service in services if service.group}
+        parts = status.elections(groups, answers)
+        troubles = [*status.troubles_of_elections(groups, answers), *status.troubles(services, answers)]
+        self.say([*status.lines_of_elections(parts), *status.lines(rows, troubles)])
+        result = {
+            "changed": False,
+            "elections": [part.as_dict() for part in parts],
+            "services": [row.as_dict() for row in rows],
+            "troubles": troubles,
+        }
         if given["to"]:
-            self.write(given["to"], json.dumps({key: result[key] for key in ("services", "troubles")}, indent=1) + "\n")
+            self.write(
+                given["to"],
+                json.dumps({key: result[key] for key in ("elections", "services", "troubles")}, indent=1) + "\n",
+            )
         return result

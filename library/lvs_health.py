@@ -31,6 +31,9 @@ services: {description: The governor's decisions by service and family., returne
 overrides: {description: The weights that operators have set by host., returned: success, type: dict}
 weights: {description: The weight of each real server of each virtual service in the kernel., returned: success, type: dict}
 answers: {description: keepalived's last message about each real server., returned: success, type: dict}
+elections: {description: "The groups in whose elections it takes part, each with whether it is the master.", returned: success, type: dict}
+connections: {description: "The connections in the kernel's table, also those that other directors have told of.", returned: success, type: int}
+daemons: {description: "The IPVS sync daemons that run, C(master) and C(backup).", returned: success, type: list, elements: str}
 now: {description: The time on the host., returned: success, type: float}
 """
 
@@ -40,7 +43,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import decisions, errors, files, ipvs, kinds, programs
+from ansible.module_utils.lvs_host import decisions, election, errors, files, ipvs, kinds, programs
 
 ARGUMENTS = {}
 UNIT = "lvskit-health.service"
@@ -68,13 +71,18 @@ def main():
 
 def found(run, now):
     decided = decisions.read()
+    table = files.read(ipvs.TABLE, "") or ""
+    elections = election.parts(files.read(kinds.VRRP.path, "") or "", run)
     return {
+        "elections": elections,
+        "connections": connections(table),
+        "daemons": daemons(run) if elections else [],
         "governed": files.read(kinds.HEALTH_PLAN.path, "") is not None,
         "silent": silence(now),
         "checker": decided.checker,
         "services": {key: state.as_dict() for key, state in decided.states.items()},
         "overrides": {name: dataclasses.asdict(own) for name, own in decisions.overrides().items()},
-        "weights": weights(files.read(ipvs.TABLE, "") or ""),
+        "weights": weights(table),
         "answers": answers(journal(run)),
         "now": now,
     }
@@ -93,6 +101,17 @@ def weights(text):
     for key, real, words in ipvs.listed(text):
         by_service.setdefault(" ".join(key), {})[real] = int(words[3])
     return by_service
+
+
+def connections(text):
+    """The open and closing connections in /proc/net/ip_vs; a firewall mark has one line for each family."""
+    return sum({(key[:2], real): int(words[4]) + int(words[5]) for key, real, words in ipvs.listed(text)}.values())
+
+
+def daemons(run):
+    """`master sync daemon (mcast=eth1, syncid=51, …)` in each line."""
+    code, out, _ = run(["ipvsadm", "-L", "--daemon"], None)
+    return [] if code else [line.split()[0] for line in out.splitlines() if "sync daemon" in line]
 
 
 def journal(run):

@@ -29,6 +29,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+elections:
+  description: One mapping for each director of an elected group, with C(master) and C(connections).
+  returned: always
+  type: list
+  elements: dict
 services:
   description: One mapping for each service, family and director, with C(state) and C(servers).
   returned: always

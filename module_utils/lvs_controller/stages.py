@@ -109,6 +109,16 @@ def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> 
     return list(found) or NOBODY
 
 
+def _of_takeover(*fields: str) -> Callable[[RunFolder, Any], list[str]]:
+    """The directors of a takeover on purpose."""
+
+    def hosts(folder: RunFolder, fixed: Any) -> list[str]:
+        takeover = folder.read("takeover")
+        return [name for field in fields for name in getattr(takeover, field, ())]
+
+    return hosts
+
+
 def _to_clean(folder: RunFolder, fixed: Stages) -> list[str]:
     """The hosts with stale state, or that were not prepared; none while a director has not changed in this run."""
     applied = {name: folder.read(f"applied/{name}") for name in folder.names("applied")}
@@ -145,6 +155,9 @@ _GROUPS = {
     "recorded": ("directors",),
     "ask": ("clients",),
     "second_opinion": (),
+    "masters": (),
+    "standbys": (),
+    "electing": (),
 }
 _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
     "prepare": lambda folder, fixed: fixed.prepared,
@@ -158,6 +171,9 @@ _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
     "rollback_directors": _to_roll_back,
     "rollback_real_servers": _to_roll_back,
     "rollback_clean": _to_clean_after_rollback,
+    "masters": _of_takeover("masters"),
+    "standbys": _of_takeover("standbys"),
+    "electing": _of_takeover("masters", "standbys"),
     "watchers": lambda folder, fixed: folder.read("watchers", ()),
     "recorded": lambda folder, fixed: [name for batch in fixed.directors for name in batch],
     "ask": lambda folder, fixed: folder.read("askers", ()),

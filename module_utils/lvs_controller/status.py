@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.module_utils.lvs.host_plan import CheckedService, HostPlan, VirtualService
-from ansible.module_utils.lvs.topology import Service
+from ansible.module_utils.lvs.topology import DirectorGroup, Service
+from ansible.module_utils.lvs.violations import listed
 from ansible.module_utils.lvs_host import governing
 from ansible.module_utils.lvs_host.verdicts import STALE
 
@@ -48,6 +49,19 @@ class Row:
     family: int
     state: str
     servers: tuple[Server, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A director's part in the election of a group. `connections` are those it knows: of a standby those that the master has told of."""
+
+    group: str
+    director: str
+    master: bool
+    connections: int
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -180,6 +194,55 @@ def troubles(services: Sequence[Service], answers: Mapping[str, Mapping[str, Any
         elif own["governed"] and own["checker"] != "fine":
             found.append(f"{name}: {own['checker']}, and weights stay as they are. See: journalctl -u lvskit-health")
     return found
+
+
+def elections(groups: Mapping[str, DirectorGroup], answers: Mapping[str, Mapping[str, Any]]) -> list[Part]:
+    """The part of each director in the election of its group."""
+    return [
+        Part(group.name, name, bool(answers[name]["elections"][group.name]), int(answers[name]["connections"]))
+        for group in groups.values()
+        for name in group.names
+        if name in answers and group.name in answers[name]["elections"]
+    ]
+
+
+def troubles_of_elections(groups: Mapping[str, DirectorGroup], answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Groups without a master, or with several, and directors that do not tell the others of their connections, as sentences."""
+    found = []
+    parts = elections(groups, answers)
+    for group in groups.values():
+        own = [part for part in parts if part.group == group.name]
+        masters = [part.director for part in own if part.master]
+        absent = [name for name in group.names if name not in [part.director for part in own]]
+        log = "See: journalctl -u lvskit-vrrp"
+        if own and not masters and not absent:
+            found.append(f"{group.name} has no master, and nobody answers for its services. {log}")
+        if len(masters) > 1:
+            found.append(
+                f"{listed(masters, 'and')} are both master of {group.name}: they do not hear each other. {log}"
+            )
+        if absent and masters:
+            found.append(f"{listed(absent, 'and')} cannot take over {group.name}: unreachable, or not provisioned.")
+        if group.sync == "ipvs" and len(group.directors) > 1:
+            found += [
+                f"{part.director} does not synchronize connections ({' and '.join(missing)} daemon). See: systemctl status lvskit-sync"
+                for part in own
+                if (missing := [one for one in ("master", "backup") if one not in answers[part.director]["daemons"]])
+            ]
+    return found
+
+
+def lines_of_elections(parts: Sequence[Part]) -> list[str]:
+    """Who is master, and how many connections each director knows."""
+    return [
+        f"{name}: "
+        + ", ".join(
+            f"{part.director} {'is master' if part.master else 'stands by'} ({part.connections} connections)"
+            for part in parts
+            if part.group == name
+        )
+        for name in dict.fromkeys(part.group for part in parts)
+    ]
 
 
 def lines(found: Sequence[Row], troubled: Sequence[str]) -> list[str]:

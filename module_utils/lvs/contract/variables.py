@@ -240,6 +240,14 @@ PLAYBOOKS: tuple[Variable, ...] = (
         meaning="the drained real servers, or groups of them, to put back into every director's table; `all` puts back every one",
     ),
     Variable(
+        name="lvs_failover",
+        kind=Names("names of groups of directors"),
+        default=None,
+        absent="none",
+        playbooks=("failover",),
+        meaning="the groups of `lvs_directors` whose addresses move to another director",
+    ),
+    Variable(
         name="lvs_teardown_services",
         old="teardown_services",
         kind=Names("names of services"),
