@@ -52,7 +52,8 @@ PACKAGES = [
     "netcat-openbsd",
     "less",
     "sudo",
-    "keepalived",  # loads an IPVS table, for comparison
+    "keepalived",
+    "conntrackd",
     # For kernel modules.
     "linux-headers-cloud-amd64",
     "gcc",

@@ -66,6 +66,10 @@ options:
     description: The configuration of keepalived for the election of one director, keepalived.conf(5).
     type: str
     default: ""
+  conntrackd:
+    description: The configuration of conntrackd on a director, conntrackd.conf(5).
+    type: str
+    default: ""
   drained:
     description: The real servers that are drained on a director, one in a line, each with the time since when.
     type: str
@@ -96,6 +100,10 @@ options:
     default: ""
   sync_unit:
     description: The systemd unit of the IPVS sync daemons.
+    type: str
+    default: ""
+  conntrackd_unit:
+    description: The systemd unit of conntrackd.
     type: str
     default: ""
   vrrp_unit:

@@ -7,7 +7,7 @@ for unit in systemd-networkd.service ssh.service lvskit-lab-app.service; do
 done
 # None of these helps a lab machine, and each delays its boot or wakes it at a bad moment.
 systemctl mask systemd-networkd-wait-online.service systemd-timesyncd.service systemd-firstboot.service \
-    keepalived.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+    keepalived.service conntrackd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     e2scrub_reap.service serial-getty@ttyS0.service getty@tty1.service \
     dev-hugepages.mount dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-config.mount \
     modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modprobe@efi_pstore.service \

@@ -342,6 +342,20 @@ class Sync:
 
 
 @dataclass(frozen=True)
+class ConntrackSync:
+    """How a director tells the other one of a pair of the connections that it translates: those to `vips`. `entries` are as many as conntrack
+    has room for.
+    """
+
+    interface: str
+    source: str
+    peer: str
+    entries: int
+    protocols: tuple[str, ...]
+    vips: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class HostPlan:
     """All state of lvskit's on one host. `interfaces` must exist with these addresses before a run.
 
@@ -371,6 +385,7 @@ class HostPlan:
     checks: tuple[CheckedService, ...] = ()
     routers: tuple[VirtualRouter, ...] = ()
     sync: Sync | None = None
+    conntrack_sync: ConntrackSync | None = None
     drained: tuple[tuple[str, str], ...] = ()
 
     @property

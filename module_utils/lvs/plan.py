@@ -16,6 +16,7 @@ from .host_plan import (
     BuiltModule,
     Chain,
     CheckedService,
+    ConntrackSync,
     DefaultRoute,
     Destination,
     Guard,
@@ -473,6 +474,33 @@ class _Builder:
         self.sysctl("net/ipv4/vs/sync_retries", 1, why)
         return routers, Sync(there, min(group.virtual_router_id for group in synced))
 
+    def translations(self) -> ConntrackSync | None:
+        """How the host tells the other director of a pair of the connections to fullnat's VIPs."""
+        services = [
+            service
+            for service in self.topology.services
+            if service.mode.source_nat
+            and service.group
+            and service.group.name in self.elected
+            and _is_pair(service.group)
+        ]
+        if not services or services[0].group is None:
+            return None
+        group = services[0].group
+        own = group.of_sync(self.host)
+        peer = next(group.of_sync(one) for one in group.directors if one is not self.host)
+        assert own is not None and peer is not None  # VRRP-NETWORK
+        self.programs["conntrackd"] = None
+        self.modules["nf_conntrack_netlink"] = None
+        return ConntrackSync(
+            interface=own.name,
+            source=own.text,
+            peer=peer.text,
+            entries=max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST),
+            protocols=tuple(dict.fromkeys(protocol for service in services for protocol in service.protocols)),
+            vips=tuple(dict.fromkeys(str(vip) for service in services for vip in service.vips)),
+        )
+
     def _router(self, group: DirectorGroup) -> VirtualRouter:
         """The host's part in the election of a group."""
         own = group.of_adverts(self.host)
@@ -510,6 +538,7 @@ class _Builder:
     def build(self) -> HostPlan:
         routes, rules = self.routes()
         routers, sync = self.elections()
+        conntrack_sync = self.translations()
         if self.connections:
             room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
@@ -545,6 +574,7 @@ class _Builder:
             checks=tuple(self.checked),
             routers=routers,
             sync=sync,
+            conntrack_sync=conntrack_sync,
             drained=tuple(sorted(self.drained.items())),
         )
 
@@ -556,6 +586,10 @@ def _virtual(address: str, device: str) -> VirtualAddress:
     # On a network, duplicate address detection would take the address away where two directors have it one after the other.
     there = device == "lo" or device in _TUNNELS
     return VirtualAddress(address, device, IPV6.bits, _DEPRECATED if there else (*_DEPRECATED, "nodad"))
+
+
+def _is_pair(group: DirectorGroup) -> bool:
+    return group.sync == "ipvs" and len(group.directors) == 2
 
 
 def _by_policy(way: _WayBack) -> bool:

@@ -22,10 +22,11 @@ from .sysctls import Sysctls
 from .timeouts import Timeouts
 from .unit import DropIn, Manager, Unit
 
-DROP_IN = "drop_in"  # keeps the unit of keepalived's package from starting; it has no file of record
+DROP_IN = "drop_in"  # keeps the unit of a package from starting; it has no file of record
 PROGRAM = "program"  # what the governor runs; it has no file of record
 KEPT_ADDRESSES = "kept_addresses"  # those that keepalived gives up, and the host keeps; no file of record
-_OF_KEEPALIVED = (kinds.HEALTH_UNIT, kinds.VRRP_UNIT)
+# Units of lvskit's that run a program whose package has a unit of its own.
+_OF_PACKAGES = {"keepalived": (kinds.HEALTH_UNIT, kinds.VRRP_UNIT), "conntrackd": (kinds.CONNTRACKD_UNIT,)}
 MANAGER = "systemd"  # reloads systemd after changes of units; it has no file of record
 
 
@@ -116,6 +117,11 @@ def _elector(run: Run) -> Resource:
     return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, reload=reload)
 
 
+def _conntrackd(run: Run) -> Resource:
+    kind, restart = kinds.CONNTRACKD_UNIT, run.changes(kinds.CONNTRACKD)
+    return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, restart=restart)
+
+
 def _network(run: Run) -> Resource:
     elected = election.addresses(run.wanted[kinds.VRRP.name])
     return Network(*run.texts(kinds.NETWORK), interfaces=run.wanted["interfaces"], elected=elected)
@@ -153,6 +159,8 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.SYNC_UNIT: lambda run: Unit(
         os.path.basename(kinds.SYNC_UNIT.path), *run.texts(kinds.SYNC_UNIT), started=True, daemon=True
     ),
+    kinds.CONNTRACKD: lambda run: Document(kinds.CONNTRACKD, *run.texts(kinds.CONNTRACKD)),
+    kinds.CONNTRACKD_UNIT: _conntrackd,
     kinds.VRRP_UNIT: _elector,
 }
 
@@ -164,12 +172,17 @@ def wire(run: Run) -> dict[str, Resource]:
     """
     formats.recorded()
     made = {kind.name: _MADE[kind](run) for kind in KINDS}
-    units = [resource for resource in made.values() if isinstance(resource, Unit)]
+    own_units = [resource for resource in made.values() if isinstance(resource, Unit)]
     return {
-        DROP_IN: DropIn(run.command, needed=any(run.wanted[kind.name].strip() for kind in _OF_KEEPALIVED)),
+        **{
+            f"{DROP_IN}_{program}": DropIn(
+                run.command, program, needed=any(run.wanted[kind.name].strip() for kind in units)
+            )
+            for program, units in _OF_PACKAGES.items()
+        },
         PROGRAM: _program(run),
         **made,
-        MANAGER: Manager(units, run.command, removing=run.remove),
+        MANAGER: Manager(own_units, run.command, removing=run.remove),
         KEPT_ADDRESSES: KeptAddresses(
             [run.wanted[kinds.NETWORK.name], run.wanted[kinds.NETWORK6.name]],
             given_up=election.addresses(recorded(kinds.VRRP.path)) - election.addresses(run.wanted[kinds.VRRP.name]),

@@ -39,6 +39,7 @@ NETWORK6 = Kind("network6", "/etc/lvskit/network6.batch", "IPv6 addresses and ro
 HEALTH = Kind("health", "/etc/lvskit/health.conf", "health checks")
 HEALTH_PLAN = Kind("health_plan", "/etc/lvskit/health.json", "governed services")
 VRRP = Kind("vrrp", "/etc/lvskit/vrrp.conf", "election of a director")
+CONNTRACKD = Kind("conntrackd", "/etc/lvskit/conntrackd.conf", "synchronization of translated connections")
 DRAINED = Kind("drained", "/etc/lvskit/drained", "drained real servers")
 NETFILTER_UNIT = Kind("netfilter_unit", f"{UNITS}/lvskit-netfilter.service", "unit lvskit-netfilter.service")
 IPVS_UNIT = Kind("ipvs_unit", f"{UNITS}/lvskit-ipvs.service", "unit lvskit-ipvs.service")
@@ -47,6 +48,7 @@ VERDICT_UNIT = Kind("verdict_unit", f"{UNITS}/lvskit-verdict.service", "unit lvs
 HEALTH_UNIT = Kind("health_unit", f"{UNITS}/lvskit-health.service", "unit lvskit-health.service")
 GOVERNOR_UNIT = Kind("governor_unit", f"{UNITS}/lvskit-governor.service", "unit lvskit-governor.service")
 SYNC_UNIT = Kind("sync_unit", f"{UNITS}/lvskit-sync.service", "unit lvskit-sync.service")
+CONNTRACKD_UNIT = Kind("conntrackd_unit", f"{UNITS}/lvskit-conntrackd.service", "unit lvskit-conntrackd.service")
 VRRP_UNIT = Kind("vrrp_unit", f"{UNITS}/lvskit-vrrp.service", "unit lvskit-vrrp.service")
 
 KINDS = (
@@ -62,6 +64,7 @@ KINDS = (
     HEALTH,
     HEALTH_PLAN,
     VRRP,
+    CONNTRACKD,
     DRAINED,
     NETFILTER_UNIT,
     IPVS_UNIT,
@@ -70,6 +73,7 @@ KINDS = (
     GOVERNOR_UNIT,
     HEALTH_UNIT,
     SYNC_UNIT,
+    CONNTRACKD_UNIT,
     VRRP_UNIT,
 )
 TEXTS = {kind.name: kind.path for kind in KINDS}

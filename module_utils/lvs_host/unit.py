@@ -12,7 +12,7 @@ from .kinds import UNITS as DIRECTORY
 from .programs import CommandRunner
 from .resource import Resource, statements
 
-DROP_IN = f"{DIRECTORY}/keepalived.service.d/lvskit.conf"
+DROP_IN = f"{DIRECTORY}/{{}}.service.d/lvskit.conf"  # of a program's package
 _MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= also covers new files
 
 
@@ -94,40 +94,40 @@ class Unit(Resource):
 
 
 class DropIn(Resource):
-    """The file that keeps the unit of keepalived's package from starting.
+    """The file that keeps the unit of a package from starting: that of keepalived or conntrackd.
 
-    The role lvs_host writes it before it installs the package, and nothing does where the package was there before. `needed`: the host
-    has health checks.
+    The role lvs_host writes it before it installs the package, and nothing does where the package was there before. `needed`: lvskit runs
+    the program on the host.
     """
 
-    title = "drop-in of keepalived.service"
-
-    def __init__(self, run: CommandRunner, *, needed: bool) -> None:
+    def __init__(self, run: CommandRunner, program: str, *, needed: bool) -> None:
         super().__init__("", "", run)
+        self.title = f"drop-in of {program}.service"
+        self.file = DROP_IN.format(program)
         self.needed = needed
         self.there = False
 
     def prepare(self) -> None:
-        self.there = os.path.exists(files.place(DROP_IN))
+        self.there = os.path.exists(files.place(self.file))
 
     def before(self) -> list[str]:
-        return [DROP_IN] if self.there else []
+        return [self.file] if self.there else []
 
     def after(self) -> list[str]:
-        return [DROP_IN] if self.there and self.needed else []
+        return [self.file] if self.there and self.needed else []
 
     def additions(self) -> list[str]:
         return []
 
     def removals(self) -> list[str]:
-        return [f"rm {DROP_IN}"] if self.there and not self.needed else []
+        return [f"rm {self.file}"] if self.there and not self.needed else []
 
     def batch(self, commands: Sequence[str]) -> None:
         """The only command removes it, and its folder if nobody else has a file there."""
         if commands:
-            files.remove(DROP_IN)
+            files.remove(self.file)
             with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(files.place(DROP_IN)))
+                os.rmdir(os.path.dirname(files.place(self.file)))
 
 
 class Manager(Resource):

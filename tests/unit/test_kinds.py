@@ -39,7 +39,8 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
     at boot comes last."""
     names = list(wired())
     assert names == [
-        "drop_in",
+        "drop_in_keepalived",
+        "drop_in_conntrackd",
         "program",
         "modules",
         "module_options",
@@ -53,6 +54,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "health",
         "health_plan",
         "vrrp",
+        "conntrackd",
         "drained",
         "netfilter_unit",
         "ipvs_unit",
@@ -61,6 +63,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "governor_unit",
         "health_unit",
         "sync_unit",
+        "conntrackd_unit",
         "vrrp_unit",
         "systemd",
         "kept_addresses",
@@ -113,7 +116,7 @@ def test_systemd_hears_of_all_units_and_whether_some_go(remove):
     manager = made["systemd"]
     assert isinstance(manager, Manager)
     assert manager.units == [resource for resource in made.values() if isinstance(resource, Unit)]
-    started = ["network", "verdict", "governor", "health", "sync", "vrrp"]
+    started = ["network", "verdict", "governor", "health", "sync", "conntrackd", "vrrp"]
     assert [unit.name for unit in manager.units if unit.started] == [f"lvskit-{name}.service" for name in started]
     assert manager.removing is remove
 
@@ -141,12 +144,12 @@ HEALTH = {"health_unit": "[Unit]\nDescription=x\n"}
 
 def test_the_drop_in_of_keepalived_leaves_with_the_last_health_check():
     """The role writes it where it installs the package."""
-    file = Path(files.place(DROP_IN))
-    assert wired()["drop_in"].removals() == wired(HEALTH)["drop_in"].additions() == []
+    file = Path(files.place(DROP_IN.format("keepalived")))
+    assert wired()["drop_in_keepalived"].removals() == wired(HEALTH)["drop_in_keepalived"].additions() == []
     file.parent.mkdir(parents=True)
     file.write_text("[Unit]\n")
-    for wanted, commands in ((HEALTH, []), ({}, [f"rm {DROP_IN}"])):
-        found = wired(wanted)["drop_in"]
+    for wanted, commands in ((HEALTH, []), ({}, [f"rm {DROP_IN.format('keepalived')}"])):
+        found = wired(wanted)["drop_in_keepalived"]
         found.prepare()
         assert (found.additions(), found.removals()) == ([], commands)
         found.batch(found.removals())
@@ -155,11 +158,11 @@ def test_the_drop_in_of_keepalived_leaves_with_the_last_health_check():
 
 
 def test_another_drop_in_keeps_its_folder():
-    file = Path(files.place(DROP_IN))
+    file = Path(files.place(DROP_IN.format("keepalived")))
     file.parent.mkdir(parents=True)
     for name in (file.name, "own.conf"):
         (file.parent / name).write_text("[Unit]\n")
-    found = wired()["drop_in"]
+    found = wired()["drop_in_keepalived"]
     found.prepare()
     found.batch(found.removals())
     assert [one.name for one in file.parent.iterdir()] == ["own.conf"]

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.lvs.host_plan import HostPlan
 from ansible.module_utils.lvs.plan import plan
 from ansible.module_utils.lvs_controller import layout
@@ -17,6 +18,13 @@ from libraries import loaded
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2"))
+BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
+LB2 = {
+    "lvs_interfaces": {
+        "eth1.20": {"network": "edge", "address": "203.0.113.11"},
+        "eth1.30": {"network": "app", "address": "10.20.1.9"},
+    }
+}
 GATEWAY = [
     {
         "name": "n",
@@ -77,6 +85,16 @@ HOSTS = {
     "tun": ("rs3", {}),
     "none": ("client1", {}),
     "director-with-checks": ("lb1", {"services": CHECKED}),
+    "director-of-a-pair": (
+        "lb1",
+        {
+            "hosts": {**BASE["hosts"], "lb2": LB2},
+            "groups": {**BASE["groups"], "directors": ["lb1", "lb2"]},
+            "directors": {
+                "directors": {"redundancy": "vrrp", "virtual_router_id": 51, "gateways": {"app": "10.20.1.2"}}
+            },
+        },
+    ),
 }
 
 

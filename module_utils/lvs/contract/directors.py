@@ -121,7 +121,7 @@ class DirectorGroup(Keyed):
     )
     sync: str = key(
         Choice("VALUE-CHOICE", ("ipvs", "stateless")),
-        "`ipvs`: the master tells the others of its connections all the time (IPVS sync daemons); `stateless`: nobody tells, and "
+        "`ipvs`: the master tells the others of its connections all the time (IPVS sync daemons, and conntrackd for fullnat); `stateless`: nobody tells, and "
         "each director chooses the same real server by `scheduler: mh`",
         "ipvs",
     )
@@ -155,6 +155,10 @@ class DirectorGroup(Keyed):
     def of_adverts(self, director: Host) -> Attachment | None:
         """The interface of a director that adverts leave by: of the first family that all directors have in that network."""
         return self._attached(self.adverts, director)
+
+    def of_sync(self, director: Host) -> Attachment | None:
+        """The interface of a director that the connections' state leaves by."""
+        return self._attached(self.synced, director)
 
     def _attached(self, network: Network | None, director: Host) -> Attachment | None:
         if network is None:

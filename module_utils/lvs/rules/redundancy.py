@@ -201,15 +201,15 @@ def state_is_needed(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "VRRP-FULLNAT",
-    "a service of fullnat with several directors: its connections end when the master dies",
-    "The translation to a local address and port is conntrack's, and the IPVS sync daemon does not carry it.",
+    "a service of fullnat with more than two directors: its connections end when the master dies",
+    "The translation to a local address and port is conntrack's, and conntrackd tells one other director of it.",
     when=lambda mode: mode.source_nat,
     warning=True,
 )
 def translation_is_not_carried(topology: Topology, service: Service) -> Iterator[Finding]:
-    if service.group and service.group.sync == "ipvs" and len(service.directors) > 1 and not service.locals_by:
+    if service.group and service.group.sync == "ipvs" and len(service.directors) > 2 and not service.locals_by:
         yield (
-            f"when the master of {service.group.name} dies, the other director answers new connections, and open ones end: their local ports "
-            "are not synchronized. Use another mode for long connections.",
+            f"when the master of {service.group.name} dies, another director answers new connections, and open ones end: their local ports are "
+            "synchronized between two directors only. Make the group a pair, or use another mode for long connections.",
             service.at("mode"),
         )

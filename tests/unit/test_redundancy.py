@@ -1,0 +1,327 @@
+"""Groups of directors of which one is elected: their plans, the order in which they change, and what is said of them."""
+
+from decimal import Decimal
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.lvs import rolling
+from ansible.module_utils.lvs.changes import Changes
+from ansible.module_utils.lvs.plan import plans
+from ansible.module_utils.lvs.rolling import Seen
+from ansible.module_utils.lvs_controller import status, takeover
+from ansible.module_utils.lvs_host import election, network
+
+HOSTS = {
+    "lb1": {
+        "lvs_interfaces": {
+            "eth1.20": {"network": "edge", "address": "203.0.113.10", "address6": "2001:db8:20::10"},
+            "eth1.30": {"network": "app", "address": "10.20.1.10"},
+        }
+    },
+    "lb2": {
+        "lvs_interfaces": {
+            "eth1.20": {"network": "edge", "address": "203.0.113.11", "address6": "2001:db8:20::11"},
+            "eth1.30": {"network": "app", "address": "10.20.1.9"},
+        }
+    },
+    "rs1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.11"}}},
+}
+NETWORKS = {
+    "edge": {"cidr": "203.0.113.0/24", "cidr6": "2001:db8:20::/64", "vlan": 20, "gateway": "203.0.113.1"},
+    "app": {"cidr": "10.20.1.0/24", "vlan": 30},
+}
+NAT = {
+    "name": "nat",
+    "vip": "203.0.113.80",
+    "port": 80,
+    "mode": "nat",
+    "return_path": "policy",
+    "real_servers": [{"host": "rs1"}],
+}
+FULLNAT = {**NAT, "name": "fullnat", "vip": "203.0.113.81", "mode": "fullnat", "local_addresses": ["10.20.1.201"]}
+FULLNAT.pop("return_path")
+EDGE = {"redundancy": "vrrp", "virtual_router_id": 51, "preferred": "lb2", "gateways": {"app": "10.20.1.2"}}
+
+
+@pytest.fixture
+def pair(environment):
+    def made(services=(NAT,), group=EDGE, **groups):
+        env = environment(
+            {
+                "networks": NETWORKS,
+                "hosts": HOSTS,
+                "groups": {"directors": ["lb1", "lb2"], "real_servers": ["rs1"], **groups},
+                "services": list(services),
+                "directors": {"directors": group} if group else None,
+            }
+        )
+        assert [one for one in env.violations if not one.warning] == []
+        return env.topology
+
+    return made
+
+
+def test_what_moves_is_in_the_election_alone(pair):
+    for name, plan in plans(pair((NAT, FULLNAT)), ["lb1", "lb2"]).items():
+        (router,) = plan.routers
+        assert [(one.address, one.device) for one in router.addresses] == [
+            ("203.0.113.80", "eth1.20"),
+            ("203.0.113.81", "eth1.20"),
+            ("10.20.1.201", "eth1.30"),
+            ("10.20.1.2", "eth1.30"),
+        ]
+        assert plan.addresses == ()
+        assert (router.interface, router.tracked, router.interval) == ("eth1.20", ("eth1.30",), "0.7")
+        assert router.priority == (254 if name == "lb2" else 253)  # the preferred one
+        assert router.token == "169.254.76.51"
+    assert (router.source, router.peers) == ("203.0.113.11", ("203.0.113.10",))
+
+
+def test_directors_have_the_same_table_rules_and_checks(pair):
+    checked = {**NAT, "health_check": {"type": "tcp"}}
+    one, other = plans(pair((checked, FULLNAT)), ["lb1", "lb2"]).values()
+    assert one.services == other.services
+    assert one.probes == other.probes
+    assert one.netfilter.source_nats == other.netfilter.source_nats
+
+
+def test_replies_go_to_the_address_that_moves(pair):
+    plan = plans(pair(), ["rs1"])["rs1"]
+    assert [route.gateway for route in plan.routes] == ["10.20.1.2"]
+
+
+def test_adverts_are_taken_from_peers_alone(pair):
+    (adverts,) = plans(pair(), ["lb1"])["lb1"].netfilter.adverts
+    assert (adverts.address, adverts.peers) == ("203.0.113.10", ("203.0.113.11",))
+
+
+def test_of_two_directors_of_fullnat_each_tells_the_other_of_translations(pair):
+    found = {name: plan.conntrack_sync for name, plan in plans(pair((NAT, FULLNAT)), ["lb1", "lb2"]).items()}
+    assert (found["lb1"].source, found["lb1"].peer) == ("203.0.113.10", "203.0.113.11")
+    assert (found["lb2"].source, found["lb2"].peer) == ("203.0.113.11", "203.0.113.10")
+    assert found["lb1"].vips == ("203.0.113.81",)  # nat is IPVS' own
+    assert plans(pair(), ["lb1"])["lb1"].conntrack_sync is None
+
+
+def test_checks_of_fullnat_come_from_the_director_itself(pair):
+    """The local address is at the master alone, and the standby checks, too."""
+    checked = {**FULLNAT, "health_check": {"type": "tcp"}}
+    plan = plans(pair((checked,)), ["lb1"])["lb1"]
+    assert plan.netfilter.unseen  # they pass by conntrack, which would give them a local address
+
+
+def test_without_state_to_tell_there_are_no_daemons(pair):
+    topology = pair(({**NAT, "scheduler": "mh"},), {**EDGE, "sync": "stateless"})
+    plan = plans(topology, ["lb1"])["lb1"]
+    assert plan.sync is None
+    assert {one.key: one.value for one in plan.sysctls}["net/ipv4/vs/sloppy_tcp"] == 1
+    plan = plans(pair(), ["lb1"])["lb1"]
+    assert (plan.sync.interface, plan.sync.number) == ("eth1.20", 51)
+
+
+def test_a_group_of_one_elects_and_tells_nobody(pair):
+    plan = plans(pair(directors=["lb2"]), ["lb2"])["lb2"]
+    assert plan.routers[0].peers == ()
+    assert (plan.sync, plan.conntrack_sync) == (None, None)
+
+
+def test_an_advert_interval_is_exact(pair):
+    group = next(iter(pair(group={**EDGE, "advert_interval": "0.25"}).director_groups.values()))
+    assert group.advert_interval == Decimal("0.25")
+
+
+def test_adverts_of_ipv6_where_directors_share_nothing_else(pair, environment):
+    hosts = {
+        name: {"lvs_interfaces": {"eth1": {"network": "edge", "address6": f"2001:db8:20::{number}"}}}
+        for number, name in enumerate(("lb1", "lb2", "rs1"), 10)
+    }
+    service = {"name": "s", "vip": "2001:db8:20::80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
+    env = environment(
+        {
+            "networks": {"edge": {"cidr6": "2001:db8:20::/64", "vlan": 20}},
+            "hosts": hosts,
+            "groups": {"directors": ["lb1", "lb2"], "real_servers": ["rs1"]},
+            "services": [{**service, "scheduler": "mh"}],
+            "directors": {"directors": {**EDGE, "gateways": {}, "sync": "stateless"}},
+        }
+    )
+    (router,) = plans(env.topology, ["lb1"])["lb1"].routers
+    assert (router.source, router.token) == ("2001:db8:20::a".replace("a", "10"), "fe80::4c:33")
+
+
+MASTER, STANDBY = Seen(True, {"directors": True}), Seen(True, {"directors": False})
+
+
+@pytest.mark.parametrize(
+    ("seen", "order"),
+    [
+        ({}, ["lb2", "lb1"]),  # the preferred one becomes master
+        ({"lb1": Seen(True), "lb2": Seen()}, ["lb1", "lb2"]),  # a single director becomes a pair
+        ({"lb1": MASTER, "lb2": STANDBY}, ["lb2", "lb1"]),
+        ({"lb1": STANDBY, "lb2": MASTER}, ["lb1", "lb2"]),
+        ({"lb2": MASTER}, ["lb1", "lb2"]),  # a new machine in place of a dead one
+    ],
+)
+def test_the_master_changes_last(pair, seen, order):
+    assert rolling.batches(pair(), seen) == [(name,) for name in order]
+
+
+def test_a_director_that_leaves_an_election_does_so_first(pair):
+    one = pair(group=None, directors=["lb1"])
+    assert rolling.batches(one, {"lb1": MASTER, "lb2": STANDBY}, ["lb2"]) == [("lb2",), ("lb1",)]
+    assert rolling.batches(one, {"lb1": Seen(True), "lb2": Seen(True)}, ["lb2"]) == [("lb1",), ("lb2",)]
+
+
+def test_a_preferred_director_may_be_removed():
+    left = Changes(without_hosts=["lb2"]).directors({"directors": EDGE})
+    assert "preferred" not in left["directors"]
+    assert Changes(without_hosts=["lb1"]).directors({"directors": EDGE}) == {"directors": EDGE}
+
+
+def test_requests_are_expected_at_the_master(pair):
+    topology = pair()
+    (service,) = topology.services
+    assert [one.name for one in topology.answering(service)] == ["lb2"]
+    seen = rolling.masters(topology, {"lb1": MASTER, "lb2": STANDBY})
+    assert [one.name for one in type(topology)(**{**topology.__getstate__(), "masters": seen}).answering(service)] == [
+        "lb1"
+    ]
+
+
+TEXT = """\
+vrrp_instance directors {
+    interface eth1.20
+    unicast_peer {
+        203.0.113.11 min_ttl 255
+    }
+    virtual_ipaddress {
+        169.254.76.51/32 dev lo scope host
+    }
+    virtual_ipaddress_excluded {
+        203.0.113.80/32 dev eth1.20
+        2001:db8:20::80/128 dev eth1.20
+    }
+}
+"""
+
+
+def test_the_record_of_an_election_tells_what_moves():
+    assert election.addresses(TEXT) == {("203.0.113.80/32", "eth1.20"), ("2001:db8:20::80/128", "eth1.20")}
+    assert election.addresses("") == set()
+
+
+def test_the_master_has_the_address_of_the_adverts():
+    answers = {True: '[{"addr_info": [{"local": "169.254.76.51", "prefixlen": 32}]}]', False: '[{"addr_info": []}]'}
+    for master, text in answers.items():
+        assert election.parts(TEXT, lambda argv, stdin, text=text: (0, text, "")) == {"directors": master}
+    assert election.parts("", None) == {}
+
+
+LIVE = {
+    "address": '[{"ifname": "eth1", "flags": ["UP"], "addr_info": [{"family": "inet", "local": "203.0.113.80", "prefixlen": 32, "scope": "global"}]}]',
+    "route": "[]",
+    "rule": "[]",
+}
+HELD = "address replace 203.0.113.80/32 dev eth1\n"
+
+
+def answering(argv, stdin):
+    return 0, next(text for word, text in LIVE.items() if word in argv), ""
+
+
+def test_an_address_stays_until_keepalived_takes_it():
+    """It is no longer in the file of record, and no command removes it."""
+    for elected, commands in (((), ["ip address del 203.0.113.80/32 dev eth1"]), ([("203.0.113.80/32", "eth1")], [])):
+        resource = network.Network("", HELD, answering, interfaces={}, elected=elected)
+        resource.prepare()
+        assert resource.removals() == commands
+
+
+def test_an_address_that_keepalived_gives_up_is_added_again():
+    kept = network.KeptAddresses(
+        [HELD, ""], given_up=[("203.0.113.80/32", "eth1"), ("203.0.113.9/32", "eth1")], run=None
+    )
+    assert kept.closing() == ["ip address replace 203.0.113.80/32 dev eth1"]
+    assert network.KeptAddresses([HELD, ""], given_up=[], run=None).closing() == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "groups", "message"),
+    [
+        ({}, [], "no group is named"),
+        ({}, ["directorz"], "there is no group directorz: did you mean directors"),
+        ({"lb1": MASTER}, ["directors"], "lb2 cannot be reached"),
+        ({"lb1": MASTER, "lb2": Seen()}, ["directors"], "lb2 does not take part in its election yet"),
+        ({"lb1": MASTER, "lb2": MASTER}, ["directors"], "lb1 and lb2 are all master"),
+        ({"lb1": STANDBY, "lb2": STANDBY}, ["directors"], "none of its directors is master"),
+    ],
+)
+def test_a_takeover_that_is_not_possible_is_refused(pair, seen, groups, message):
+    with pytest.raises(AnsibleActionFail, match=message):
+        takeover.planned(pair(), seen, groups)
+
+
+def test_a_group_of_one_cannot_be_taken_over(pair):
+    with pytest.raises(AnsibleActionFail, match="lb2 is its only director"):
+        takeover.planned(pair(directors=["lb2"]), {"lb2": MASTER}, ["directors"])
+
+
+def test_a_takeover_is_confirmed_by_another_master(pair):
+    topology = pair()
+    chosen = takeover.planned(topology, {"lb1": MASTER, "lb2": STANDBY}, ["directors"])
+    assert (chosen.masters, chosen.standbys) == (("lb1",), ("lb2",))
+    assert takeover.confirmed(topology, {"lb1": STANDBY, "lb2": MASTER}, chosen) == ["directors: lb2 is master"]
+    for seen in ({"lb1": MASTER, "lb2": STANDBY}, {"lb1": STANDBY, "lb2": STANDBY}, {"lb1": MASTER, "lb2": MASTER}):
+        with pytest.raises(AnsibleActionFail, match="no other director has taken the addresses"):
+            takeover.confirmed(topology, seen, chosen)
+
+
+def test_all_groups_of_a_master_move_together(environment):
+    other = {**NAT, "name": "other", "directors": "others", "mode": "dr", "vip": "10.20.1.80"}
+    other.pop("return_path")
+    topology = environment(
+        {
+            "networks": NETWORKS,
+            "hosts": HOSTS,
+            "groups": {"directors": ["lb1", "lb2"], "others": ["lb1", "lb2"], "real_servers": ["rs1"]},
+            "services": [NAT, other],
+            "directors": {"directors": EDGE, "others": {**EDGE, "virtual_router_id": 52, "gateways": {}}},
+        }
+    ).topology
+    both = {"directors": True, "others": True}
+    seen = {"lb1": Seen(True, both), "lb2": Seen(True, dict.fromkeys(both, False))}
+    with pytest.raises(AnsibleActionFail, match="Name them as well: -e lvs_failover=directors,others"):
+        takeover.planned(topology, seen, ["directors"])
+    assert takeover.planned(topology, seen, ["directors", "others"]).masters == ("lb1",)
+    assert plans(topology, ["lb1"])["lb1"].sync.number == 51  # one daemon for both
+
+
+def answer(master, connections=3, daemons=("master", "backup")):
+    return {"elections": {"directors": master}, "connections": connections, "daemons": list(daemons)}
+
+
+def test_status_tells_who_is_master(pair):
+    groups = pair().director_groups
+    parts = status.elections(groups, {"lb1": answer(True), "lb2": answer(False, 2)})
+    assert status.lines_of_elections(parts) == [
+        "directors: lb1 is master (3 connections), lb2 stands by (2 connections)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"lb1": answer(True), "lb2": answer(False)}, []),
+        ({"lb1": answer(False), "lb2": answer(False)}, ["directors has no master"]),
+        ({"lb1": answer(True), "lb2": answer(True)}, ["lb1 and lb2 are both master of directors"]),
+        ({"lb1": answer(True)}, ["lb2 cannot take over directors"]),
+        (
+            {"lb1": answer(True, daemons=["master"]), "lb2": answer(False)},
+            ["lb1 does not synchronize connections (backup daemon)"],
+        ),
+    ],
+)
+def test_status_names_what_is_wrong_with_a_group(pair, answers, said):
+    found = status.troubles_of_elections(pair().director_groups, answers)
+    assert len(found) == len(said)
+    assert all(line.startswith(begin) for line, begin in zip(found, said))
