@@ -103,12 +103,15 @@ FAULTS = (
 
 @dataclass
 class Row:
-    """What became of the connections to one mode. `lost` are the ages of those lost, in seconds, by their kind; `kept` their numbers."""
+    """What became of the connections to one mode. `lost` are the ages of those lost, in seconds, by their kind; `kept` their numbers. `why` are
+    the reasons.
+    """
 
     gap: float = 0.0
     pause: float = 0.0
     kept: dict[str, int] = field(default_factory=dict)
     lost: dict[str, list[float]] = field(default_factory=dict)
+    why: set[str] = field(default_factory=set)
 
 
 def measured(pair: Pair, fault: Fault) -> dict[str, Row]:
@@ -148,6 +151,7 @@ def _add(row: Row, records: list[dict[str, Any]], began: float) -> None:
             raise RuntimeError(f"a connection had ended before the fault: {one}")
         if one["why"]:
             row.lost.setdefault(one["kind"], []).append(began - one["began"])
+            row.why.add(one["why"])
         else:
             row.kept[one["kind"]] = row.kept.get(one["kind"], 0) + 1
             row.pause = max(row.pause, one["pause"])
