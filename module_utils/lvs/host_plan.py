@@ -343,8 +343,8 @@ class Sync:
 
 @dataclass(frozen=True)
 class ConntrackSync:
-    """How a director tells the other one of a pair of the connections that it translates: those to `vips`. `entries` are as many as conntrack
-    has room for.
+    """How a director tells the other one of a pair of the connections that it translates: all but those of its own addresses, which are
+    `ignored`. `entries` are as many as conntrack has room for.
     """
 
     interface: str
@@ -352,7 +352,7 @@ class ConntrackSync:
     peer: str
     entries: int
     protocols: tuple[str, ...]
-    vips: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 @dataclass(frozen=True)

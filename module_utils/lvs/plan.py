@@ -498,7 +498,7 @@ class _Builder:
             peer=peer.text,
             entries=max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST),
             protocols=tuple(dict.fromkeys(protocol for service in services for protocol in service.protocols)),
-            vips=tuple(dict.fromkeys(str(vip) for service in services for vip in service.vips)),
+            ignored=("127.0.0.1", "::1", *sorted(map(str, self.host.addresses))),
         )
 
     def _router(self, group: DirectorGroup) -> VirtualRouter:

@@ -2,8 +2,8 @@
 
     load.py STOP_FILE ADDRESS PORT [ADDRESS PORT…]
 
-To each end: a new connection for one request every PERIOD seconds; a conversation with a request every PERIOD seconds, and another one
-every OPENED seconds; a slow download; a slow upload. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each
+A new connection for one request every NEW seconds, to one end after the other. To each end a conversation with a request every PERIOD
+seconds, and another one every OPENED seconds; a slow download; a slow upload. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each
 connection its kind, its end, its times, the longest time without progress, and why it ended before that.
 """
 
@@ -13,12 +13,13 @@ import os
 import sys
 import time
 
+NEW = 0.1
 PERIOD = 0.5
-OPENED = 2.0
-PATIENCE = 2.0  # seconds for the answer to a new connection
+OPENED = 4.0
+PATIENCE = 0.9  # seconds for the answer to a new connection: the second SYN would come after one
 LONG_PATIENCE = 30.0  # seconds without progress until an open connection counts as lost
 LONGEST = 600.0
-CHUNK = 20000  # bytes of a download or upload in PERIOD seconds
+CHUNK = 5000  # bytes of a download or upload in PERIOD seconds
 SIZE = 100000000  # more than is transferred meanwhile
 
 
@@ -95,15 +96,14 @@ class Load:
         for end in self.ends:
             start("download", end, self.download, LONG_PATIENCE)
             start("upload", end, self.upload, LONG_PATIENCE)
-        started, number = time.monotonic(), 0
+        started, number, conversations = time.monotonic(), 0, 0
         while self.goes_on():
-            for place, end in enumerate(self.ends):
-                due = started + (number + place / len(self.ends)) * PERIOD
-                await asyncio.sleep(max(0, due - time.monotonic()))
-                start("new", end, self.once, PATIENCE)
-                if number % round(OPENED / PERIOD) == 0 and number * PERIOD < 20:
-                    start("conversation", end, self.conversation, LONG_PATIENCE)
+            await asyncio.sleep(max(0, started + number * NEW - time.monotonic()))
+            start("new", self.ends[number % len(self.ends)], self.once, PATIENCE)
             number += 1
+            if number * NEW > conversations * OPENED / len(self.ends):
+                start("conversation", self.ends[conversations % len(self.ends)], self.conversation, LONG_PATIENCE)
+                conversations += 1
         if running:
             await asyncio.wait(running, timeout=LONG_PATIENCE + 1)
 
