@@ -45,8 +45,9 @@ def batches(
 ) -> list[tuple[str, ...]]:
     """The directors in batches: two directors of one service are never in the same batch. `leaving`: those that the run removes.
 
-    A master comes behind its standbys, so that a fault of the new plan meets no client. One that leaves an election comes first: the
-    others must not go on with it as a stranger. Where nobody is master yet, the director that carries the services is first, or the
+    A master comes behind its standbys, so that a fault of the new plan meets no client; but before a director that is new in the election, and
+    would not hear a master that does not know it. One that leaves an election comes first: the others must not go on with it as a
+    stranger. Where nobody is master yet, the director that carries the services is first, or the
     preferred one: the first one of all becomes master. The rest is in the inventory's order.
     """
     partners: dict[str, set[str]] = {name: set() for name in topology.groups.get("directors", ())}
@@ -66,7 +67,7 @@ def batches(
     return [*((name,) for name in electing), *map(tuple, found), *((name,) for name in others)]
 
 
-_LEAVING, _HOLDING, _PREFERRED, _OTHER, _MASTER = range(5)
+_LEAVING, _HOLDING, _PREFERRED, _OTHER, _MASTER, _NEW = range(6)
 
 
 def _rank(topology: Topology, seen: Mapping[str, Seen], name: str) -> int:
@@ -77,8 +78,8 @@ def _rank(topology: Topology, seen: Mapping[str, Seen], name: str) -> int:
     if any(before.elections.get(group.name) for group in own):
         return _MASTER
     known = masters(topology, seen)
-    if not any(group.name not in known for group in own):
-        return _OTHER
+    if all(group.name in known for group in own):
+        return _OTHER if all(group.name in before.elections for group in own) else _NEW
     if before.carries:
         return _HOLDING
     return _PREFERRED if any(group.first.name == name for group in own) else _OTHER

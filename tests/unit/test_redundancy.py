@@ -1,6 +1,7 @@
 """Groups of directors of which one is elected: their plans, the order in which they change, and what is said of them."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -8,9 +9,10 @@ from ansible.module_utils.lvs import rolling
 from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.rolling import Seen
-from ansible.module_utils.lvs_controller import status, takeover
+from ansible.module_utils.lvs_controller import layout, status, takeover
 from ansible.module_utils.lvs_host import election, network
 
+TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 HOSTS = {
     "lb1": {
         "lvs_interfaces": {
@@ -122,6 +124,8 @@ def test_without_state_to_tell_there_are_no_daemons(pair):
 def test_a_group_of_one_elects_and_tells_nobody(pair):
     plan = plans(pair(directors=["lb2"]), ["lb2"])["lb2"]
     assert plan.routers[0].peers == ()
+    text = layout.texts(plan, str(TEMPLATES), "systemd-sysctl")["vrrp"]
+    assert "unicast_src_ip" not in text  # keepalived refuses the source without peers
     assert (plan.sync, plan.conntrack_sync) == (None, None)
 
 
@@ -159,7 +163,7 @@ MASTER, STANDBY = Seen(True, {"directors": True}), Seen(True, {"directors": Fals
         ({"lb1": Seen(True), "lb2": Seen()}, ["lb1", "lb2"]),  # a single director becomes a pair
         ({"lb1": MASTER, "lb2": STANDBY}, ["lb2", "lb1"]),
         ({"lb1": STANDBY, "lb2": MASTER}, ["lb1", "lb2"]),
-        ({"lb2": MASTER}, ["lb1", "lb2"]),  # a new machine in place of a dead one
+        ({"lb2": MASTER, "lb1": Seen()}, ["lb2", "lb1"]),  # a new machine in place of a dead one
     ],
 )
 def test_the_master_changes_last(pair, seen, order):
