@@ -220,6 +220,7 @@ def _ways(topology: Topology, service: Service, client: Host | None, anchor: str
 def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
     mode = service.mode
     yield "directors", ", ".join(director.name for director in service.directors)
+    yield from _election(service)
     yield "scheduler", service.scheduler
     for key in settings(service):
         yield key.replace("_", " "), keys_of(Service)[key].kind.shown(getattr(service, key))
@@ -251,6 +252,23 @@ def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
         )
         yield "ports for connections at the same time", f"{room}{used}"
         yield "local addresses", ", ".join(map(str, service.local_addresses))
+
+
+def _election(service: Service) -> Iterator[tuple[str, str]]:
+    """Which director is master, and what happens when it dies."""
+    group = service.group
+    if group is None or group.adverts is None:
+        return
+    yield "master", f"{group.first.name} at first; VRRP {group.virtual_router_id} in {group.adverts.name}"
+    if len(group.directors) == 1:
+        yield "when it dies", "nobody takes over: it is the only director"
+        return
+    ends = service.mode.source_nat and len(group.directors) > 2
+    fate = "end" if ends else "older than a few seconds go on" if group.sync == "ipvs" else "go on"
+    yield (
+        "when it dies",
+        f"another director answers after about {3 * group.advert_interval:g} s; open connections {fate}",
+    )
 
 
 def _health(service: Service) -> Iterator[tuple[str, str]]:
@@ -295,6 +313,11 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
             for service in plan.services
         ),
         "addresses": tuple(f"{address.address} on {address.device}" for address in plan.addresses),
+        "addresses while it is master": tuple(
+            f"{address.address} on {address.device} ({router.group})"
+            for router in plan.routers
+            for address in router.addresses
+        ),
         "kernel settings": tuple(f"{s.key} = {s.value}: {s.why}" for s in plan.sysctls),
         "kernel modules": tuple(plan.modules),
         "routes": tuple(f"default via {r.gateway} dev {r.device}, table {r.table}" for r in plan.routes),
