@@ -110,6 +110,10 @@ options:
     description: The systemd unit of the election of one director by keepalived.
     type: str
     default: ""
+  vrrp_watch_unit:
+    description: The systemd unit that ends a keepalived which holds the addresses of another master.
+    type: str
+    default: ""
   programs:
     description:
       - Programs that the plan needs. If some are missing, the module changes nothing and returns their names, so that they can

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from . import decisions, files, kinds
 from .errors import HostError
 from .programs import CommandRunner
-from .resource import Resource
+from .resource import Stateless
 
 _UNKNOWN = "Unknown keyword"
 _REMEDIES = {
@@ -16,28 +14,10 @@ _REMEDIES = {
 }
 
 
-class Document(Resource):
+class Document(Stateless):
     def __init__(self, kind: kinds.Kind, wanted: str, recorded: str, run: CommandRunner) -> None:
         super().__init__(wanted, recorded, run)
         self.title, self.path = kind.title, kind.path
-
-    def prepare(self) -> None:
-        """There is no live state."""
-
-    def additions(self) -> list[str]:
-        return []
-
-    def removals(self) -> list[str]:
-        return []
-
-    def before(self) -> list[str]:
-        return []
-
-    def after(self) -> list[str]:
-        return []
-
-    def batch(self, commands: Sequence[str]) -> None:
-        """Nothing is to be done."""
 
 
 class GovernedServices(Document):

@@ -15,23 +15,44 @@ _ADDRESS = re.compile(r"^ +([0-9a-f.:]+/\d+) dev (\S+)")
 
 @dataclass(frozen=True)
 class Instance:
-    """One election. `token` is the address that the master has on its loopback device, `addresses` are those that it carries for clients
+    """One election. `number`, `interval` (in seconds), `source` and `peers` are those of its adverts. `token` is the address that the master has on its loopback device, `addresses` are those that it carries for clients
     and real servers, each with its device.
     """
 
     token: str
     addresses: tuple[tuple[str, str], ...]
+    number: int = 0
+    interval: float = 0.0
+    source: str = ""
+    peers: tuple[str, ...] = ()
 
 
 def instances(text: str) -> dict[str, Instance]:
     """The elections in a file of record, by the name of the group."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    blocks: dict[str, list[str]] = {}
     for line in text.splitlines():
         if begun := _INSTANCE.match(line):
-            found[begun[1]] = []
-        elif (address := _ADDRESS.match(line)) and found:
-            list(found.values())[-1].append((address[1], address[2]))
-    return {name: Instance(own[0][0], tuple(own[1:])) for name, own in found.items() if own}
+            blocks[begun[1]] = []
+        elif blocks:
+            list(blocks.values())[-1].append(line)
+    return {name: instance for name, lines in blocks.items() if (instance := _instance(lines))}
+
+
+def _instance(lines: list[str]) -> Instance | None:
+    """One block; None if it has no address."""
+    own = [(found[1], found[2]) for line in lines if (found := _ADDRESS.match(line))]
+    words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) == 2)
+    peers = tuple(line.split()[0] for line in lines if line.endswith(" min_ttl 255"))
+    if not own:
+        return None
+    return Instance(
+        token=own[0][0],
+        addresses=tuple(own[1:]),
+        number=int(words.get("virtual_router_id", 0)),
+        interval=float(words.get("advert_int", 0)),
+        source=words.get("unicast_src_ip", ""),
+        peers=peers,
+    )
 
 
 def addresses(text: str) -> set[tuple[str, str]]:

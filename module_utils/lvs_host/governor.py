@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from . import decisions, files, governing, ipvs, ipvs_netlink, kinds, lock, verdicts
+from . import decisions, files, governing, ipvs, ipvs_netlink, kinds, lock, rival, verdicts
 from .errors import HostError
 from .governing import Override, Service, State
 from .programs import CommandRunner
@@ -321,7 +321,12 @@ def restore() -> None:
         governor.write(time.time())
 
 
-COMMANDS = {"govern": govern, "restore": restore}
+def watch() -> None:
+    """Watches whether another director holds the same addresses."""
+    rival.watch(lambda event, **words: say(ERROR, event, **words))
+
+
+COMMANDS = {"govern": govern, "restore": restore, "watch": watch}
 
 
 def main() -> int:

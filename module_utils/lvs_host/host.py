@@ -99,12 +99,16 @@ def _unit(kind: Kind, *, started: bool = False) -> Callable[[Run], Resource]:
     return lambda run: Unit(os.path.basename(kind.path), *run.texts(kind), started=started)
 
 
-def _governor(run: Run) -> Resource:
-    kind = kinds.GOVERNOR_UNIT
-    program = _program(run)
-    program.prepare()
-    restart = program.changed and program.there is not None
-    return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, restart=restart)
+def _own_daemon(kind: Kind, *, reads: Kind | None = None) -> Callable[[Run], Resource]:
+    """A unit that runs lvskit's program. It starts anew with a new program, and with a new content of what it `reads`."""
+
+    def make(run: Run) -> Resource:
+        program = _program(run)
+        program.prepare()
+        restart = (program.changed and program.there is not None) or (reads is not None and run.changes(reads))
+        return Unit(os.path.basename(kind.path), *run.texts(kind), started=True, daemon=True, restart=restart)
+
+    return make
 
 
 def _checker(run: Run) -> Resource:
@@ -132,7 +136,8 @@ def _network6(run: Run) -> Resource:
 
 
 def _program(run: Run) -> Program:
-    return Program(run.command, wanted=bool(run.wanted[kinds.GOVERNOR_UNIT.name].strip()), fixed=run.fixed)
+    wanted = any(run.wanted[kind.name].strip() for kind in (kinds.GOVERNOR_UNIT, kinds.VRRP_WATCH_UNIT))
+    return Program(run.command, wanted=wanted, fixed=run.fixed)
 
 
 # Constructs the resource of each kind.
@@ -154,7 +159,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.HEALTH_PLAN: lambda run: GovernedServices(*run.texts(kinds.HEALTH_PLAN), consent=run.last_server),
     kinds.DRAINED: lambda run: Document(kinds.DRAINED, *run.texts(kinds.DRAINED)),
     kinds.VERDICT_UNIT: _unit(kinds.VERDICT_UNIT, started=True),
-    kinds.GOVERNOR_UNIT: _governor,
+    kinds.GOVERNOR_UNIT: _own_daemon(kinds.GOVERNOR_UNIT),
     kinds.HEALTH_UNIT: _checker,
     kinds.SYNC_UNIT: lambda run: Unit(
         os.path.basename(kinds.SYNC_UNIT.path), *run.texts(kinds.SYNC_UNIT), started=True, daemon=True
@@ -162,6 +167,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.CONNTRACKD: lambda run: Document(kinds.CONNTRACKD, *run.texts(kinds.CONNTRACKD)),
     kinds.CONNTRACKD_UNIT: _conntrackd,
     kinds.VRRP_UNIT: _elector,
+    kinds.VRRP_WATCH_UNIT: _own_daemon(kinds.VRRP_WATCH_UNIT, reads=kinds.VRRP),
 }
 
 

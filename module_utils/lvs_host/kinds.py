@@ -50,6 +50,7 @@ GOVERNOR_UNIT = Kind("governor_unit", f"{UNITS}/lvskit-governor.service", "unit 
 SYNC_UNIT = Kind("sync_unit", f"{UNITS}/lvskit-sync.service", "unit lvskit-sync.service")
 CONNTRACKD_UNIT = Kind("conntrackd_unit", f"{UNITS}/lvskit-conntrackd.service", "unit lvskit-conntrackd.service")
 VRRP_UNIT = Kind("vrrp_unit", f"{UNITS}/lvskit-vrrp.service", "unit lvskit-vrrp.service")
+VRRP_WATCH_UNIT = Kind("vrrp_watch_unit", f"{UNITS}/lvskit-vrrp-watch.service", "unit lvskit-vrrp-watch.service")
 
 KINDS = (
     MODULES,
@@ -75,5 +76,6 @@ KINDS = (
     SYNC_UNIT,
     CONNTRACKD_UNIT,
     VRRP_UNIT,
+    VRRP_WATCH_UNIT,
 )
 TEXTS = {kind.name: kind.path for kind in KINDS}

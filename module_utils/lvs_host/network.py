@@ -16,7 +16,7 @@ from . import files, kinds
 from .errors import HostError
 from .links import described
 from .programs import CommandRunner, listed
-from .resource import Resource, statements
+from .resource import Resource, Stateless, statements
 
 PROTOCOL = str(kinds.ROUTE_PROTOCOL)
 IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6 and it is not disabled
@@ -183,7 +183,7 @@ class Network6(Network):
             self.of_record(parse)
 
 
-class KeptAddresses(Resource):
+class KeptAddresses(Stateless):
     """Addresses that were keepalived's, and are the host's own from now on: keepalived takes them away when it gives them up."""
 
     title = "addresses of the election"
@@ -194,27 +194,8 @@ class KeptAddresses(Resource):
         subjects = {f"address replace {address} dev {device}" for address, device in given_up}
         self.kept = [line for text in wanted for line in statements(text) if _subject(line) in subjects]
 
-    def prepare(self) -> None:
-        """There is nothing to read."""
-
-    def before(self) -> list[str]:
-        return []
-
-    def after(self) -> list[str]:
-        return []
-
-    def additions(self) -> list[str]:
-        return []
-
-    def removals(self) -> list[str]:
-        return []
-
     def closing(self) -> list[str]:
         return [f"ip {line}" for line in self.kept]
-
-    def batch(self, commands: Sequence[str]) -> None:
-        for command in commands:
-            self.output(command.split())
 
 
 def _tunnels(links: str) -> set[str]:

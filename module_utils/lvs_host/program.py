@@ -19,6 +19,7 @@ _MAIN = f"import sys\nfrom {_PACKAGE}.governor import {governor.main.__name__}\n
 # The modules that the program needs; each imports none but these and Python's own.
 MODULES = (
     "decisions",
+    "election",
     "errors",
     "files",
     "formats",
@@ -32,6 +33,7 @@ MODULES = (
     "lock",
     "programs",
     "resource",
+    "rival",
     "verdicts",
 )
 

@@ -113,6 +113,29 @@ class Resource(ABC):
             raise damaged(self.path, error, REMEDY) from error
 
 
+class Stateless(Resource):
+    """A resource without live state of its own. Subclasses say what there is to do after all."""
+
+    def prepare(self) -> None:
+        """There is nothing to read."""
+
+    def additions(self) -> list[str]:
+        return []
+
+    def removals(self) -> list[str]:
+        return []
+
+    def before(self) -> list[str]:
+        return []
+
+    def after(self) -> list[str]:
+        return []
+
+    def batch(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            self.output(command.split())
+
+
 def statements(text: str) -> list[str]:
     """The lines of a file of record without comments and empty lines."""
     lines = (line.strip() for line in text.splitlines())

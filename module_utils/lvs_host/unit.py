@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from . import files
 from .kinds import UNITS as DIRECTORY
 from .programs import CommandRunner
-from .resource import Resource, statements
+from .resource import Resource, Stateless, statements
 
 DROP_IN = f"{DIRECTORY}/{{}}.service.d/lvskit.conf"  # of a program's package
 _MISTRUSTFUL = 256  # the first systemd whose NeedDaemonReload= also covers new files
@@ -93,7 +93,7 @@ class Unit(Resource):
             self.output(command.split())
 
 
-class DropIn(Resource):
+class DropIn(Stateless):
     """The file that keeps the unit of a package from starting: that of keepalived or conntrackd.
 
     The role lvs_host writes it before it installs the package, and nothing does where the package was there before. `needed`: lvskit runs
@@ -116,9 +116,6 @@ class DropIn(Resource):
     def after(self) -> list[str]:
         return [self.file] if self.there and self.needed else []
 
-    def additions(self) -> list[str]:
-        return []
-
     def removals(self) -> list[str]:
         return [f"rm {self.file}"] if self.there and not self.needed else []
 
@@ -130,7 +127,7 @@ class DropIn(Resource):
                 os.rmdir(os.path.dirname(files.place(self.file)))
 
 
-class Manager(Resource):
+class Manager(Stateless):
     """The reload of systemd, once for all units: it is the slowest step, and its time grows with the number of units.
     systemd reads a new unit without a reload when the unit is started, by the run or at boot. From version 256 on, it then reports
     all units as outdated, also those of other software; there lvskit reloads it.
@@ -152,15 +149,6 @@ class Manager(Resource):
             version = re.search(r"\d+", out)
             self.hears_of_new = version is not None and int(version[0]) < _MISTRUSTFUL
 
-    def before(self) -> list[str]:
-        return []
-
-    def additions(self) -> list[str]:
-        return []
-
-    def removals(self) -> list[str]:
-        return []
-
     def closing(self) -> list[str]:
         stay = [unit for unit in self.units if statements(unit.wanted)]
         changed = any(unit.outdated or (unit.recorded and unit.wanted != unit.recorded) for unit in stay)
@@ -169,7 +157,3 @@ class Manager(Resource):
         verbs = [(unit.verb(), unit.name) for unit in stay]
         acts = [f"systemctl {verb} {name}" for verb, name in verbs if verb]
         return [*(["systemctl daemon-reload"] if reload else []), *acts]
-
-    def batch(self, commands: Sequence[str]) -> None:
-        for command in commands:
-            self.output(command.split())

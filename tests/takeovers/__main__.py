@@ -97,6 +97,7 @@ def _reboot(pair: Pair) -> None:
 FAULTS = (
     Fault("handed over", on_master(f"systemctl restart {UNIT}"), lambda pair: None, PLANNED),
     Fault("keepalived killed", on_master(f"systemctl kill --signal=KILL {UNIT}"), lambda pair: None, long=True),
+    Fault("keepalived frozen", on_master("kill -STOP $(cat /run/lvskit-vrrp/vrrp.pid)"), lambda pair: None, long=True),
     Fault("powered off", lambda pair: pair.freeze(pair.master), _reboot),
     Fault("link cut", on_master("ip link set eth1 down"), later_on_master("ip link set eth1 up; systemctl restart systemd-networkd"), long=True),
 )  # fmt: skip

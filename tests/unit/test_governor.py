@@ -317,7 +317,7 @@ def test_the_program_is_always_the_same_and_runs_without_anything_else(tmp_path)
     file.write_bytes(program.content())
     assert program.content() == file.read_bytes()
     done = subprocess.run([sys.executable, "-I", str(file)], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"usage: {file} govern|restore\n")
+    assert (done.returncode, done.stderr) == (2, f"usage: {file} govern|restore|watch\n")
 
 
 def test_the_program_comes_with_the_first_unit_and_goes_with_the_last(director):

@@ -1,5 +1,6 @@
 """Groups of directors of which one is elected: their plans, the order in which they change, and what is said of them."""
 
+import socket
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.rolling import Seen
 from ansible.module_utils.lvs_controller import layout, status, takeover
-from ansible.module_utils.lvs_host import election, network
+from ansible.module_utils.lvs_host import election, network, rival
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 HOSTS = {
@@ -329,3 +330,72 @@ def test_status_names_what_is_wrong_with_a_group(pair, answers, said):
     found = status.troubles_of_elections(pair().director_groups, answers)
     assert len(found) == len(said)
     assert all(line.startswith(begin) for line, begin in zip(found, said))
+
+
+RIVAL = "vrrp_instance {name} {{\n    virtual_router_id {number}\n    advert_int 0.7\n    unicast_src_ip 203.0.113.10\n    unicast_peer {{\n        203.0.113.11 min_ttl 255\n    }}\n    virtual_ipaddress {{\n        169.254.76.{number}/32 dev lo scope host\n    }}\n    virtual_ipaddress_excluded {{\n        203.0.113.80/32 dev eth1\n    }}\n}}\n"
+
+
+def heard(adverts, *, holds=lambda token: True):
+    """The groups that are ended, each with the time, when adverts (time, number, priority, source) come."""
+    ended = []
+    clock = []
+    text = RIVAL.format(name="edge", number=51) + RIVAL.format(name="other", number=52)
+    rivals = rival.Rivals(election.instances(text), holds, lambda name, source: ended.append((name, clock[-1])))
+    for now, *advert in adverts:
+        clock.append(now)
+        rivals.hear(*advert, now)
+    return ended
+
+
+def steady(number=51, priority=253, source="203.0.113.11", count=6):
+    return [(n * 0.7, number, priority, source) for n in range(count)]
+
+
+def test_a_keepalived_that_does_not_yield_to_its_peer_is_ended():
+    assert heard(steady()) == [("edge", pytest.approx(2.8))]  # after three intervals and a half second
+    assert heard(steady(count=4)) == []
+
+
+@pytest.mark.parametrize(
+    "adverts",
+    [
+        steady(number=53),  # of another group
+        steady(priority=0),  # the peer gives up
+        steady(source="203.0.113.99"),  # of no peer
+    ],
+)
+def test_other_adverts_do_not_count(adverts):
+    assert heard(adverts) == []
+
+
+def test_a_standby_hears_its_master_for_ever():
+    assert heard(steady(count=50), holds=lambda token: False) == []
+    held = iter([True, False, True, True, True, True, True])  # it has settled in between
+    assert heard(steady(count=6), holds=lambda token: next(held)) == []
+
+
+def test_an_advert_is_read_from_its_packet():
+    four = bytes([0x45]) + bytes(19) + bytes([0x31, 51, 254, 1, 0, 70, 0, 0])
+    assert rival.advert(four, socket.AF_INET) == (51, 254)
+    assert rival.advert(bytes([0x31, 52, 100, 1, 0, 70, 0, 0]), socket.AF_INET6) == (52, 100)
+    assert (
+        rival.advert(bytes([0x45]) + bytes(19) + bytes([0x21, 51, 254, 1, 0, 70, 0, 0]), socket.AF_INET) is None
+    )  # version 2
+    assert rival.advert(b"", socket.AF_INET) is None
+    assert rival.advert(four[:24], socket.AF_INET) is None
+
+
+def test_an_address_is_held_if_a_socket_can_be_bound_to_it():
+    assert rival.held("127.0.0.1/32")
+    assert not rival.held("192.0.2.77/32")
+
+
+def test_all_that_a_killed_keepalived_held_is_removed():
+    ran = []
+    rival.give_up(election.instances(TEXT), lambda argv, stdin: ran.append(" ".join(argv)))
+    assert ran == [
+        "systemctl kill --signal=KILL lvskit-vrrp.service",
+        "ip address del 169.254.76.51/32 dev lo",
+        "ip address del 203.0.113.80/32 dev eth1.20",
+        "ip -6 address del 2001:db8:20::80/128 dev eth1.20",
+    ]
