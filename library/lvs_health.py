@@ -104,8 +104,9 @@ def weights(text):
 
 
 def connections(text):
-    """The open and closing connections in /proc/net/ip_vs; a firewall mark has one line for each family."""
-    return sum({(key[:2], real): int(words[4]) + int(words[5]) for key, real, words in ipvs.listed(text)}.values())
+    """The open and closing connections in /proc/net/ip_vs."""
+    lines = (line.split() for line in text.splitlines())
+    return sum(int(words[4]) + int(words[5]) for words in lines if words[0] == "->" and words[4].isdigit())
 
 
 def daemons(run):

@@ -864,3 +864,68 @@ def test_the_lookup_names_the_hosts_of_several_stages(run):
     )
     assert lookup.run(["director_batches"], variables) == [2]
     assert lookup.run(["director_batches"], {**variables, "ansible_limit": "lb1"}) == [1]
+
+
+# lvs_failover, and directors of which one is elected
+
+PAIR = {
+    "groups": {"directors": ["lb1", "lb2"], "real_servers": ["rs1"]},
+    "hosts": {
+        "lb1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.10"}}},
+        "lb2": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.9"}}},
+        "rs1": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.11"}}},
+    },
+    "services": [{"name": "s", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}],
+    "directors": {"directors": {"redundancy": "vrrp", "virtual_router_id": 51}},
+}
+
+
+def told(run, **masters):
+    """What each director tells of the election."""
+    for name, master in masters.items():
+        run.answers["lvs_recorded"] = {"services": ["tcp a"], "drained": {}, "elections": {"directors": master}}
+        run.act("lvs_recorded", host=name)
+
+
+def test_a_takeover_is_chosen_and_then_confirmed(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    chosen = run.act("lvs_failover", step="choose", groups=["directors"])
+    assert (chosen["masters"], chosen["standbys"]) == (["lb1"], ["lb2"])
+    folder = run.folder
+    assert [stages._HOSTS[name](folder, None) for name in ("masters", "standbys", "electing")] == [
+        ["lb1"],
+        ["lb2"],
+        ["lb1", "lb2"],
+    ]
+    with pytest.raises(AnsibleActionFail, match="no other director has taken the addresses"):
+        run.act("lvs_failover", step="confirm")
+    told(run, lb1=False, lb2=True)
+    run.act("lvs_failover", step="confirm")
+    assert run.display.lines == ["directors: lb2 is master"]
+
+
+def test_a_run_takes_in_who_is_master_and_changes_it_last(described):
+    described.vars["hostvars"] = {
+        name: {
+            **own,
+            "lvs_networks": described.vars["hostvars"]["lb1"]["lvs_networks"],
+            "lvs_services": PAIR["services"],
+            "lvs_directors": PAIR["directors"],
+        }
+        for name, own in PAIR["hosts"].items()
+    }
+    described.vars["groups"] = {"all": list(PAIR["hosts"]), **PAIR["groups"]}
+    described.act("lvs_compile")
+    assert described.folder.read("stages").directors == (("lb1",), ("lb2",))  # as in the inventory
+    told(described, lb1=True, lb2=False)
+    described.act("lvs_compile", recorded=True)
+    assert described.folder.read("stages").directors == (("lb2",), ("lb1",))
+    assert described.folder.topology().masters == {"directors": "lb1"}
+    warned = len(described.display.warnings)
+    told(described, lb2=True)
+    described.act("lvs_compile", recorded=True)
+    assert described.display.warnings[warned:] == [
+        "lb1 and lb2 are both master of directors: clients reach the one that answered last. Either hears no adverts of the other: check the "
+        "network between them, and journalctl -u lvskit-vrrp."
+    ]

@@ -178,3 +178,21 @@ def test_weights_and_durations():
     for refused in ("30", "1w", "m"):
         with pytest.raises(AnsibleActionFail):
             weights.seconds(refused)
+
+
+def test_connections_are_counted_once_for_each_real_server():
+    """Open and closing ones."""
+    health = loaded("lvs_health")
+    table = (
+        LISTED
+        + "  -> 0A14010B:0050      Route   5      3          4\nFWM  00000007 rr\n  -> 0A14010D:0000      Route   1      5          1\n"
+    )
+    assert health.connections(table) == 7 + 6
+    assert health.connections("") == 0
+
+
+def test_the_sync_daemons_that_run_are_told():
+    health = loaded("lvs_health")
+    said = "master sync daemon (mcast=eth1, syncid=51, maxlen=1472)\nbackup sync daemon (mcast=eth1, syncid=51)\n"
+    assert health.daemons(lambda argv, stdin: (0, said, "")) == ["master", "backup"]
+    assert health.daemons(lambda argv, stdin: (1, "", "no module")) == []
