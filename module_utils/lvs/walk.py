@@ -133,7 +133,9 @@ def walk(topology: Topology, entry: Entry, director: Host, server: RealServer, c
     else:
         back = onward.interface
         if mode.director_is_gateway:
-            hops += (Hop("reply", real.network, _node(server.host, real), _node(director, back), replied),)
+            gateway = topology.gateway(entry, director, server.host) or back.address
+            next_hop = Node(director.name, back.name, gateway)
+            hops += (Hop("reply", real.network, _node(server.host, real), next_hop, replied),)
         else:
             inner = topology.local_interface(director, local) or back
             passing = _carry(topology, "reply", replied, server.host, local, director, inner)

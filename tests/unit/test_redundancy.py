@@ -10,6 +10,7 @@ from ansible.module_utils.lvs import rolling
 from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.rolling import Seen
+from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_controller import layout, status, takeover
 from ansible.module_utils.lvs_host import election, network, rival
 
@@ -399,3 +400,20 @@ def test_all_that_a_killed_keepalived_held_is_removed():
         "ip address del 203.0.113.80/32 dev eth1.20",
         "ip -6 address del 2001:db8:20::80/128 dev eth1.20",
     ]
+
+
+def test_the_next_hop_of_a_predicted_reply_is_the_address_that_moves(pair, environment):
+    client = {"lvs_interfaces": {"eth1": {"network": "clients", "address": "198.51.100.10"}}}
+    env = environment(
+        {
+            "networks": {**NETWORKS, "clients": {"cidr": "198.51.100.0/24", "vlan": 10, "gateway": "198.51.100.1"}},
+            "hosts": {**HOSTS, "client1": client},
+            "groups": {"directors": ["lb1", "lb2"], "real_servers": ["rs1"], "clients": ["client1"]},
+            "services": [NAT],
+            "directors": {"directors": EDGE},
+        }
+    )
+    (entry,) = env.service("nat").entries
+    hops = walk(env.topology, entry, env.host("lb1"), entry.service.real_servers[0], env.host("client1")).hops
+    (first,) = (hop for hop in hops if hop.leg == "reply" and hop.sender.host == "rs1")
+    assert (first.receiver.host, str(first.receiver.address)) == ("lb1", "10.20.1.2")

@@ -50,6 +50,10 @@ def test_vips_are_on_their_devices_and_nowhere_else(host, host_plan, foreign):
         if (address["family"], address["prefixlen"]) in whole and address["local"] != "::1"
     }
     planned = {(vip.address, vip.device, ":" in vip.address) for vip in host_plan.addresses}
+    for router in host_plan.routers:  # all that moves is at the master
+        if any(address == router.token for address, _, _ in held):
+            moving = {(one.address, one.device, ":" in one.address) for one in router.addresses}
+            planned |= {(router.token, "lo", False), *moving}
     assert {end for end in held if not foreign(end[0])} == planned
 
 
