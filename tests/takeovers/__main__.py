@@ -9,6 +9,7 @@ with 1 if an established connection that was older than SYNCED seconds is lost i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -62,11 +63,12 @@ class Pair(Hosts):
     def settle(self) -> None:
         """Waits until there is one master, and every checked server is in both tables."""
         for _ in range(90):
-            found = self.masters()
-            if len(found) == 1 and all(self._whole(name) for name in self.directors):
-                self.master = found[0]
-                self.standby = next(name for name in self.directors if name != self.master)
-                return
+            with contextlib.suppress(RuntimeError):  # one that boots cannot be asked yet
+                found = self.masters()
+                if len(found) == 1 and all(self._whole(name) for name in self.directors):
+                    self.master = found[0]
+                    self.standby = next(name for name in self.directors if name != self.master)
+                    return
             time.sleep(1)
         raise RuntimeError(f"the pair is not whole: masters are {self.masters()}")
 
@@ -204,6 +206,7 @@ def main() -> int:
             end = f"; ages {ages} s: {', '.join(sorted(row.why))}" if ages else ""
             print(f"  {title:<56}{row.pause:>6.1f} s  {counts}{end}", flush=True)
         wrong += broken(fault, gap, rows, PATIENT if options.short else UNEVEN)
+    pair.settle()
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
