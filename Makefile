@@ -120,7 +120,7 @@ test-mutants: tools tcpdump
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
-SCENARIOS ?= changes fullnat+enat dual health dr+nat pair slb_fnat
+SCENARIOS ?= changes fullnat+enat dual health dr+nat slb_fnat
 LANES     ?= 2
 test-vm: tools packages
 	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)

@@ -59,9 +59,9 @@ def answers_to_arp(host, device, vip):
 
 def check_that_the_director_alone_answers(host, topology, name, entry):
     device = topology.hosts[name].interface_in(topology.network_of(entry.vip)).name
-    director = topology.vip_interface(entry, entry.service.directors[0])
-    show = f"ip neighbour show {director.address} dev {device}"
-    neighbours = host.check_output(f"{show}; ping -c 1 -W 2 {director.address} >/dev/null; {show}")
+    own = [topology.vip_interface(entry, director).address for director in entry.service.directors]
+    asked = [f"ping -c 1 -W 2 {address} >/dev/null; ip neighbour show {address} dev {device}" for address in own]
+    neighbours = host.check_output("; ".join(asked))
     macs = answers_to_arp(host, device, entry.vip)
     assert len(macs) == 1, (entry, macs)
     assert next(iter(macs)) in neighbours.lower(), entry
