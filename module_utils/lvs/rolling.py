@@ -74,7 +74,7 @@ def _rank(topology: Topology, seen: Mapping[str, Seen], name: str) -> int:
     before = seen.get(name, Seen())
     own = [group for group in topology.director_groups.values() if name in group.names]
     if before.elections and not own:
-        return _LEAVING
+        return _OTHER if any(host.name == name for s in topology.services for host in s.directors) else _LEAVING
     if any(before.elections.get(group.name) for group in own):
         return _MASTER
     known = masters(topology, seen)

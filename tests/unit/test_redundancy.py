@@ -178,6 +178,11 @@ def test_a_director_that_leaves_an_election_does_so_first(pair):
     assert rolling.batches(one, {"lb1": Seen(True), "lb2": Seen(True)}, ["lb2"]) == [("lb1",), ("lb2",)]
 
 
+def test_where_a_pair_is_given_up_the_director_that_keeps_the_services_is_last(pair):
+    topology = pair([{**NAT, "directors": "alone"}], group=None, alone=["lb1"])
+    assert rolling.batches(topology, {"lb1": MASTER, "lb2": STANDBY}) == [("lb2",), ("lb1",)]
+
+
 def test_a_preferred_director_may_be_removed():
     left = Changes(without_hosts=["lb2"]).directors({"directors": EDGE})
     assert "preferred" not in left["directors"]
