@@ -1,9 +1,11 @@
 """What the tests on virtual machines share: the plan of the host at hand, from the scenario's inventories."""
 
 import os
+import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+import paramiko
 import pytest
 import testinfra
 from ansible.module_utils.lvs.plan import plans
@@ -67,10 +69,30 @@ def plan_of(topology):
     return compiled.__getitem__
 
 
+def connected(host):
+    """The host, once it answers: paramiko ends a handshake after 10 s, and a machine that has just started may need more."""
+    until = time.monotonic() + 90
+    while True:
+        try:
+            host.run("true")
+            return host
+        except (OSError, paramiko.SSHException):
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def host(_testinfra_host):
+    """testinfra's own, connected."""
+    return connected(_testinfra_host)
+
+
 @pytest.fixture
 def other_host(request):
     """Another machine of the lab, by name."""
-    return lambda name: testinfra.get_host(f"paramiko://{name}", ssh_config=request.config.getoption("--ssh-config"))
+    ssh_config = request.config.getoption("--ssh-config")
+    return lambda name: connected(testinfra.get_host(f"paramiko://{name}", ssh_config=ssh_config))
 
 
 @pytest.fixture
