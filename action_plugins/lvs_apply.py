@@ -47,7 +47,7 @@ class ActionModule(ControllerAction):
         found = self.module("lvs_state", arguments, task_vars)
         if found.get("failed"):
             return found
-        self.folder.keep(f"applied/{host}", stages.Applied(stale=bool(found["stale"])))
+        self.folder.keep(f"applied/{host}", stages.Applied(stale=bool(found["stale"]), changed=bool(found["changed"])))
         self._report(host, found)
         if routed and not self._task.check_mode:
             self._prove_access(host, task_vars)

@@ -41,8 +41,8 @@ class ActionModule(EnvironmentAction):
         compiled = compilation.compile_run(self.folder, task_vars, Changes(**given, recorded=recorded), seen)
         for group, names in rolling.rivals(compiled.topology, seen).items():
             self._display.warning(
-                f"{listed(names, 'and')} are both master of {group}: clients reach the one that answered last. Either hears no adverts of "
-                "the other: check the network between them, and journalctl -u lvskit-vrrp."
+                f"{listed(names, 'and')} are master of {group} at the same time: clients reach the one that answered last. They hear no adverts of "
+                "each other: check the network between them, and journalctl -u lvskit-vrrp."
             )
         self.warn(warning for warning in compiled.warnings if replace(warning, at=None) not in said)
         return compiled.as_dict()

@@ -24,5 +24,5 @@ class ActionModule(ControllerAction):
         host = task_vars["inventory_hostname"]
         self.folder.keep(f"recorded/{host}", frozenset(services))
         self.folder.keep(f"drained/{host}", found["drained"])
-        self.folder.keep(f"seen/{host}", Seen(bool(services), found["elections"]))
+        self.folder.keep(f"seen/{host}", Seen(bool(services), found["elections"], frozenset(found["passing"])))
         return {"changed": False, "services": len(services), "drained": found["drained"]}

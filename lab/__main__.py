@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     ports = commands.add_parser("serve", parents=[common], help="have the demo application serve the services' ports")
     ports.add_argument("--keep", action="store_true", help="also keep the ports that it serves already")
     again = commands.add_parser("reboot", parents=[common], help="shut machines down and boot them from their disks")
+    again.add_argument("--cut", action="store_true", help="cut their power in place of a shutdown")
     again.add_argument("hosts", nargs="+", metavar="HOST")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
     ssh.add_argument("host")
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         elif options.command == "serve":
             update.serve(state, lab, options.keep, progress)
         elif options.command == "reboot":
-            lifecycle.reboot(state, lab, options.hosts, progress)
+            lifecycle.reboot(state, lab, options.hosts, progress, cut=options.cut)
         elif options.command == "status":
             print(lifecycle.status(state, lab))
         else:

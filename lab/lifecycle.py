@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,8 +132,8 @@ def _start(clone: qemu.Machine, frozen: Snapshot) -> None:
     qemu.restore(clone, frozen.state)
 
 
-def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress) -> None:
-    """Shut machines down and boot them from their disks; returns when they have booted far enough to be asked.
+def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress, *, cut: bool = False) -> None:
+    """Shut machines down, or cut their power, and boot them from their disks; returns when they have booted far enough to be asked.
 
     Each gets a new QEMU. One that is only reset keeps the translations of all code that ever ran, and checks every write of
     the new system against them, which takes minutes.
@@ -147,13 +148,21 @@ def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress) -> 
         def again(host: Host) -> None:
             frozen = snapshot.locate(host.release, host.memory)
             clone = replace(machine(state, host, frozen, known[host.name].ssh_port), restore=False)
-            with qemu.agent(clone.agent, AGENT_SECONDS) as agent:
-                agent.send({"execute": "guest-shutdown"})
+
+            def gone() -> None:
                 until = time.monotonic() + SHUTDOWN_SECONDS
                 while running(state, host.name):
                     if time.monotonic() > until:
                         raise LabError(f"does not shut down within {SHUTDOWN_SECONDS} seconds")
                     time.sleep(0.2)
+
+            if cut and (process := running(state, host.name)):
+                os.kill(process, signal.SIGKILL)
+                gone()
+            elif not cut:
+                with qemu.agent(clone.agent, AGENT_SECONDS) as agent:
+                    agent.send({"execute": "guest-shutdown"})
+                    gone()
             qemu.start(clone)
             with qemu.agent(clone.agent, snapshot.BOOT_SECONDS):
                 pass

@@ -9,8 +9,7 @@ module: lvs_failover
 short_description: Choose and confirm a takeover on purpose
 version_added: "0.3.0"
 description:
-  - C(choose) fails if a director of the groups cannot be reached, if a group has no master or several, or if the master is that of
-    another group as well. C(confirm) fails if no other director has become master.
+  - C(choose) fails if a director of the groups cannot be reached, or if a group has no master or several. C(confirm) fails if no other director has become master.
   - Reads what M(lvs_recorded) has found on the directors. Runs on the controller, once for all hosts, and connects to none.
 options:
   step: {description: What to do., type: str, required: true, choices: [choose, confirm]}

@@ -32,18 +32,18 @@ overrides: {description: The weights that operators have set by host., returned:
 weights: {description: The weight of each real server of each virtual service in the kernel., returned: success, type: dict}
 answers: {description: keepalived's last message about each real server., returned: success, type: dict}
 elections: {description: "The groups in whose elections it takes part, each with whether it is the master.", returned: success, type: dict}
+resigned: {description: "The groups that it has handed over, and takes only when no other director has them.", returned: success, type: list, elements: str}
 connections: {description: "The connections in the kernel's table, also those that other directors have told of.", returned: success, type: int}
 daemons: {description: "The IPVS sync daemons that run, C(master) and C(backup).", returned: success, type: list, elements: str}
 now: {description: The time on the host., returned: success, type: float}
 """
 
 import dataclasses
-import os
 import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import decisions, election, errors, files, ipvs, kinds, programs
+from ansible.module_utils.lvs_host import decisions, election, errors, files, handover, ipvs, kinds, programs
 
 ARGUMENTS = {}
 UNIT = "lvskit-health.service"
@@ -75,10 +75,11 @@ def found(run, now):
     elections = election.parts(files.read(kinds.VRRP.path, "") or "", run)
     return {
         "elections": elections,
+        "resigned": handover.resigned(elections),
         "connections": connections(table),
         "daemons": daemons(run) if elections else [],
         "governed": files.read(kinds.HEALTH_PLAN.path, "") is not None,
-        "silent": silence(now),
+        "silent": decisions.silence(now),
         "checker": decided.checker,
         "services": {key: state.as_dict() for key, state in decided.states.items()},
         "overrides": {name: dataclasses.asdict(own) for name, own in decisions.overrides().items()},
@@ -86,13 +87,6 @@ def found(run, now):
         "answers": answers(journal(run)),
         "now": now,
     }
-
-
-def silence(now):
-    try:
-        return max(0.0, now - os.stat(files.place(decisions.HEARTBEAT)).st_mtime)
-    except FileNotFoundError:
-        return None
 
 
 def weights(text):

@@ -31,11 +31,12 @@ services:
   elements: str
   sample: ["tcp 203.0.113.80:80"]
 elections: {description: "The groups of directors in whose elections it takes part, each with whether it is the master.", returned: success, type: dict, sample: {"edge": true}}
+passing: {description: "The services, with their families, of which a real server passes its health check.", returned: success, type: list, elements: str, sample: ["web 4"]}
 drained: {description: Since when each drained real server is drained., returned: success, type: dict, sample: {"rs1": "2026-03-01T03:00:00Z"}}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import election, errors, files, ipvs, programs
+from ansible.module_utils.lvs_host import decisions, election, errors, files, ipvs, programs
 from ansible.module_utils.lvs_host.kinds import DRAINED, IPVS, VRRP
 from ansible.module_utils.lvs_host.resource import REMEDY, HostError, statements
 
@@ -48,7 +49,8 @@ def main():
     with errors.reported(module):
         out = drained(files.read(DRAINED.path, REMEDY) or "")
         elections = election.parts(files.read(VRRP.path, REMEDY) or "", programs.run)
-    module.exit_json(changed=False, services=services(IPVS.path), drained=out, elections=elections)
+    passing = sorted(decisions.read().passing())
+    module.exit_json(changed=False, services=services(IPVS.path), drained=out, elections=elections, passing=passing)
 
 
 def drained(text):

@@ -10,12 +10,13 @@ from .topology import Topology
 
 @dataclass(frozen=True)
 class Seen:
-    """What a director has before the run: whether it `carries` services, and the groups in whose elections it takes part, each with
-    whether it is the master.
+    """What a director has before the run: whether it `carries` services, the groups in whose elections it takes part, each with whether it is
+    the master, and the services (with their families, as `web 4`) of which it sees a real server pass its check.
     """
 
     carries: bool = False
     elections: Mapping[str, bool] = field(default_factory=dict)
+    passing: frozenset[str] = frozenset()
 
 
 def masters(topology: Topology, seen: Mapping[str, Seen]) -> dict[str, str]:

@@ -72,6 +72,7 @@ class Applied:
     """The result of lvs_state on a host in this run. `stale`: the host still has state that the plan no longer contains."""
 
     stale: bool
+    changed: bool = False
 
 
 def refuse_without_directors(task_vars: Mapping[str, Any]) -> None:
@@ -114,7 +115,7 @@ def _of_takeover(*fields: str) -> Callable[[RunFolder, Any], list[str]]:
 
     def hosts(folder: RunFolder, fixed: Any) -> list[str]:
         takeover = folder.read("takeover")
-        return [name for field in fields for name in getattr(takeover, field, ())]
+        return list(dict.fromkeys(name for field in fields for name in getattr(takeover, field, ())))
 
     return hosts
 

@@ -56,12 +56,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """A director's part in the election of a group. `connections` are those it knows: of a standby those that the master has told of."""
+    """A director's part in the election of a group. `connections` are those it knows: of a standby those that the master has told of.
+    `resigned`: it has handed the group over, and takes it again only when no other director has it.
+    """
 
     group: str
     director: str
     master: bool
     connections: int
+    resigned: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -199,7 +202,13 @@ def troubles(services: Sequence[Service], answers: Mapping[str, Mapping[str, Any
 def elections(groups: Mapping[str, DirectorGroup], answers: Mapping[str, Mapping[str, Any]]) -> list[Part]:
     """The part of each director in the election of its group."""
     return [
-        Part(group.name, name, bool(answers[name]["elections"][group.name]), int(answers[name]["connections"]))
+        Part(
+            group.name,
+            name,
+            bool(answers[name]["elections"][group.name]),
+            int(answers[name]["connections"]),
+            group.name in answers[name]["resigned"],
+        )
         for group in groups.values()
         for name in group.names
         if name in answers and group.name in answers[name]["elections"]
@@ -219,7 +228,7 @@ def troubles_of_elections(groups: Mapping[str, DirectorGroup], answers: Mapping[
             found.append(f"{group.name} has no master, and nobody answers for its services. {log}")
         if len(masters) > 1:
             found.append(
-                f"{listed(masters, 'and')} are both master of {group.name}: they do not hear each other. {log}"
+                f"{listed(masters, 'and')} are master of {group.name} at the same time: they do not hear each other. {log}"
             )
         if absent and masters:
             found.append(f"{listed(absent, 'and')} cannot take over {group.name}: unreachable, or not provisioned.")
@@ -237,7 +246,8 @@ def lines_of_elections(parts: Sequence[Part]) -> list[str]:
     return [
         f"{name}: "
         + ", ".join(
-            f"{part.director} {'is master' if part.master else 'stands by'} ({part.connections} connections)"
+            f"{part.director} {'is master' if part.master else 'stands by'} ({part.connections} connections"
+            f"{', has handed over' if part.resigned and not part.master else ''})"
             for part in parts
             if part.group == name
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +26,12 @@ class Decided:
     states: dict[str, State]
     checker: str = ""
     time: float = 0.0
+
+    def passing(self) -> set[str]:
+        """The services, by their keys, of which a real server passes its checks."""
+        return {
+            key for key, state in self.states.items() if any(own.verdict == PASSED for own in state.servers.values())
+        }
 
     def text(self) -> str:
         services = {key: state.as_dict() for key, state in sorted(self.states.items())}
@@ -51,6 +58,14 @@ def read() -> Decided:
         return Decided(states, str(raw["checker"]), float(raw["time"]))
     except (HostError, AttributeError, KeyError, TypeError, ValueError):
         return Decided({})
+
+
+def silence(now: float) -> float | None:
+    """Seconds since the governor's last sign of life; None if it has not given any. `now` is time.time()."""
+    try:
+        return max(0.0, now - os.stat(files.place(HEARTBEAT)).st_mtime)
+    except FileNotFoundError:
+        return None
 
 
 def write(decided: Decided) -> None:

@@ -26,7 +26,6 @@ TICK = 1.0  # seconds between looks at the files
 HEAL = 10.0  # seconds between looks at the kernel's table, and at the verdicts where keepalived has told nothing
 LISTEN = 3.0  # seconds for which verdicts are read each TICK after keepalived has told something: it writes line and table one after the other
 WARNING, NOTICE, ERROR = 4, 5, 3  # syslog(3)'s levels, as systemd reads them at the beginning of a line
-FINE = "fine"
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Governor:
         self.overrides: dict[str, Override] = {}
         self.checker: int | None = None
         self.checker_since = time.time()
-        self.trouble = FINE  # what keeps verdicts from counting
+        self.trouble = verdicts.FINE  # what keeps verdicts from counting
         self.told_foreign: set[str] = set()
         self._healed = 0.0
         self._looked = 0.0
@@ -124,20 +123,20 @@ class Governor:
             self.intake.restart()
         age = verdicts.canary_age(now)
         quiet = min(now - self.checker_since, now if age is None else age)
-        trouble = FINE
+        trouble = verdicts.FINE
         if checker is None:
             trouble = "keepalived does not run"
         elif quiet > verdicts.STALE:
             trouble = f"the checker of keepalived has been silent for {verdicts.STALE} s"
         if trouble != self.trouble:
-            if trouble == FINE:
+            if trouble == verdicts.FINE:
                 say(NOTICE, "verdicts-again")
             elif checker is not None or now - self.checker_since > 2 * TICK:
                 say(ERROR, "no-verdicts", reason=f"{trouble}; the table stays as it is")
             else:
                 return  # it may only be starting again
             self.trouble = trouble
-        if trouble != FINE and checker is not None and now - self._killed > verdicts.STALE:
+        if trouble != verdicts.FINE and checker is not None and now - self._killed > verdicts.STALE:
             self._killed = now
             with contextlib.suppress(OSError):
                 os.kill(checker, signal.SIGKILL)
@@ -145,7 +144,7 @@ class Governor:
     def _verdicts(self, now: float) -> Mapping[verdicts.Endpoint, str]:
         """The verdicts, if they count and there may be new ones. With 20,000 real servers a look costs a good part of a second."""
         quiet = now >= self._listening and now - self._looked < HEAL and not self.intake.waiting
-        if self.trouble != FINE or self.checker is None or quiet:
+        if self.trouble != verdicts.FINE or self.checker is None or quiet:
             return {}
         self._looked = now
         try:

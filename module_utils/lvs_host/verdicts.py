@@ -23,6 +23,7 @@ CANARY_INTERVAL = 5  # seconds
 CANARY_COMMAND = f"/usr/bin/env touch {CANARY}"  # keepalived 2.3 refuses a path with a symbolic link, as /bin is one
 STALE = 30  # seconds without the canary after which verdicts do not count any more
 CHECKER = f"{FOLDER}/checkers.pid"
+FINE = "fine"  # what the governor says of the checker while verdicts count
 SLACK = 1  # second beyond the time that a check needs at worst
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"

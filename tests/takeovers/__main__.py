@@ -1,108 +1,37 @@
 """The master of a pair dies or hands over under load, on a lab that runs and has been provisioned.
 
-    python -m tests.takeovers [--short] [--only NAME] INVENTORY…
+    python -m tests.takeovers [--short] [--peer] [--only NAME] INVENTORY…
 
-For each fault: the seconds without an answer to any new connection; and for each mode how many open connections were lost, by their kind. Ends
-with 1 if an established connection that was older than SYNCED seconds is lost in a mode that keeps them, or clients wait longer than promised.
+For each fault: the seconds without an answer to any new connection; and for each mode how many open connections were lost, by their kind. --peer does
+the same with keepalived alone, in the modes that it has. Ends with 1 if with lvskit an established connection that was older than SYNCED seconds is
+lost, or clients wait longer than promised.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.outages.lab_hosts import CLIENT, ROOT, Hosts
+from tests.outages.lab_hosts import CLIENT
+
+from .engines import KeepalivedAlone, Pair
+from .faults import FAULTS, Fault
 
 LOAD = Path(__file__).parent / "load.py"
 BEFORE = 12.0  # seconds of load before the fault
 AFTER = 15.0  # and after it
 SYNCED = 5.0  # seconds: an older connection is known to the standby
-GAP = 3.0  # seconds without an answer that are promised when a master dies
-PLANNED = 0.5
 NEW = 0.1  # of load.py
 UNEVEN = 0.5  # seconds by which an emulated machine may be late
 PATIENT = 12.0  # more seconds on machines that others may keep from running
-UNIT = "lvskit-vrrp"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to the master, and how it ends. `gap`: seconds without an answer that are promised. `whole`: the same host is to be the
-    only master at the end, or the other one.
-    """
-
-    name: str
-    begin: Callable[[Pair], float]
-    end: Callable[[Pair], None]
-    gap: float = GAP
-    long: bool = False
-
-
-class Pair(Hosts):
-    """The directors of a pair. `master` and `standby` are fixed when a fault begins."""
-
-    master = standby = ""
-
-    @property
-    def directors(self) -> list[str]:
-        return list(self.topology.groups["directors"])
-
-    def masters(self) -> list[str]:
-        """The directors that hold the group's addresses."""
-        command = "ip -4 -oneline address show dev lo | grep -q 169.254.76. && echo master; true"
-        return [name for name in self.directors if "master" in self.ask(name, command)]
-
-    def settle(self) -> None:
-        """Waits until there is one master, and every checked server is in both tables."""
-        for _ in range(90):
-            with contextlib.suppress(RuntimeError):  # one that boots cannot be asked yet
-                found = self.masters()
-                if len(found) == 1 and all(self._whole(name) for name in self.directors):
-                    self.master = found[0]
-                    self.standby = next(name for name in self.directors if name != self.master)
-                    return
-            time.sleep(1)
-        raise RuntimeError(f"the pair is not whole: masters are {self.masters()}")
-
-    def _whole(self, name: str) -> bool:
-        planned = "grep -- '^-a' /etc/lvskit/ipvs.rules | grep -cv -- ' -f '"
-        there = "ipvsadm --save --numeric | grep -- '^-a' | grep -cv -- ' -f '"
-        return self.ask(name, f"test $({planned}) = $({there}) && echo whole; true").strip() == "whole"
-
-
-def on_master(command: str) -> Callable[[Pair], float]:
-    return lambda pair: pair.do(pair.master, command)
-
-
-def later_on_master(command: str) -> Callable[[Pair], None]:
-    def act(pair: Pair) -> None:
-        pair.do(pair.master, command)
-
-    return act
-
-
-def _reboot(pair: Pair) -> None:
-    pair.thaw(pair.master)
-    options = [f"--inventory={one}" for one in pair.inventories]
-    words = [sys.executable, "-m", "lab", "reboot", pair.master, *options]
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-
-
-FAULTS = (
-    Fault("handed over", on_master(f"systemctl restart {UNIT}"), lambda pair: None, PLANNED),
-    Fault("keepalived killed", on_master(f"systemctl kill --signal=KILL {UNIT}"), lambda pair: None, long=True),
-    Fault("keepalived frozen", on_master("kill -STOP $(cat /run/lvskit-vrrp/vrrp.pid)"), lambda pair: None, long=True),
-    Fault("powered off", lambda pair: pair.freeze(pair.master), _reboot),
-    Fault("link cut", on_master("ip link set eth1 down"), later_on_master("ip link set eth1 up; systemctl restart systemd-networkd"), long=True),
-)  # fmt: skip
+KINDS = ("conversation", "download", "upload", "datagrams")
 
 
 @dataclass
@@ -116,12 +45,52 @@ class Row:
     lost: dict[str, list[float]] = field(default_factory=dict)
     why: set[str] = field(default_factory=set)
 
+    @property
+    def ages(self) -> list[float]:
+        return sorted(age for ages in self.lost.values() for age in ages)
 
-def measured(pair: Pair, fault: Fault) -> tuple[float, dict[str, Row]]:
-    """The seconds without an answer, and one row for each mode and family."""
+    def __str__(self) -> str:
+        counts = {kind: (len(self.lost.get(kind, [])), self.kept.get(kind, 0)) for kind in KINDS}
+        said = ", ".join(f"{kind} {lost} of {lost + kept}" for kind, (lost, kept) in counts.items() if lost + kept)
+        ages = " ".join(f"{age:.1f}" for age in self.ages)
+        return f"{self.pause:>6.1f} s  {said}" + (f"; ages {ages} s: {', '.join(sorted(self.why))}" if ages else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`gap`: seconds without an answer. `healed`: seconds until the fault had ended, None where it does not end by itself."""
+
+    fault: Fault
+    gap: float
+    healed: float | None
+    rows: dict[str, Row]
+
+    @property
+    def lost(self) -> int:
+        return sum(len(row.ages) for row in self.rows.values())
+
+    @property
+    def all(self) -> int:
+        return self.lost + sum(sum(row.kept.values()) for row in self.rows.values())
+
+    def broken(self, patience: float) -> Iterator[str]:
+        """What was promised and is not so."""
+        name = self.fault.name
+        if self.gap > self.fault.gap + patience:
+            yield f"{name}: {self.gap:.1f} s without an answer"
+        if self.healed is not None and self.healed > self.fault.healed + patience:
+            yield f"{name}: {self.healed:.1f} s until it had ended"
+        for title, row in self.rows.items():
+            old = [age for age in row.ages if age > SYNCED]
+            if old:
+                yield f"{name}, {title}: lost {len(old)} connections of {', '.join(f'{age:.0f}' for age in old)} s"
+
+
+def measured(pair: Pair, fault: Fault) -> Measured:
+    """A fault under load."""
     pair.settle()
     pair.ask(CLIENT, "cat > /tmp/takeover_load.py", LOAD.read_text())
-    ends = {(str(entry.vip), entry.port): service for service in pair.topology.services for entry in service.by_vip}
+    ends = {(vip, port): title for vip, port, title in pair.services}
     words = " ".join(f"{vip} {port}" for vip, port in ends)
     pair.ask(CLIENT, "rm -f /tmp/takeover.stop")
     command = f"exec python3 /tmp/takeover_load.py /tmp/takeover.stop {words}"
@@ -129,6 +98,7 @@ def measured(pair: Pair, fault: Fault) -> tuple[float, dict[str, Row]]:
     try:
         time.sleep(BEFORE)
         began = fault.begin(pair)
+        healed = fault.heal(pair) if fault.heal else None
         time.sleep(AFTER)
     finally:
         pair.ask(CLIENT, "touch /tmp/takeover.stop")
@@ -136,11 +106,10 @@ def measured(pair: Pair, fault: Fault) -> tuple[float, dict[str, Row]]:
     fault.end(pair)
     records = [json.loads(line) for line in said.splitlines()]
     rows: dict[str, Row] = {}
-    for end, service in ends.items():
-        title = f"{service.mode.title} IPv{6 if ':' in end[0] else 4}"
+    for end, title in ends.items():
         own = [one for one in records if (one["end"], one["port"]) == end]
         _add(rows.setdefault(title, Row()), own, began)
-    return _gap(records, began), rows
+    return Measured(fault, _gap(records, began), healed, rows)
 
 
 def _gap(records: list[dict[str, Any]], began: float) -> float:
@@ -169,44 +138,39 @@ def _add(row: Row, records: list[dict[str, Any]], began: float) -> None:
             row.pause = max(row.pause, one["pause"])
 
 
-def broken(fault: Fault, gap: float, rows: dict[str, Row], patience: float) -> list[str]:
-    """What was promised and is not so."""
-    found = [f"{fault.name}: {gap:.1f} s without an answer"] if gap > fault.gap + patience else []
-    for title, row in rows.items():
-        old = [age for ages in row.lost.values() for age in ages if age > SYNCED]
-        if old:
-            found.append(
-                f"{fault.name}, {title}: lost {len(old)} connections of {', '.join(f'{a:.0f}' for a in old)} s"
-            )
-    return found
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="The master of a pair dies under load.")
     parser.add_argument(
         "--short", action="store_true", help="without the faults that take long, and with more patience"
     )
+    parser.add_argument("--peer", action="store_true", help="keepalived alone, too")
     parser.add_argument("--only", action="append", default=[], help="only this fault")
     parser.add_argument("inventories", nargs="+", metavar="INVENTORY")
     options = parser.parse_args()
-    pair = Pair(options.inventories)
+    faults = [
+        fault
+        for fault in FAULTS
+        if (fault.name in options.only if options.only else not (options.short and fault.long))
+    ]
     wrong: list[str] = []
-    for fault in FAULTS:
-        if (options.only and fault.name not in options.only) or (options.short and fault.long):
-            continue
-        gap, rows = measured(pair, fault)
-        print(
-            f"\n{fault.name}: no answer for {gap:.1f} s. The longest pause, and how many were lost of conversations, downloads, uploads"
-        )
-        for title, row in rows.items():
-            kinds = ("conversation", "download", "upload")
-            lost = {kind: len(row.lost.get(kind, [])) for kind in kinds}
-            counts = ", ".join(f"{lost[kind]} of {lost[kind] + row.kept.get(kind, 0)}" for kind in kinds)
-            ages = " ".join(f"{age:.1f}" for own in row.lost.values() for age in sorted(own))
-            end = f"; ages {ages} s: {', '.join(sorted(row.why))}" if ages else ""
-            print(f"  {title:<56}{row.pause:>6.1f} s  {counts}{end}", flush=True)
-        wrong += broken(fault, gap, rows, PATIENT if options.short else UNEVEN)
-    pair.settle()
+    summary: list[str] = []
+    for engine in (Pair, *([KeepalivedAlone] if options.peer else [])):
+        pair = engine(options.inventories)
+        pair.begin()
+        try:
+            for fault in faults:
+                found = measured(pair, fault)
+                healed = f", over after {found.healed:.1f} s" if found.healed is not None else ""
+                line = f"{pair.name}, {fault.name}: no answer for {found.gap:.1f} s{healed}; lost {found.lost} of {found.all}"
+                summary.append(line)
+                print(f"\n{line}. The longest pause, and how many were lost")
+                for title, row in found.rows.items():
+                    print(f"  {title:<56}{row}", flush=True)
+                wrong += found.broken(PATIENT if options.short else UNEVEN) if engine is Pair else []
+            pair.settle()
+        finally:
+            pair.end()
+    print("", *summary, sep="\n")
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

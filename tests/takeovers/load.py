@@ -3,8 +3,9 @@
     load.py STOP_FILE ADDRESS PORT [ADDRESS PORT…]
 
 A new connection for one request every NEW seconds, to one end after the other. To each end a conversation with a request every PERIOD
-seconds, and another one every OPENED seconds; a slow download; a slow upload. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each
-connection its kind, its end, its times, the longest time without progress, and why it ended before that.
+seconds, and another one every OPENED seconds; a slow download; a slow upload. To an end of UDP, whose port is written udp:PORT, datagrams from
+one port. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each connection its kind, its end, its times, the longest time
+without progress, and why it ended before that.
 """
 
 import asyncio
@@ -18,14 +19,32 @@ PERIOD = 0.5
 OPENED = 4.0
 PATIENCE = 0.9  # seconds for the answer to a new connection: the second SYN would come after one
 LONG_PATIENCE = 30.0  # seconds without progress until an open connection counts as lost
-LONGEST = 600.0
+LONGEST = 900.0
+SILENT = 5.0  # seconds at the end without an answer to a datagram
 CHUNK = 5000  # bytes of a download or upload in PERIOD seconds
 SIZE = 100000000  # more than is transferred meanwhile
 
 
+class Flow(asyncio.DatagramProtocol):
+    """The answers to datagrams: when the last one came, and from which real servers they were."""
+
+    def __init__(self, progress):
+        self.progress, self.hosts, self.last = progress, set(), time.time()
+
+    def datagram_received(self, data, addr):
+        self.hosts.add(json.loads(data)["host"])
+        self.last = time.time()
+        self.progress()
+
+    def error_received(self, exc):
+        """A router or host says that nobody is there; the next datagram may be answered."""
+
+
 class Load:
     def __init__(self, stop, ends):
-        self.stop, self.ends = stop, ends
+        self.stop = stop
+        self.ends = [(address, int(port)) for address, port in ends if port.isdigit()]
+        self.flows = [(address, port) for address, port in ends if not port.isdigit()]
         self.until = time.monotonic() + LONGEST
         self.records = []
 
@@ -33,7 +52,7 @@ class Load:
         return not os.path.exists(self.stop) and time.monotonic() < self.until
 
     async def recorded(self, kind, end, work, patience):
-        record = {"kind": kind, "end": end[0], "port": end[1], "began": time.time(), "pause": 0.0, "why": ""}
+        record = {"kind": kind, "end": end[0], "port": str(end[1]), "began": time.time(), "pause": 0.0, "why": ""}
         self.records.append(record)
         last = [time.time()]
 
@@ -45,8 +64,11 @@ class Load:
 
         writer = None
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(*end), patience)
-            await work(reader, writer, progress, patience)
+            if kind == "datagrams":
+                await work(end, progress)
+            else:
+                reader, writer = await asyncio.wait_for(asyncio.open_connection(*end), patience)
+                await work(reader, writer, progress, patience)
         except Exception as error:
             record["why"] = f"{type(error).__name__} {error}"
         finally:
@@ -85,6 +107,24 @@ class Load:
             progress()
             await asyncio.sleep(PERIOD)
 
+    async def datagrams(self, end, progress):
+        """One flow is lost when it has no answer for as long as the last one may take, or when another real server answers."""
+        flow = Flow(progress)
+        address, port = end[0], int(end[1].partition(":")[2])
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: flow, remote_addr=(address, port)
+        )
+        try:
+            while self.goes_on() and len(flow.hosts) < 2:
+                transport.sendto(b"x" * 64)
+                await asyncio.sleep(PERIOD)
+        finally:
+            transport.abort()
+        if len(flow.hosts) > 1:
+            raise ValueError("another real server answered")
+        if time.time() - flow.last > SILENT:
+            raise TimeoutError("no answer any more")
+
     async def run(self):
         running = set()
 
@@ -93,6 +133,8 @@ class Load:
             running.add(task)
             task.add_done_callback(running.discard)
 
+        for end in self.flows:
+            start("datagrams", end, self.datagrams, 0)
         for end in self.ends:
             start("download", end, self.download, LONG_PATIENCE)
             start("upload", end, self.upload, LONG_PATIENCE)
@@ -109,7 +151,7 @@ class Load:
 
 
 if __name__ == "__main__":
-    load = Load(sys.argv[1], [(address, int(port)) for address, port in zip(sys.argv[2::2], sys.argv[3::2])])
+    load = Load(sys.argv[1], list(zip(sys.argv[2::2], sys.argv[3::2])))
     asyncio.run(load.run())
     for record in load.records:
         print(json.dumps(record))

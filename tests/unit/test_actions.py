@@ -173,9 +173,9 @@ def test_a_host_gets_its_own_plan_with_the_runs_time_and_the_options_of_the_role
 def test_what_a_host_has_left_to_remove_is_kept_for_the_end_of_the_run(compiled):
     run = compiled()
     applied(run, "rs1", {"stale": ["ip address del 10.20.1.99/32 dev lo"]})
-    applied(run, "rs2")
-    assert run.folder.read("applied/rs1") == stages.Applied(stale=True)
-    assert run.folder.read("applied/rs2") == stages.Applied(stale=False)
+    applied(run, "rs2", {"changed": False})
+    assert run.folder.read("applied/rs1") == stages.Applied(stale=True, changed=True)
+    assert run.folder.read("applied/rs2") == stages.Applied(stale=False, changed=False)
 
 
 def test_a_host_that_fails_does_not_count_as_changed(compiled):
@@ -596,6 +596,7 @@ def test_before_a_run_each_asker_asks_for_what_directors_have_recorded(compiled)
         "services": ["tcp 203.0.113.82:80"],
         "drained": out,
         "elections": {},
+        "passing": [],
     }
     assert run.act("lvs_recorded", host="lb1") == {"changed": False, "services": 1, "drained": out}
     assert run.folder.read("drained/lb1") == out
@@ -883,7 +884,12 @@ PAIR = {
 def told(run, **masters):
     """What each director tells of the election."""
     for name, master in masters.items():
-        run.answers["lvs_recorded"] = {"services": ["tcp a"], "drained": {}, "elections": {"directors": master}}
+        run.answers["lvs_recorded"] = {
+            "services": ["tcp a"],
+            "drained": {},
+            "elections": {"directors": master},
+            "passing": [],
+        }
         run.act("lvs_recorded", host=name)
 
 
@@ -926,6 +932,55 @@ def test_a_run_takes_in_who_is_master_and_changes_it_last(described):
     told(described, lb2=True)
     described.act("lvs_compile", recorded=True)
     assert described.display.warnings[warned:] == [
-        "lb1 and lb2 are both master of directors: clients reach the one that answered last. Either hears no adverts of the other: check the "
-        "network between them, and journalctl -u lvskit-vrrp."
+        "lb1 and lb2 are master of directors at the same time: clients reach the one that answered last. They hear no adverts of each other: check "
+        "the network between them, and journalctl -u lvskit-vrrp."
     ]
+
+
+def test_a_master_hands_over_all_of_its_groups_and_stands_for_them_again(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    run.answers["lvs_election"] = {"changed": True, "groups": ["directors"]}
+    assert run.act("lvs_election", role="backup")["groups"] == ["directors"]
+    assert run.act("lvs_election", host="lb2", role="backup")["groups"] == []
+    assert run.act("lvs_election", host="lb2", role="candidate")["groups"] == []
+    run.act("lvs_election", role="candidate")
+    asked = [(host, given["role"], given["groups"]) for name, host, given, _ in run.calls if name == "lvs_election"]
+    assert asked == [("lb1", "backup", ["directors"]), ("lb1", "candidate", ["directors"])]
+
+
+def test_a_master_without_a_known_standby_does_not_hand_over(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True)
+    with pytest.raises(
+        AnsibleActionFail, match="lb1 is master of directors, and no other director in this run can take over"
+    ):
+        run.act("lvs_election", role="backup")
+
+
+def test_named_groups_are_given_up_by_their_master_and_taken_by_the_others(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    run.answers["lvs_election"] = {"changed": True, "groups": ["directors"]}
+    for role, host in (("backup", "lb2"), ("candidate", "lb1")):
+        assert run.act("lvs_election", host=host, role=role, groups=["directors"])["groups"] == []
+    for role, host in (("backup", "lb1"), ("candidate", "lb2")):
+        assert run.act("lvs_election", host=host, role=role, groups=["directors"])["groups"] == ["directors"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_director_that_could_not_be_master_ends_the_run(compiled, check):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    run.check = check
+    run.folder.keep("applied/lb2", stages.Applied(stale=False, changed=True))
+    run.answers["lvs_ready"] = {"electing": False, "checker": "fine", "unserved": []}
+    if check:
+        assert run.act("lvs_ready", host="lb2") == {"changed": False}
+        return
+    with pytest.raises(
+        AnsibleActionFail, match=r"lb2 could not serve clients.*lvskit-vrrp\.service does not run there"
+    ):
+        run.act("lvs_ready", host="lb2")
+    run.answers["lvs_ready"] = {"electing": True, "checker": "fine", "unserved": []}
+    run.act("lvs_ready", host="lb2")

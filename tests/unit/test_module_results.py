@@ -7,9 +7,13 @@ import json
 import os
 import socket
 import threading
+import time
 
 import pytest
-from ansible.module_utils.lvs_host import files, formats, history, links, sysctl_files
+from ansible.module_utils.lvs_host import decisions, files, formats, history, links, sysctl_files
+from ansible.module_utils.lvs_host.errors import HostError
+from ansible.module_utils.lvs_host.governing import Standing, State
+from ansible.module_utils.lvs_host.verdicts import FAILED, PASSED
 from ansible.module_utils.testing import patch_module_args
 from fake_host import FakeHost
 from libraries import loaded
@@ -121,7 +125,13 @@ def test_the_services_of_the_record_are_returned(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "DRAINED", dataclasses.replace(module.DRAINED, path=str(tmp_path / "drained")))
     services, drained = ["udp 203.0.113.80:53", "mark 7"], {"rs1": "2026-03-01T03:00:00Z"}
     for check in (False, True):
-        assert result(module, check) == {"changed": False, "services": services, "drained": drained, "elections": {}}
+        assert result(module, check) == {
+            "changed": False,
+            "services": services,
+            "drained": drained,
+            "elections": {},
+            "passing": [],
+        }
 
 
 @pytest.fixture
@@ -271,3 +281,107 @@ def test_a_way_without_a_source_is_asked_once():
 
     assert loaded("lvs_inspect").route({"to": "198.51.100.10"}, run) == {"error": "no"}
     assert len(asked_of) == 1
+
+
+# lvs_ready and lvs_election
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("fixed_after", "took", "found"),
+    [(0, 9, True), (9, 9, True), (14, 14, True), (100, 12 + 9, False)],
+)
+def test_a_director_has_time_to_become_ready(fixed_after, took, found):
+    module, clock = loaded("lvs_ready"), Clock()
+    asked = []
+
+    def look(services, run):
+        asked.append(clock.now)
+        wrong = clock.now < fixed_after
+        return {"electing": True, "unserved": services if wrong else [], "checker": "fine"}
+
+    module.look = look
+    given = {"services": ["web 4"], "settle": 9.0, "patience": 12.0}
+    assert module.ready(module.wait(given, None, clock, clock.sleep)) is found
+    assert asked[0] == 9.0  # not before verdicts count
+    assert clock.now == took
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "services", "code", "found"),
+    [
+        (0, ["web 4"], 0, {"electing": True, "unserved": [], "checker": "fine"}),
+        (0, ["web 4", "web 6", "new 4"], 3, {"electing": False, "unserved": ["web 6", "new 4"], "checker": "fine"}),
+        (40, ["web 4"], 0, {"electing": True, "unserved": [], "checker": "the governor does not run"}),
+        (None, ["web 4"], 0, {"electing": True, "unserved": [], "checker": "the governor does not run"}),
+        (None, [], 0, {"electing": True, "unserved": [], "checker": "fine"}),
+    ],
+)
+def test_a_director_is_ready_by_its_own_verdicts(tmp_path, monkeypatch, heartbeat, services, code, found):
+    monkeypatch.setattr(files, "place", lambda path: str(tmp_path / path.rpartition("/")[2]))
+    states = {
+        "web 4": State(servers={"a": Standing(verdict=PASSED), "b": Standing(verdict=FAILED)}),
+        "web 6": State(servers={"a": Standing(verdict=FAILED)}),
+    }
+    decisions.write(decisions.Decided(states, "fine", 1.0))
+    if heartbeat is not None:
+        (tmp_path / "heartbeat").touch()
+        then = time.time() - heartbeat
+        os.utime(tmp_path / "heartbeat", (then, then))
+    ran = []
+    module = loaded("lvs_ready")
+    assert module.look(services, lambda argv, stdin: ran.append(argv) or (code, "", "")) == found
+    assert ran == [["systemctl", "is-active", "--quiet", "lvskit-vrrp.service"]]
+
+
+RECORD = (
+    "vrrp_instance {0} {{\n    virtual_ipaddress {{\n        169.254.76.{1}/32 dev lo scope host\n    }}\n    virtual_ipaddress_excluded {{\n"
+    "        203.0.113.{1}/32 dev eth1\n    }}\n}}\n"
+)
+
+
+@pytest.fixture
+def standing(tmp_path, monkeypatch):
+    """lvs_election on a host that is master of edge, and not of app. `given_up` are the groups that keepalived was told to give up."""
+    monkeypatch.setattr(files, "place", lambda path: str(tmp_path / path.rpartition("/")[2]))
+    (tmp_path / "vrrp.conf").write_text(RECORD.format("edge", 51) + RECORD.format("app", 52))
+    for group in ("edge", "app"):
+        (tmp_path / f"{group}.last").write_text("-200\n")
+    module, given_up = loaded("lvs_election"), []
+
+    def stand(role, groups, check=False):
+        run = lambda argv, stdin: (0, '[{"addr_info": [{"local": "169.254.76.51", "prefixlen": 32}]}]', "")  # noqa: E731
+        return module.stand({"role": role, "groups": groups}, run, check=check, give_up=given_up.append)
+
+    return stand, given_up, tmp_path
+
+
+def test_only_a_master_gives_up(standing):
+    stand, given_up, _ = standing
+    assert stand("backup", ["edge", "app"], check=True) == ["edge"]
+    assert given_up == []
+    assert stand("backup", ["edge", "app"]) == ["edge"]
+    assert [list(one) for one in given_up] == [["edge"]]
+    assert stand("backup", ["app"]) == []
+    assert len(given_up) == 1
+    with pytest.raises(HostError, match="takes part in no election of gone"):
+        stand("backup", ["gone"])
+
+
+def test_a_candidate_stands_with_its_own_priority(standing):
+    stand, _, folder = standing
+    assert stand("candidate", ["app"], check=True) == ["app"]
+    assert (folder / "app.last").read_text() == "-200\n"
+    assert stand("candidate", ["app"]) == ["app"]
+    assert [(folder / f"{name}.last").read_text() for name in ("app", "edge")] == ["0\n", "-200\n"]
+    assert stand("candidate", ["app"]) == []

@@ -12,7 +12,8 @@ from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.rolling import Seen
 from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_controller import layout, status, takeover
-from ansible.module_utils.lvs_host import election, network, rival
+from ansible.module_utils.lvs_host import election, files, handover, network, rival
+from ansible.module_utils.lvs_host.errors import HostError
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 HOSTS = {
@@ -263,7 +264,7 @@ def test_an_address_that_keepalived_gives_up_is_added_again():
         ({}, ["directorz"], "there is no group directorz: did you mean directors"),
         ({"lb1": MASTER}, ["directors"], "lb2 cannot be reached"),
         ({"lb1": MASTER, "lb2": Seen()}, ["directors"], "lb2 does not take part in its election yet"),
-        ({"lb1": MASTER, "lb2": MASTER}, ["directors"], "lb1 and lb2 are all master"),
+        ({"lb1": MASTER, "lb2": MASTER}, ["directors"], "lb1 and lb2 are master at the same time"),
         ({"lb1": STANDBY, "lb2": STANDBY}, ["directors"], "none of its directors is master"),
     ],
 )
@@ -287,7 +288,7 @@ def test_a_takeover_is_confirmed_by_another_master(pair):
             takeover.confirmed(topology, seen, chosen)
 
 
-def test_all_groups_of_a_master_move_together(environment):
+def test_groups_with_the_same_directors_move_one_by_one(environment):
     other = {**NAT, "name": "other", "directors": "others", "mode": "dr", "vip": "10.20.1.80"}
     other.pop("return_path")
     topology = environment(
@@ -299,16 +300,123 @@ def test_all_groups_of_a_master_move_together(environment):
             "directors": {"directors": EDGE, "others": {**EDGE, "virtual_router_id": 52, "gateways": {}}},
         }
     ).topology
-    both = {"directors": True, "others": True}
-    seen = {"lb1": Seen(True, both), "lb2": Seen(True, dict.fromkeys(both, False))}
-    with pytest.raises(AnsibleActionFail, match="Name them as well: -e lvs_failover=directors,others"):
-        takeover.planned(topology, seen, ["directors"])
-    assert takeover.planned(topology, seen, ["directors", "others"]).masters == ("lb1",)
+    one_each = {
+        "lb1": Seen(True, {"directors": True, "others": False}),
+        "lb2": Seen(True, {"directors": False, "others": True}),
+    }
+    assert takeover.planned(topology, one_each, ["others"]).masters == ("lb2",)
+    both = takeover.planned(topology, one_each, ["directors", "others"])
+    assert (both.masters, both.standbys) == (("lb1", "lb2"), ("lb2", "lb1"))
+    half = {"lb1": one_each["lb1"], "lb2": Seen(True, {"directors": False, "others": False})}
+    half["lb1"] = Seen(True, {"directors": True, "others": True})
+    with pytest.raises(AnsibleActionFail, match=r"^directors: no other director has taken"):
+        takeover.confirmed(topology, half, both)
     assert plans(topology, ["lb1"])["lb1"].sync.number == 51  # one daemon for both
 
 
+class Heard:
+    """The files that keepalived tracks, as it would see them; and another director that takes the groups `taking`."""
+
+    def __init__(self, folder, monkeypatch, taking=("directors",)):
+        self.folder, self.taking, self.seen = folder, set(taking), []
+        monkeypatch.setattr(files, "place", lambda path: str(folder / path.rpartition("/")[2]))
+        for group in ("directors", "others"):
+            for name in ("leave", "last"):
+                self.write(group, name, "0\n")
+
+    def write(self, group, name, text):
+        (self.folder / f"{group}.{name}").write_text(text)
+
+    def state(self, group="directors"):
+        return {name: int((self.folder / f"{group}.{name}").read_text()) for name in ("leave", "last")}
+
+    def __call__(self, instances, seconds):
+        self.seen.append({name: self.state(name) for name in instances})
+        return self.taking & set(instances)
+
+
+TWO = {name: election.Instance(f"169.254.76.{number}/32", ()) for number, name in enumerate(("directors", "others"))}
+
+
+def test_a_master_gives_one_group_up_and_then_comes_last_in_its_election(tmp_path, monkeypatch):
+    heard = Heard(tmp_path, monkeypatch)
+    handover.give_up({"directors": TWO["directors"]}, lambda token: False, heard)
+    assert heard.seen == [{"directors": {"leave": 1, "last": handover.LOWER}}]
+    assert heard.state() == {"leave": 0, "last": handover.LOWER}
+    assert heard.state("others") == {"leave": 0, "last": 0}
+    assert handover.resigned(["directors", "others"]) == ["directors"]
+    assert handover.stand_again(["directors", "others"]) == ["directors"]
+    assert heard.state() == {"leave": 0, "last": 0}
+    assert handover.stand_again(["directors"]) == []
+
+
+@pytest.mark.parametrize(("taking", "holds"), [((), False), (("directors", "others"), True)])
+def test_addresses_that_nobody_takes_come_back(tmp_path, monkeypatch, taking, holds):
+    """Nobody else says that it is master; or this one does not let go."""
+    heard = Heard(tmp_path, monkeypatch, taking)
+    with pytest.raises(HostError, match="no other director has taken the addresses of directors, others within 3 s"):
+        handover.give_up(TWO, lambda token: holds, heard)
+    assert [heard.state(name) for name in TWO] == [{"leave": 0, "last": 0}] * 2
+
+
+def test_the_group_that_is_taken_stays_given_up(tmp_path, monkeypatch):
+    heard = Heard(tmp_path, monkeypatch, ["others"])
+    with pytest.raises(HostError, match="the addresses of directors within"):
+        handover.give_up(TWO, lambda token: False, heard)
+    assert handover.resigned(TWO) == ["others"]
+
+
+def test_a_keepalived_of_an_earlier_plan_is_not_asked_to_give_up(tmp_path, monkeypatch):
+    Heard(tmp_path, monkeypatch)
+    (tmp_path / "directors.last").unlink()
+    with pytest.raises(HostError, match=r"/run/lvskit-vrrp/directors\.last does not exist.*Run playbooks/site\.yml"):
+        handover.give_up({"directors": TWO["directors"]}, lambda token: True, lambda *_: {"directors"})
+    assert not (tmp_path / "directors.last").exists()
+
+
+CHECKED = {**NAT, "health_check": {"type": "tcp", "interval": 3, "timeout": 2, "retries": 1}}
+
+
+def test_a_director_is_asked_for_the_services_that_worked_before(pair):
+    """Verdicts count when a check has had the time to notice a fault of the change."""
+    plan = plans(pair(services=[CHECKED]), ["lb2"])["lb2"]
+    seen = {"lb1": Seen(passing=frozenset({"app 4", "gone 4"})), "lb2": Seen()}
+    (check,) = plan.checks
+    name = f"{check.service} {check.family}"
+    seen["lb1"] = Seen(passing=frozenset({name, "gone 4"}))
+    assert takeover.question(plan, seen, changed=True) == {"services": [name], "settle": check.detection + 1}
+    assert takeover.question(plan, seen, changed=False) == {"services": [name], "settle": 0}
+    assert takeover.question(plan, {"lb2": Seen()}, changed=True) == {"services": [], "settle": 1}
+
+
+def test_a_director_without_a_partner_is_not_asked(pair):
+    plan = plans(pair(services=[CHECKED], directors=["lb2"]), ["lb2"])["lb2"]
+    assert takeover.question(plan, {}, changed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, ""),
+        ({"electing": False}, "lb2 could not serve clients as the master: lvskit-vrrp.service does not run there"),
+        (
+            {"checker": "keepalived is dead"},
+            "lb2 could not serve clients as the master: nothing is known of its real servers: keepalived is dead",
+        ),
+        (
+            {"unserved": ["web 4", "api 6"]},
+            "lb2 could not serve clients as the master: since its change no real server of web (IPv4) and api (IPv6) passes",
+        ),
+    ],
+)
+def test_what_a_director_lacks_is_said(found, said):
+    text = takeover.unready("lb2", {"electing": True, "checker": "fine", "unserved": [], **found})
+    assert text.startswith(said)
+    assert bool(text) == bool(said)
+
+
 def answer(master, connections=3, daemons=("master", "backup")):
-    return {"elections": {"directors": master}, "connections": connections, "daemons": list(daemons)}
+    return {"elections": {"directors": master}, "resigned": [], "connections": connections, "daemons": list(daemons)}
 
 
 def test_status_tells_who_is_master(pair):
@@ -317,6 +425,8 @@ def test_status_tells_who_is_master(pair):
     assert status.lines_of_elections(parts) == [
         "directors: lb1 is master (3 connections), lb2 stands by (2 connections)"
     ]
+    handed = status.elections(groups, {"lb1": answer(True), "lb2": {**answer(False, 2), "resigned": ["directors"]}})
+    assert "lb2 stands by (2 connections, has handed over)" in status.lines_of_elections(handed)[0]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +434,7 @@ def test_status_tells_who_is_master(pair):
     [
         ({"lb1": answer(True), "lb2": answer(False)}, []),
         ({"lb1": answer(False), "lb2": answer(False)}, ["directors has no master"]),
-        ({"lb1": answer(True), "lb2": answer(True)}, ["lb1 and lb2 are both master of directors"]),
+        ({"lb1": answer(True), "lb2": answer(True)}, ["lb1 and lb2 are master of directors at the same time"]),
         ({"lb1": answer(True)}, ["lb2 cannot take over directors"]),
         (
             {"lb1": answer(True, daemons=["master"]), "lb2": answer(False)},

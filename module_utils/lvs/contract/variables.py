@@ -240,6 +240,20 @@ PLAYBOOKS: tuple[Variable, ...] = (
         meaning="the drained real servers, or groups of them, to put back into every director's table; `all` puts back every one",
     ),
     Variable(
+        name="lvs_handover",
+        kind=FLAG,
+        default=False,
+        playbooks=_APPLYING,
+        meaning="`true`: a director that is master lets another director take its groups before it changes",
+    ),
+    Variable(
+        name="lvs_unready",
+        kind=FLAG,
+        default=False,
+        playbooks=_APPLYING,
+        meaning="`true`: a run goes on although a director that has changed reaches no real server of a service, and could not be master",
+    ),
+    Variable(
         name="lvs_failover",
         kind=Names("names of groups of directors"),
         default=None,
