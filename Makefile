@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
-SITE   := $(BIN)/ansible-playbook playbooks
+SITE   := $(BIN)/ansible-playbook -i inventory/lab playbooks
 
 # What the lab needs from Debian. The rest comes from PyPI into $(VENV).
 PACKAGES := qemu-system-x86 qemu-utils vde2 mmdebstrap e2fsprogs openssh-client
@@ -91,7 +91,7 @@ demo: lab
 	@echo "The lab is up. Try:"
 	@echo "  make ssh HOST=lb1                        then: ipvsadm -Ln"
 	@echo "  edit inventory/lab/group_vars/all/services.yml, then: make site verify"
-	@echo "  $(BIN)/ansible-playbook playbooks/site.yml --check --diff"
+	@echo "  $(BIN)/ansible-playbook -i inventory/lab playbooks/site.yml --check --diff"
 	@echo "  make lab-down"
 
 lint: tools

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import ansible.module_utils
@@ -23,5 +24,16 @@ class ActionModule(EnvironmentAction):
         environment.named(topology, given["only"])
         folder = Path(str(task_vars.get("inventory_dir") or "."))
         revision = self.folder.read("run")["revision"]
-        page = explanation.explain(topology, self.folder.read("warnings"), given["only"], folder.name, revision)
+        sources = [Path(source) for source in task_vars.get("ansible_inventory_sources") or ()]
+        here = Path.cwd()
+        named = [source.relative_to(here) if source.is_relative_to(here) else source for source in sources]
+        page = explanation.explain(
+            topology,
+            self.folder.read("warnings"),
+            given["only"],
+            folder.name,
+            revision,
+            date=datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            given=" ".join(f"-i {source}" for source in named),
+        )
         return self.write(given["to"], page.html())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -148,21 +147,16 @@ def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress, *, 
         def again(host: Host) -> None:
             frozen = snapshot.locate(host.release, host.memory)
             clone = replace(machine(state, host, frozen, known[host.name].ssh_port), restore=False)
-
-            def gone() -> None:
-                until = time.monotonic() + SHUTDOWN_SECONDS
-                while running(state, host.name):
-                    if time.monotonic() > until:
-                        raise LabError(f"does not shut down within {SHUTDOWN_SECONDS} seconds")
-                    time.sleep(0.2)
-
-            if cut and (process := running(state, host.name)):
-                os.kill(process, signal.SIGKILL)
-                gone()
-            elif not cut:
+            if cut:
+                qemu.kill(filter(None, [running(state, host.name)]))
+            else:
                 with qemu.agent(clone.agent, AGENT_SECONDS) as agent:
                     agent.send({"execute": "guest-shutdown"})
-                    gone()
+                    until = time.monotonic() + SHUTDOWN_SECONDS
+                    while running(state, host.name):
+                        if time.monotonic() > until:
+                            raise LabError(f"does not shut down within {SHUTDOWN_SECONDS} seconds")
+                        time.sleep(0.2)
             qemu.start(clone)
             with qemu.agent(clone.agent, snapshot.BOOT_SECONDS):
                 pass

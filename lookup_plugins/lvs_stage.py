@@ -14,6 +14,7 @@ description:
 options:
   _terms:
     description:
+      - C(environment), all hosts; an inventory without hosts is refused.
       - C(prepare), real servers and hosts in front of them that get what they need before directors change.
       - C(directors), in the order in which they change; C(director_batches), how many at a time.
       - C(drained), real servers that the inventory says are drained; they may be dead.
@@ -21,6 +22,7 @@ options:
       - C(clear), hosts that keep nothing of lvskit's.
       - C(build), hosts with kernel modules of lvskit's own.
       - C(rollback), hosts that go back to an earlier run.
+      - C(masters) and C(standbys), the directors of a takeover on purpose; C(electing), both.
       - C(watchers), hosts that take part in a verification or a trace.
       - C(recorded), directors that are asked which services they carry before the run; C(ask), clients that ask services before and
         after it; C(second_opinion), directors that ask the real servers of services which may be lost.

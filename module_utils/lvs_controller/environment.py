@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import Violation, listed
 
 from . import inventory_files
-from .host_variables import HostVariables, Unrendered
+from .host_variables import HostVariables, Unrendered, of_hosts
 
 _COMMON = ("lvs_networks", "lvs_services", "lvs_directors")  # what concerns the environment as a whole
 _SHOWN = 3
@@ -51,7 +52,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     variables_by_host = _variables(task_vars)
     hosts, groups = _hosts(variables_by_host), task_vars["groups"]
     raw = {name: own.raw for name, own in variables_by_host.items()}
-    own = [*_of_single_hosts(raw), *variables.old_names(raw), *_unread(task_vars)]
+    own = [*_of_single_hosts(raw), *_by_host(variables_by_host), *variables.old_names(raw), *_unread(task_vars)]
     if not changes and isinstance(services, list) and not services:
         own.append(
             Violation("NO-SERVICES", "lvs_services is an empty list: site.yml removes every service.", services, True)
@@ -206,6 +207,20 @@ def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iter
                 what = f"{'lacks' if len(names) == 1 else 'lack'} {key}"
             message = f"{hosts} {what}: the environment's is that of all hosts. Say it in group_vars/all alone."
             yield Violation("ONE-ENVIRONMENT", message, value if value is not None else usual)
+
+
+def _by_host(variables_by_host: Mapping[str, HostVariables]) -> Iterator[Violation]:
+    """Templates of the environment that are not the same for all hosts: lvskit renders each once."""
+    hosts = list(variables_by_host.values())
+    for key in _COMMON:
+        for template, values in islice(of_hosts(hosts[0].raw.get(key), hosts) if hosts else (), _SHOWN):
+            shown = sorted(values.items(), key=lambda item: len(item[1]))[:_SHOWN]
+            examples = [f"{value!r} for {names[0]}" for value, names in shown]
+            message = (
+                f"{template} is rendered once for the whole environment, and hosts have different values for it: {listed(examples, 'and')}. "
+                "Write the value itself. A host beside its group can have a weight or port of its own: {host: web4, weight: 20}."
+            )
+            yield Violation("ONE-ENVIRONMENT", message, template)
 
 
 def _usual(values: Sequence[Any]) -> Any:

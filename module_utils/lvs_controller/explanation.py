@@ -18,12 +18,13 @@ from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service
 from ansible.module_utils.lvs.violations import Violation
 from ansible.module_utils.lvs.walk import Walk, walk
 
-from . import drawing
+from . import dependence, drawing
 from .environment import described
 
 DRAWN = 40  # services whose walks are drawn by default
 HOSTS = 200  # hosts whose load is listed
 NAMED = 6  # hosts of one group that are named one by one
+_OWN = ("local addresses", "ports for connections at the same time")  # facts that services alike need not share
 _COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
 _HEADERS = {"tcp": 20, "udp": 8, "sctp": 28}  # bytes, of TCP without options, of SCTP with that of one chunk
 
@@ -55,13 +56,30 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Server:
+    """One real server of a service, or several alike. `ends` are its addresses with ports, by entries' families."""
+
+    name: str
+    ends: str
+    weight: int
+    drained: bool
+
+
+@dataclass(frozen=True)
 class Part:
-    """A service: `facts` are pairs of name and value; without `ways` the service is not drawn."""
+    """Services that differ in their names, VIPs and ports alone: all that is told of the first one is so for all. `facts` are pairs of name and
+    value; without `ways` they are not drawn.
+    """
 
     anchor: str
-    service: Service
+    services: tuple[Service, ...]
+    servers: tuple[Server, ...]
     facts: tuple[tuple[str, str], ...]
     ways: tuple[Way, ...]
+
+    @property
+    def service(self) -> Service:
+        return self.services[0]
 
 
 @dataclass(frozen=True)
@@ -76,24 +94,43 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Load:
-    """The planned state of one host: titles and lines."""
+    """The planned state of hosts that have the same, save their addresses: titles and lines."""
 
-    name: str
+    names: tuple[str, ...]
     roles: str
     parts: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
 
 
 @dataclass
 class Page:
+    """`given` are the inventories as arguments of ansible-playbook, `date` is the day on which the page was made (UTC)."""
+
     environment: str
     revision: str
+    date: str
+    given: str
     client: str
     segments: list[Segment]
     parts: list[Part]
+    losses: list[dependence.Loss]
+    groups: list[str]
     constraints: list[Constraint]
     loads: list[Load]
     hosts: int
     limits: list[str] = field(default_factory=list)
+
+    @property
+    def services(self) -> list[tuple[Service, Part, int, int]]:
+        """Each service with its part, and the numbers of its real servers and of the drained ones; those in trouble are not before others."""
+        return [
+            (service, part, len(service.real_servers), sum(server.host.drained for server in service.real_servers))
+            for part in self.parts
+            for service in part.services
+        ]
 
     @property
     def warnings(self) -> int:
@@ -109,23 +146,35 @@ class Page:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
+        environment.filters["some"] = some
         return environment.get_template("explain.html.j2").render(page=self, walk_style=drawing.STYLE)
 
 
 def explain(
-    topology: Topology, warnings: Sequence[Violation], only: Sequence[str], environment: str, revision: str
+    topology: Topology,
+    warnings: Sequence[Violation],
+    only: Sequence[str],
+    environment: str,
+    revision: str,
+    *,
+    date: str = "",
+    given: str = "-i inventory/NAME",
 ) -> Page:
-    """The page of a valid environment. `only` names the services that are drawn; the first ones if it is empty."""
+    """The page of a valid environment. `only` names the services that are drawn, also where they are like others; the first of each kind if it is
+    empty.
+    """
     client = next((host for host in topology.clients if host.interfaces), None)
-    drawn = [s.name for s in topology.services if s.name in only] or [s.name for s in topology.services[:DRAWN]]
+    kinds = _kinds(topology, only)
+    drawn = [number for number, own in enumerate(kinds) if any(s.name in only for s in own)] or list(range(DRAWN))
     parts = [
         Part(
-            f"service-{number}",
-            service,
-            tuple(_facts(topology, service)),
-            tuple(_ways(topology, service, client, f"walk-{number}")) if service.name in drawn else (),
+            f"service-{number + 1}",
+            tuple(own),
+            tuple(_servers(topology, own[0])),
+            tuple(_facts(topology, own[0])),
+            tuple(_ways(topology, own[0], client, f"walk-{number + 1}")) if number in drawn else (),
         )
-        for number, service in enumerate(topology.services, 1)
+        for number, own in enumerate(kinds)
     ]
     compiled = plans(topology)
     busy = [name for name, plan in compiled.items() if not plan.empty]
@@ -136,25 +185,96 @@ def explain(
             text = f"{service.name} (port {ports}, weight {server.weight})"
             serving.setdefault(server.host.name, []).append(text)
     limits = []
-    if len(drawn) < len(topology.services):
+    shown = sum(len(part.services) for part in parts if part.ways)
+    if client and shown < len(topology.services):
         limits.append(
-            f"The walks of {len(drawn)} of {len(topology.services)} services are drawn; -e lvs_explain_services=NAME,NAME chooses which."
+            f"The walks of {shown} of {len(topology.services)} services are drawn; -e lvs_explain_services=NAME,NAME chooses which."
         )
     if len(busy) > HOSTS:
         limits.append(f"What hosts carry is listed for the first {HOSTS} of {len(busy)}.")
     if client is None:
         limits.append("No client is in the inventory (group clients), so no walk can be drawn.")
+    directors = topology.members("directors")
+    busy.sort(key=lambda name: name not in directors)
+    loads = _alike(
+        [_load(topology, topology.hosts[name], compiled[name], serving.get(name, [])) for name in busy[:HOSTS]]
+    )
     return Page(
         environment,
         revision,
+        date,
+        given,
         client.name if client else "",
         [Segment(network, tuple(_boxes(topology, network))) for network in topology.networks.values()],
         parts,
+        dependence.losses(topology),
+        list(topology.director_groups),
         list(_constraints(topology, warnings)),
-        [_load(topology, topology.hosts[name], compiled[name], serving.get(name, [])) for name in busy[:HOSTS]],
+        loads,
         len(topology.hosts),
         limits,
     )
+
+
+def some(names: Sequence[str]) -> str:
+    """Names in a row; of many the first and the last one, and how many they are."""
+    return ", ".join(names) if len(names) <= NAMED else f"{names[0]} \u2026 {names[-1]} ({len(names)} hosts)"
+
+
+def _kinds(topology: Topology, only: Sequence[str]) -> list[list[Service]]:
+    """The services, those together that are alike; one that is named stands for itself."""
+    found: dict[tuple[Any, ...], list[Service]] = {}
+    for service in topology.services:
+        own = service.name if service.name in only else ""
+        where = tuple(
+            tuple(name for name, network in topology.networks.items() if entry.vip in network)
+            for entry in service.by_family
+        )
+        servers = tuple((s.host.name, s.weight, s.host.drained, s.maps) for s in service.real_servers)
+        facts = tuple(fact for fact in _facts(topology, service) if fact[0] not in _OWN)
+        found.setdefault((own, service.mode, service.protocols, len(service.vips), where, servers, facts), []).append(
+            service
+        )
+    return list(found.values())
+
+
+def _servers(topology: Topology, service: Service) -> Iterator[Server]:
+    """The real servers; those together that differ in their addresses alone, where they are many."""
+    rows: dict[tuple[str, int, bool], list[tuple[str, str]]] = {}
+    for server in service.real_servers:
+        ends = []
+        for entry in service.by_family:
+            real = topology.real_interface(entry, service.directors[0], server.host) if service.directors else None
+            if real:
+                ports = ", ".join(str(server.at_port(p.first)) if p.single else str(p) for p in service.ports)
+                ends.append(f"{real.bracketed}:{ports}")
+        group = _group(topology, server.host) if len(service.real_servers) > NAMED else server.host.name
+        rows.setdefault((group, server.weight, server.host.drained), []).append((server.host.name, ", ".join(ends)))
+    for (_, weight, drained), own in rows.items():
+        if len(own) > NAMED:
+            yield Server(some([name for name, _ in own]), f"{own[0][1]} \u2026 {own[-1][1]}", weight, drained)
+        else:
+            yield from (Server(name, ends, weight, drained) for name, ends in own)
+
+
+def _alike(loads: Sequence[Load]) -> list[Load]:
+    """Hosts with the same planned state are together, with the interfaces of all."""
+    found: dict[tuple[Any, ...], list[Load]] = {}
+    for load in loads:
+        found.setdefault((load.roles, *(part for part in load.parts if part[0] != "interfaces")), []).append(load)
+    return [
+        Load(
+            tuple(load.name for load in own),
+            own[0].roles,
+            tuple(
+                (title, tuple(f"{load.name}: {line}" for load in own for line in dict(load.parts)[title]))
+                if title == "interfaces" and len(own) > 1
+                else (title, lines)
+                for title, lines in own[0].parts
+            ),
+        )
+        for own in found.values()
+    ]
 
 
 def _boxes(topology: Topology, network: Network) -> Iterator[Box]:
@@ -330,4 +450,4 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
         "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.netfilter.guards),
     }
     parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}
-    return Load(host.name, _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))
+    return Load((host.name,), _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))

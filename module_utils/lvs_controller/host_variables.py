@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from ansible.errors import AnsibleError
+from jinja2 import Environment, TemplateSyntaxError
+from jinja2.meta import find_undeclared_variables
 
 _PLAIN = (bool, int, float, type(None))
 _HEADER = "#jinja2:"  # the first line of a template that changes the marks of templates
@@ -54,12 +56,60 @@ class HostVariables:
             found = list(unrendered(value, engine.template)) if engine else []
             raise Unrendered(self.name, key, found or [(value, str(error.message))]) from error
 
+    def render(self, template: str) -> Any:
+        """A template's value for this host; None if it cannot be rendered."""
+        engine = getattr(self._rendering, "_templar", None)
+        try:
+            return engine.template(template) if engine else None
+        except AnsibleError:
+            return None
+
     def _rendered(self, key: str, value: Any, engine: Any) -> Any:
         if engine is None or not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             return self._rendering.get(key)
         found = copy.copy(value)  # keeps its place in the inventory
         found[:] = [engine.template(item) if _to_render(item) else item for item in value]
         return found
+
+
+def of_hosts(value: Any, hosts: Sequence[HostVariables]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Each template in a value that hosts render differently, and the hosts by what it is for them."""
+    alike: dict[str, bool] = {}  # variables, and whether all hosts have the same
+    for template in _templates(value):
+        if not all(_alike(name, hosts, alike) for name in _variables(template)):
+            found: dict[str, list[str]] = {}
+            for own in hosts:
+                found.setdefault(str(own.render(template)), []).append(own.name)
+            if len(found) > 1:
+                yield template, found
+
+
+def _alike(name: str, hosts: Sequence[HostVariables], known: dict[str, bool]) -> bool:
+    """Whether a variable, with those that its templates are made of, is the same for all hosts."""
+    if name not in known:
+        known[name] = True  # also while one of its own templates is made of it
+        first = hosts[0].raw.get(name)
+        known[name] = all(own.raw.get(name) is first or own.raw.get(name) == first for own in hosts) and all(
+            _alike(other, hosts, known) for template in _templates(first) for other in _variables(template)
+        )
+    return known[name]
+
+
+def _templates(value: Any) -> Iterator[str]:
+    if isinstance(value, (dict, list)):
+        for own in value.values() if isinstance(value, dict) else value:
+            yield from _templates(own)
+    elif isinstance(value, str) and _to_render(value):
+        yield value
+
+
+@cache
+def _variables(template: str) -> frozenset[str]:
+    """The variables that a template names."""
+    try:
+        return frozenset(find_undeclared_variables(Environment().parse(template)))
+    except TemplateSyntaxError:  # what it is then is said where it is rendered
+        return frozenset()
 
 
 def unrendered(value: Any, render: Callable[[Any], Any]) -> Iterator[tuple[Any, str]]:

@@ -94,8 +94,13 @@ def hosts(stage: str, groups: Mapping[str, Sequence[str]], *, limited: bool) -> 
     """The hosts of a stage, as a pattern for a play; for `director_batches` how many change at a time.
 
     Before the environment is compiled: the groups of the inventory that the stage can concern. `limited`: the run does not
-    have all hosts; then directors change one by one. Raises AnsibleLookupError for a stage that does not exist.
+    have all hosts; then directors change one by one. Raises AnsibleLookupError for a stage that does not exist, and if the inventory has no
+    hosts: Ansible itself would end such a run as a success.
     """
+    if not groups.get("all", True):
+        raise AnsibleLookupError(
+            "the inventory has no hosts, so there is nothing to check or change. Name an inventory: -i inventory/NAME"
+        )
     folder = RunFolder.of_this_run()
     fixed: Stages | None = folder.read("stages")
     if stage not in _HOSTS:
@@ -142,6 +147,7 @@ def _to_clean_after_rollback(folder: RunFolder, fixed: Stages | None) -> list[st
 
 
 _GROUPS = {
+    "environment": ("all",),
     "prepare": PROVISIONED,
     "directors": ("directors",),
     "drained": (),
@@ -161,6 +167,7 @@ _GROUPS = {
     "electing": (),
 }
 _HOSTS: Mapping[str, Callable[[RunFolder, Any], Iterable[str] | None]] = {
+    "environment": lambda folder, fixed: ["all"],
     "prepare": lambda folder, fixed: fixed.prepared,
     "directors": lambda folder, fixed: [name for batch in fixed.directors for name in batch],
     "director_batches": lambda folder, fixed: (),

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,12 +68,59 @@ def held(token: str) -> bool:
     return True
 
 
-def give_up(instances: Mapping[str, election.Instance], run: programs.CommandRunner) -> None:
-    """Kills keepalived, and removes the addresses of all of its groups: one process elects for all."""
+def give_up(
+    instances: Mapping[str, election.Instance],
+    run: programs.CommandRunner,
+    send: Callable[[election.Instance], None] | None = None,
+) -> None:
+    """Kills keepalived, and removes the addresses of all of its groups: one process elects for all. Then the other director announces
+    them again: some neighbours may have heard this one last.
+    """
     run(["systemctl", "kill", "--signal=KILL", UNIT], None)
     for instance in instances.values():
         for address, device in ((instance.token, "lo"), *instance.addresses):
             run(["ip", *(["-6"] if ":" in address else []), "address", "del", address, "dev", device], None)
+    for instance in instances.values():
+        (send or yield_to_peers)(instance)
+
+
+LOWEST = 1  # priority
+
+
+def lowest(instance: election.Instance, peer: str) -> bytes:
+    """An advert of VRRP version 3 (RFC 5798, 5.1) with the lowest priority. A master that hears it stays master, and announces its
+    addresses again.
+    """
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+    token = socket.inet_pton(family, instance.token.partition("/")[0])
+    begin = struct.pack("!BBBBH", 0x31, instance.number, LOWEST, 1, round(instance.interval * 100) & 0xFFF)
+    length = len(begin) + 2 + len(token)
+    ends = socket.inet_pton(family, instance.source) + socket.inet_pton(family, peer)
+    form = "!BBH" if family == socket.AF_INET else "!I3xB"
+    pseudo = ends + (
+        struct.pack(form, 0, VRRP, length) if family == socket.AF_INET else struct.pack(form, length, VRRP)
+    )
+    words = pseudo + begin + b"\0\0" + token
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return begin + struct.pack("!H", ~total & 0xFFFF) + token
+
+
+def yield_to_peers(instance: election.Instance) -> None:
+    """Sends that advert to the other directors. One that cannot be sent is missed by nobody for long: keepalived repeats announcements."""
+    for peer in instance.peers:
+        six = ":" in peer
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, VRRP) as own,
+        ):
+            own.bind((instance.source, 0))
+            if six:
+                own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+            else:
+                own.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+            own.sendto(lowest(instance, peer), (peer, 0))
 
 
 def sockets(sources: Sequence[str]) -> list[socket.socket]:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 PROJECT = Path(__file__).parents[2]
-SECTIONS = ["Networks", "Services", "Constraints", "Hosts"]
+SECTIONS = ["Networks", "Services", "When something dies", "Constraints", "Hosts"]
 
 # The least contrast of any text on the page with what is painted behind it (WCAG 2.2, 1.4.3), and that text.
 LEAST_CONTRAST = """() => {
@@ -144,7 +144,7 @@ def test_ids_are_unique_and_links_lead_somewhere(page):
 
 
 def test_all_that_can_be_used_is_reached_by_keyboard_and_shows_it(page):
-    wanted = page.evaluate("document.querySelectorAll('a[href], summary, [tabindex=\"0\"]').length")
+    wanted = page.evaluate("document.querySelectorAll('a[href], input, summary, [tabindex=\"0\"]').length")
     outlines = []
     for _ in range(wanted):
         page.keyboard.press("Tab")

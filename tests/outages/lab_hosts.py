@@ -80,11 +80,11 @@ class Hosts:
         os.kill(pid, number)
         return began
 
-    def playbook(self, name: str, *options: str) -> None:
+    def playbook(self, name: str, *options: str, inventories: Sequence[str] = ()) -> None:
         words = [
             "ansible-playbook",
             f"playbooks/{name}.yml",
-            *(f"--inventory={one}" for one in self.inventories),
+            *(f"--inventory={one}" for one in inventories or self.inventories),
             *options,
         ]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

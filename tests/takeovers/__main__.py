@@ -158,7 +158,7 @@ def main() -> int:
         pair = engine(options.inventories)
         pair.begin()
         try:
-            for fault in faults:
+            for fault in (one for one in faults if one.alone or engine is Pair):
                 found = measured(pair, fault)
                 healed = f", over after {found.healed:.1f} s" if found.healed is not None else ""
                 line = f"{pair.name}, {fault.name}: no answer for {found.gap:.1f} s{healed}; lost {found.lost} of {found.all}"

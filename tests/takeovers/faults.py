@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.outages.lab_hosts import ROOT
@@ -14,6 +14,7 @@ from .engines import Pair
 
 GAP = 3.0  # seconds without an answer that are promised when a master dies
 PLANNED = 0.5
+SINGLE = "molecule/pair/single"  # the first inventory's director with the same services
 SPLIT = 8.0  # seconds
 ADVERTS = 3 * 0.7  # seconds: when the directors hear each other again, one is master after these at most
 
@@ -31,6 +32,7 @@ class Fault:
     gap: float = GAP
     healed: float = 0.0
     long: bool = True
+    alone: bool = True  # whether keepalived alone can be compared
 
 
 def on_master(command: str) -> Callable[[Pair], float]:
@@ -102,6 +104,28 @@ def boot_both(pair: Pair) -> float:
     return began
 
 
+def replace_master(pair: Pair) -> float:
+    """The master is taken out of the pair, and comes back as a new machine would."""
+    began = pair.now()
+    _run(pair, "teardown", pair.inventories, f"lvs_teardown_hosts={pair.master}")
+    _run(pair, "site", pair.inventories)
+    return began
+
+
+def give_pair_up(pair: Pair) -> float:
+    """The pair becomes a single director without lvs_directors, and a pair again."""
+    began = pair.now()
+    _run(pair, "teardown", pair.inventories, f"lvs_teardown_hosts={pair.directors[1]}")
+    _run(pair, "site", [pair.inventories[0], SINGLE])
+    _run(pair, "site", pair.inventories)
+    return began
+
+
+def _run(pair: Pair, name: str, inventories: Sequence[str], *variables: str) -> None:
+    words = [f"--extra-vars={one}" for one in ('{"lvs_batches": ["100%"]}', *variables)]
+    pair.playbook(name, "--limit=all:!absent", *words, inventories=inventories)
+
+
 FAULTS = (
     Fault("handed over", Pair.hand_over, Pair.stand_again, gap=PLANNED, long=False),
     Fault("keepalived killed", on_master("systemctl kill --signal=KILL {unit}")),
@@ -111,4 +135,6 @@ FAULTS = (
     Fault("link cut", on_master("ip link set eth1 down"), later_on_master("ip link set eth1 up; systemctl restart systemd-networkd")),
     Fault("directors split", split, heal=heal, healed=ADVERTS),
     Fault("both booted, one after the other", boot_both, Pair.stand_again),
+    Fault("master replaced", replace_master, alone=False),
+    Fault("pair given up and made again", give_pair_up, alone=False),
 )  # fmt: skip

@@ -222,7 +222,7 @@ def test_names_cannot_break_the_page(environment):
     env = environment()
     services = tuple(replace(service, name=f"{HOSTILE}{i}") for i, service in enumerate(env.topology.services))
     page = explanation.explain(replace(env.topology, services=services), [], [], HOSTILE, HOSTILE).html()
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own
     assert HOSTILE not in page
     for picture in re.findall(r"<svg.*?</svg>", page, re.S):
         ElementTree.fromstring(picture)

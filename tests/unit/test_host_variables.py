@@ -1,9 +1,11 @@
 """Variables of a host as lvskit reads them: what Ansible makes of them, without its work for values that have no template."""
 
+import json
+
 import pytest
 from ansible._internal._datatag._tags import Origin
 from ansible.inventory.manager import InventoryManager
-from ansible.module_utils.lvs_controller.host_variables import HostVariables, Unrendered
+from ansible.module_utils.lvs_controller.host_variables import HostVariables, Unrendered, of_hosts
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible.vars.hostvars import HostVars, HostVarsVars
@@ -32,17 +34,42 @@ OTHERS = "site: paris\nport: 5353\nprefix: 192.0.2\nelsewhere: [{name: elsewhere
 
 @pytest.fixture
 def read(tmp_path):
-    """`hostvars` of an inventory with one host, whose variable `value` is the given YAML."""
+    """`hostvars` of an inventory, whose variable `value` is the given YAML."""
 
-    def hostvars(value):
-        (tmp_path / "hosts.yml").write_text("all: {hosts: {lb1: }}\n")
+    def hostvars(value, hosts="{lb1: }", more=""):
+        (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {hosts}}}\n")
         (tmp_path / "group_vars").mkdir(exist_ok=True)
-        (tmp_path / "group_vars/all.yml").write_text(f"{OTHERS}value: {value}\n")
+        (tmp_path / "group_vars/all.yml").write_text(f"{OTHERS}{more}value: {value}\n")
         loader = DataLoader()
         inventory = InventoryManager(loader=loader, sources=[str(tmp_path / "hosts.yml")])
         return HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
 
     return hostvars
+
+
+TEMPLATES = {
+    "{{ site }}": None,  # the same for all
+    "{{ site }}-{{ port }}": None,
+    "{{ inventory_hostname }}": {"lb1": ["lb1"], "rs1": ["rs1"]},
+    "{{ rack }}": {"None": ["lb1"], "7": ["rs1"]},  # only one has it
+    "{{ rack | default(site) }}": {"paris": ["lb1"], "7": ["rs1"]},
+    "{{ nested }}": {"lb1.paris": ["lb1"], "rs1.paris": ["rs1"]},  # made of what differs
+    "{{ inventory_hostname | length }}": None,  # hosts have other names of the same length
+    "{{ looped }}": None,  # ends
+    "{{ broken": None,  # said elsewhere
+    "no template": None,
+}
+
+
+def test_a_template_that_hosts_render_differently_is_found(read):
+    hostvars = read(
+        json.dumps([{"real_servers": [{"weight": own}]} for own in TEMPLATES]),
+        hosts="{lb1: , rs1: {rack: 7}}",
+        more="nested: '{{ inventory_hostname }}.{{ site }}'\nlooped: '{{ looped }}'\n",
+    )
+    hosts = [HostVariables(hostvars, name) for name in ("lb1", "rs1")]
+    found = dict(of_hosts(hosts[0].raw["value"], hosts))
+    assert found == {template: values for template, values in TEMPLATES.items() if values}
 
 
 def placed(value):

@@ -37,6 +37,15 @@ def test_the_inventories_that_come_with_it_are_valid(environment):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("name", ["validate", "advise", "explain", "preflight", "site", "rollback"])
+def test_an_inventory_without_hosts_is_no_success(tmp_path, name):
+    (tmp_path / "hosts.yml").write_text("directors:\n  hosts:\n")
+    for given in ([], ["-i", tmp_path]):
+        run = playbook(name, *given)
+        assert run.returncode != 0
+        assert "the inventory has no hosts, so there is nothing to check or change." in run.stdout + run.stderr
+
+
 BAD = """\
 lvs_services:
   - name: web
@@ -106,6 +115,23 @@ def test_what_one_host_says_of_the_environment_is_refused(broken):
     output = run.stdout + run.stderr
     assert f"{place}/host_vars/rs1.yml:1:15: ONE-ENVIRONMENT: host rs1 has lvs_services of its own" in output
     assert "host lb1 has lvs_services" not in output
+
+
+def test_a_template_that_is_not_the_same_for_all_hosts_is_refused(broken):
+    server = "{host: rs3, weight: '{{ rack | default(100) }}'}"
+    place = broken(
+        f"lvs_services:\n  - {{name: a, vip: 203.0.113.80, port: 80, mode: tun, real_servers: [{server}]}}\n"
+    )
+    (place / "host_vars").mkdir()
+    (place / "host_vars/rs3.yml").write_text("rack: 20\n")
+    run = playbook("validate", "-i", LAB, "-i", place)
+    assert run.returncode != 0
+    said = re.sub(r"\s+", " ", run.stdout + run.stderr)
+    assert (
+        f"{place}/group_vars/all/services.yml:2:90: ONE-ENVIRONMENT: {{{{ rack | default(100) }}}} is rendered once"
+        in said
+    )
+    assert "'20' for rs3 and '100' for client1" in said
 
 
 def test_an_environment_without_services_is_warned_of(broken):

@@ -2,6 +2,7 @@
 
 import socket
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -508,13 +509,41 @@ def test_an_address_is_held_if_a_socket_can_be_bound_to_it():
 
 def test_all_that_a_killed_keepalived_held_is_removed():
     ran = []
-    rival.give_up(election.instances(TEXT), lambda argv, stdin: ran.append(" ".join(argv)))
+    rival.give_up(
+        election.instances(TEXT),
+        lambda argv, stdin: ran.append(" ".join(argv)),
+        lambda instance: ran.append(f"advert of {instance.token}"),
+    )
     assert ran == [
         "systemctl kill --signal=KILL lvskit-vrrp.service",
         "ip address del 169.254.76.51/32 dev lo",
         "ip address del 203.0.113.80/32 dev eth1.20",
         "ip -6 address del 2001:db8:20::80/128 dev eth1.20",
+        "advert of 169.254.76.51/32",  # the last: the other one announces what this one has let go
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "peer", "token"),
+    [("203.0.113.10", "203.0.113.11", "169.254.76.51/32"), ("2001:db8::10", "2001:db8::11", "fe80::4c:33/128")],
+)
+def test_the_advert_of_a_director_that_yields_is_a_right_one_with_the_lowest_priority(source, peer, token):
+    """RFC 5798, 5.2.8: the checksum is that of a pseudo-header and the message."""
+    instance = election.Instance(token, (), 51, 0.7, source, (peer,))
+    packet = rival.lowest(instance, peer)
+    six = ":" in peer
+    assert rival.advert(
+        packet if six else bytes([0x45]) + bytes(19) + packet, socket.AF_INET6 if six else socket.AF_INET
+    ) == (51, 1)
+    assert packet[3] == 1  # address
+    assert int.from_bytes(packet[4:6], "big") == 70  # hundredths of a second
+    assert packet[8:] == ip_address(token.partition("/")[0]).packed
+    ends = ip_address(source).packed + ip_address(peer).packed
+    size = len(packet).to_bytes(4, "big")
+    pseudo = ends + (size + bytes([0, 0, 0, 112]) if six else bytes([0, 112]) + size[2:])
+    octets = pseudo + packet
+    total = sum(int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2))
+    assert total % 0xFFFF == 0
 
 
 def test_the_next_hop_of_a_predicted_reply_is_the_address_that_moves(pair, environment):

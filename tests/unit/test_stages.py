@@ -63,7 +63,7 @@ def test_a_director_that_is_its_own_real_server_gets_its_plan_as_director_alone(
     folder.keep("stages", fixed)
     for name in ("rs1", "rs2", "lb1"):
         folder.keep(f"applied/{name}", stages.Applied(stale=False))
-    assert stages.hosts("clean", {}, limited=False) == stages.NOBODY
+    assert stages.hosts("clean", {"all": ["lb1"]}, limited=False) == stages.NOBODY
 
 
 def test_a_director_that_another_one_sends_to_is_prepared(environment):
@@ -91,7 +91,17 @@ def test_before_anything_is_compiled_a_stage_is_the_groups_it_can_concern(folder
 
 def test_a_stage_that_does_not_exist_is_refused(folder):
     with pytest.raises(AnsibleLookupError, match="there is no stage prepair: did you mean prepare"):
-        stages.hosts("prepair", {}, limited=False)
+        stages.hosts("prepair", {"all": ["lb1"]}, limited=False)
+
+
+def test_an_inventory_without_hosts_is_refused_before_and_after_it_is_compiled(folder):
+    for _ in range(2):
+        with pytest.raises(
+            AnsibleLookupError, match=r"the inventory has no hosts.*Name an inventory: -i inventory/NAME"
+        ):
+            stages.hosts("environment", {"all": [], "directors": []}, limited=False)
+        assert stages.hosts("environment", {"all": ["lb1"]}, limited=True) == ["all"]
+        folder.keep("stages", stages.Stages())
 
 
 def test_nothing_is_removed_before_every_director_has_changed(folder):
