@@ -58,8 +58,8 @@ def cut_power(pair: Pair) -> None:
 
 def split(pair: Pair) -> float:
     """Neither director hears the other one."""
-    for name in reversed(pair.directors):
-        began = pair.do(name, _peers(pair, name, "-I"))
+    began = pair.do(pair.master, _peers(pair, pair.master, "-I"))
+    pair.ask(pair.standby, _peers(pair, pair.standby, "-I"))
     return began
 
 
