@@ -120,7 +120,7 @@ test-mutants: tools tcpdump
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.
-SCENARIOS ?= changes fullnat+enat dual health dr+nat slb_fnat
+SCENARIOS ?= health dual changes pair enat nat slb_fnat
 LANES     ?= 2
 test-vm: tools packages
 	@$(BIN)/python -m tests.scenarios --lanes $(LANES) $(SCENARIOS)
@@ -144,11 +144,11 @@ test: tools packages
 test-switches:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
 
-# What takes longer: all changes and kills under traffic, one service in each of the five modes, every way to build a kernel module,
+# What takes longer: all changes and kills under traffic, each mode alone, one service in each of the five modes, every way to build a kernel module,
 # every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server or a director can
 # die, and the collection as somebody uses it who has only its archive.
 test-long:
-	@$(MAKE) --no-print-directory test-vm CHANGES=long OUTAGES=long TAKEOVERS=long SCENARIOS="changes tun switches builds releases trace faults health pair collection"
+	@$(MAKE) --no-print-directory test-vm CHANGES=long OUTAGES=long TAKEOVERS=long SCENARIOS="changes dr+nat fullnat+enat tun switches builds releases trace faults health pair collection"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv

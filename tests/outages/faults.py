@@ -86,7 +86,7 @@ FAULTS = (
     Fault("all real servers", both(on("rs3", APP), on("rs4", APP)), both(on("rs3", START), on("rs4", START)), ("orders", "shop", "media", "games"), ("files",), fatal=True, long=True),
     Fault("all real servers, sorry server", both(on("rs3", APP), on("rs4", APP)), both(on("rs3", START), on("rs4", START)), ("files",), ("orders", "shop", "media", "games")),
     Fault("keepalived stopped", lambda hosts: hosts.do(DIRECTOR, hosts.stop_checks), lambda hosts: hosts.do(DIRECTOR, hosts.start_checks), harmless=True, lasts=5, long=True),
-    Fault("keepalived killed", on(DIRECTOR, f"kill -9 $({PARENT})"), lambda hosts: hosts.do(DIRECTOR, hosts.start_checks), harmless=True, lasts=8),
+    Fault("keepalived killed", on(DIRECTOR, f"kill -9 $({PARENT})"), lambda hosts: hosts.do(DIRECTOR, hosts.start_checks), harmless=True, lasts=8, long=True),
     Fault("checker frozen", on(DIRECTOR, f"kill -STOP $({CHILD})"), on(DIRECTOR, f"kill -CONT $({CHILD})"), harmless=True, lasts=35, long=True),
     Fault("governor killed", on(DIRECTOR, "systemctl kill --signal=KILL lvskit-governor"), on(DIRECTOR, "true"), harmless=True, peer=False, long=True),
     Fault("director restarted, one dead", _reboot, on("rs3", START), harmless=True, long=True, peer=False),

@@ -57,13 +57,14 @@ def test_the_scenarios_of_a_chain_have_the_same_wiring():
         assert list(wirings.values()) == [next(iter(wirings.values()))] * len(wirings), chain
 
 
-def test_a_test_is_left_out_with_what_the_inventory_lacks(topologies):
-    assert selection.lacking(topologies["dr"], ["clients", "sender"]) == (
+def test_a_test_is_left_out_with_what_the_inventory_lacks():
+    topology = environment.topology(environment.read(inventories("dr")))
+    assert selection.lacking(topology, ["clients", "sender"]) == (
         "no services whose client address the director's kernel module sends"
     )
-    assert selection.lacking(topologies["dr"], ["hypervisors_of_nobody"]) is None  # no marker of ours
-    assert "rs3" not in selection.hosts(topologies["dr"], ["real_servers"])  # in the group `absent`
-    assert selection.hosts(topologies["dr"], ["directors"]) == {"lb1"}
+    assert selection.lacking(topology, ["hypervisors_of_nobody"]) is None  # no marker of ours
+    assert "rs3" not in selection.hosts(topology, ["real_servers"])  # in the group `absent`
+    assert selection.hosts(topology, ["directors"]) == {"lb1"}
 
 
 @pytest.mark.parametrize("place", ["dr ➜ {}:", "[dr > {}]"])  # with UTF-8, and with ASCII alone
