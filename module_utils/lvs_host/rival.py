@@ -24,27 +24,35 @@ VRRP = 112
 UNIT = "lvskit-vrrp.service"
 ADVERTS = 3  # a working keepalived gives up after one
 SLACK = 0.5  # seconds
+LOWEST = 1  # priority
 
 
 @dataclass
 class Rivals:
-    """What is heard of the peers of each group. `end` is called with a group that two directors hold."""
+    """What is heard of the peers of each group. `end` is called with a group that two directors hold. `heard` are the times of the first and
+    the last one of the adverts that have come without a pause while this director holds the group.
+    """
 
     instances: Mapping[str, election.Instance]
     holds: Callable[[str], bool]
     end: Callable[[str, str], None]
-    since: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def hear(self, number: int, priority: int, source: str, now: float) -> None:
-        """Takes an advert. Priority 0 says that its sender gives up (RFC 5798, 5.2.4)."""
+        """Takes an advert. Priority 0 says that its sender gives up (RFC 5798, 5.2.4), LOWEST that it has given up."""
         for name, instance in self.instances.items():
-            if instance.number != number or source not in instance.peers or not priority:
+            if instance.number != number or source not in instance.peers or priority <= LOWEST:
                 continue
             if not self.holds(instance.token):
-                self.since.pop(name, None)
-            elif now - self.since.setdefault(name, now) > ADVERTS * instance.interval + SLACK:
+                self.heard.pop(name, None)
+                continue
+            first, last = self.heard.get(name, (now, now))
+            if now - last > 2 * instance.interval + SLACK:  # the peer has been silent in between
+                first = now
+            self.heard[name] = (first, now)
+            if now - first > ADVERTS * instance.interval + SLACK:
                 self.end(name, source)
-                self.since.pop(name, None)
+                self.heard.pop(name, None)
 
 
 def advert(packet: bytes, family: int) -> tuple[int, int] | None:
@@ -82,9 +90,6 @@ def give_up(
             run(["ip", *(["-6"] if ":" in address else []), "address", "del", address, "dev", device], None)
     for instance in instances.values():
         (send or yield_to_peers)(instance)
-
-
-LOWEST = 1  # priority
 
 
 def lowest(instance: election.Instance, peer: str) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.outages.lab_hosts import ROOT
@@ -58,8 +59,8 @@ def cut_power(pair: Pair) -> None:
 
 def split(pair: Pair) -> float:
     """Neither director hears the other one."""
-    began = pair.do(pair.master, _peers(pair, pair.master, "-I"))
-    pair.ask(pair.standby, _peers(pair, pair.standby, "-I"))
+    began = pair.now()
+    _at_once(pair, "-I")
     return began
 
 
@@ -68,13 +69,17 @@ def heal(pair: Pair) -> float:
     time.sleep(SPLIT)
     if len(pair.masters()) != 2:
         raise RuntimeError(f"the network is split, and masters are {pair.masters()}")
-    for name in pair.directors:
-        pair.ask(name, _peers(pair, name, "-D"))
+    _at_once(pair, "-D")
     began = time.monotonic()
     while len(pair.masters()) != 1:
         if time.monotonic() - began > 30:
             raise RuntimeError("both directors stay master")
     return time.monotonic() - began
+
+
+def _at_once(pair: Pair, action: str) -> None:
+    with ThreadPoolExecutor() as workers:
+        list(workers.map(lambda name: pair.ask(name, _peers(pair, name, action)), pair.directors))
 
 
 def _peers(pair: Pair, name: str, action: str) -> str:

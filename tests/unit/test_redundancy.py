@@ -478,6 +478,7 @@ def test_a_keepalived_that_does_not_yield_to_its_peer_is_ended():
     [
         steady(number=53),  # of another group
         steady(priority=0),  # the peer gives up
+        steady(priority=1),  # it has given up
         steady(source="203.0.113.99"),  # of no peer
     ],
 )
@@ -489,6 +490,15 @@ def test_a_standby_hears_its_master_for_ever():
     assert heard(steady(count=50), holds=lambda token: False) == []
     held = iter([True, False, True, True, True, True, True])  # it has settled in between
     assert heard(steady(count=6), holds=lambda token: next(held)) == []
+
+
+def test_a_peer_that_was_heard_long_ago_begins_anew():
+    """Otherwise one advert after a split would end a keepalived that settles with its peer at once."""
+    late = [(n * 0.7 + 60, 51, 253, "203.0.113.11") for n in range(6)]
+    assert heard([*steady(count=2), *late]) == [("edge", pytest.approx(62.8))]
+    assert heard([*steady(count=2), late[0]]) == []
+    lost = [steady(count=6)[n] for n in (0, 1, 3, 4, 5)]  # one advert alone may get lost
+    assert heard(lost) == [("edge", pytest.approx(2.8))]
 
 
 def test_an_advert_is_read_from_its_packet():
