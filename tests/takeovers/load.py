@@ -15,8 +15,8 @@ import sys
 import time
 
 NEW = 0.1
-PERIOD = 0.5
-OPENED = 4.0
+PERIOD = 1.0
+OPENED = 5.0
 PATIENCE = 0.9  # seconds for the answer to a new connection: the second SYN would come after one
 LONG_PATIENCE = 30.0  # seconds without progress until an open connection counts as lost
 LONGEST = 900.0
