@@ -9,33 +9,27 @@ from typing import Any
 
 from . import checks, families
 from .contract.values import MarkRange, Ports
+from .elections import CONNTRACK_MOST, CONNTRACK_ROOM, Elections, virtual
 from .families import IPV4, IPV6, Address, Family, Tunnel, bracketed
 from .host_plan import (
     AddressRange,
-    Adverts,
     BuiltModule,
     Chain,
     CheckedService,
-    ConntrackSync,
     DefaultRoute,
     Destination,
     Guard,
     HostPlan,
-    LocalSource,
-    Mark,
-    MssClamp,
-    Netfilter,
     PolicyRule,
     SourceNat,
-    Sync,
     Sysctl,
     Untracked,
     VirtualAddress,
-    VirtualRouter,
     VirtualService,
 )
 from .modes import Address as Source
-from .topology import Attachment, DirectorGroup, Entry, Host, RealServer, Service, Topology, marks_of
+from .rules_of_host import Rules
+from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
 
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
@@ -48,62 +42,8 @@ _OPTIONS = {
     "one_packet": "-o",
     "scheduler_flags": "-b {}",
 }
-_CONNTRACK_MOST = (
-    262144  # the kernel's own choice where memory is ample: never less, as the file is also applied at boot
-)
-_CONNTRACK_ROOM = 2  # entries for each connection at the same time: closed ones stay for two minutes
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
-_TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
-# The address that a group's adverts carry, by its number in VRRP. Link-local ones are nobody else's on a loopback device.
-_TOKENS = {IPV4: "169.254.76.{}", IPV6: "fe80::4c:{:x}"}
-_DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
-
-
-@dataclass
-class _Rules:
-    """The netfilter rules of one family that are collected for a host."""
-
-    chains: dict[Chain, None] = field(default_factory=dict)
-    marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
-    mss: dict[str, int] = field(default_factory=dict)
-    source_nats: list[SourceNat] = field(default_factory=list)
-    returning_vips: dict[str, None] = field(default_factory=dict)
-    one_way: list[Untracked] = field(default_factory=list)
-    guards: dict[Guard, None] = field(default_factory=dict)
-    answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(
-        default_factory=dict
-    )  # by interface and address
-    unseen: str = ""  # the marks of checks that need not be seen by conntrack
-    adverts: dict[Adverts, None] = field(default_factory=dict)
-
-    def build(self) -> Netfilter:
-        untracked = tuple(self.one_way) if self.source_nats else ()
-        unseen = self.unseen if self.source_nats else ""
-        chains = dict.fromkeys(self.chains)
-        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers else ())
-        chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if unseen else ())
-        return Netfilter(
-            chains=tuple(chains),
-            marks=tuple(
-                Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
-            ),
-            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
-            source_nats=tuple(self.source_nats),
-            returning_vips=tuple(self.returning_vips),
-            untracked=untracked,
-            guards=tuple(self.guards),
-            local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
-            unseen=unseen,
-            adverts=tuple(self.adverts),
-        )
-
-
-def _by_protocol(ports: Iterable[tuple[str, int]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    found: dict[str, list[str]] = {}
-    for protocol, port in sorted(ports):
-        found.setdefault(protocol, []).append(str(port))
-    return tuple((protocol, tuple(own)) for protocol, own in found.items())
 
 
 @dataclass(frozen=True)
@@ -117,7 +57,7 @@ class _WayBack:
 
 
 @dataclass
-class _Builder:
+class _Builder(Elections):
     """Collects a host's needs service by service; duplicates are kept once, in the order of the services."""
 
     topology: Topology
@@ -131,7 +71,7 @@ class _Builder:
     tunnels_for_both: dict[str, None] = field(default_factory=dict)
     addresses: dict[tuple[str, str], VirtualAddress] = field(default_factory=dict)  # by address and device
     ways_back: list[_WayBack] = field(default_factory=list)
-    rules: dict[Family, _Rules] = field(default_factory=lambda: {family: _Rules() for family in families.TABLE})
+    rules: dict[Family, Rules] = field(default_factory=lambda: {family: Rules() for family in families.TABLE})
     built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
@@ -145,7 +85,7 @@ class _Builder:
         if key not in self.sysctls:
             self.sysctls[key] = Sysctl(key, value, why)
 
-    def netfilter(self, family: Family, *chains: Chain) -> _Rules:
+    def netfilter(self, family: Family, *chains: Chain) -> Rules:
         """The rules of a family, with these chains."""
         self.programs[family.iptables] = None
         rules = self.rules[family]
@@ -155,14 +95,14 @@ class _Builder:
     def hold_address(self, address: str, device: str) -> None:
         """The host has an address that is not its own, with the whole length of its family as prefix."""
         if (address, device) not in self.addresses:
-            self.addresses[address, device] = _virtual(address, device)
+            self.addresses[address, device] = virtual(address, device)
 
     def carry(self, service: Service, address: str, device: str) -> None:
         """As a director of a service the host has an address: always, or while it is elected."""
         if service.group is None:
             self.hold_address(address, device)
         else:
-            self.elected.setdefault(service.group.name, {}).setdefault((address, device), _virtual(address, device))
+            self.elected.setdefault(service.group.name, {}).setdefault((address, device), virtual(address, device))
 
     def arrives_by(self, one: Attachment | None) -> None:
         """Requests arrive on an interface; if the route to their senders uses another one, strict reverse path filtering would drop them."""
@@ -461,86 +401,12 @@ class _Builder:
         names = (server.host.name for server in service.real_servers)
         self.drained.update((name, drained[name]) for name in names if name in drained)
 
-    def elections(self) -> tuple[tuple[VirtualRouter, ...], Sync | None]:
-        """The elections that the host takes part in as a director, and how it tells the others of its connections."""
-        groups = [self.topology.director_groups[name] for name in self.elected]
-        routers = tuple(self._router(group) for group in groups)
-        synced = [group for group in groups if group.sync == "ipvs" and len(group.directors) > 1]
-        if not synced:
-            return routers, None
-        there = next((i.name for i in self.host.interfaces if i.network is synced[0].synced), "")
-        why = "a connection is told to the other directors when it is established, and again each ten seconds"
-        self.sysctl("net/ipv4/vs/sync_refresh_period", 10, why)
-        self.sysctl("net/ipv4/vs/sync_retries", 1, why)
-        return routers, Sync(there, min(group.virtual_router_id for group in synced))
-
-    def translations(self) -> ConntrackSync | None:
-        """How the host tells the other director of a pair of the connections to fullnat's VIPs."""
-        services = [
-            service
-            for service in self.topology.services
-            if service.mode.source_nat
-            and service.group
-            and service.group.name in self.elected
-            and _is_pair(service.group)
-        ]
-        if not services or services[0].group is None:
-            return None
-        group = services[0].group
-        own = group.of_sync(self.host)
-        peer = next(group.of_sync(one) for one in group.directors if one is not self.host)
-        assert own is not None and peer is not None  # VRRP-NETWORK
-        self.programs["conntrackd"] = None
-        self.modules["nf_conntrack_netlink"] = None
-        return ConntrackSync(
-            interface=own.name,
-            source=own.text,
-            peer=peer.text,
-            entries=max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST),
-            protocols=tuple(dict.fromkeys(protocol for service in services for protocol in service.protocols)),
-            ignored=("127.0.0.1", "::1", *sorted(map(str, self.host.addresses))),
-        )
-
-    def _router(self, group: DirectorGroup) -> VirtualRouter:
-        """The host's part in the election of a group."""
-        own = group.of_adverts(self.host)
-        assert own is not None  # VRRP-NETWORK
-        self.programs["keepalived"] = None
-        addresses = self.elected[group.name]
-        for network, gateways in group.gateways.items():
-            there = next((i.name for i in self.host.interfaces if i.network.name == network), None)
-            for gateway in gateways if there else ():
-                addresses.setdefault((str(gateway), there or ""), _virtual(str(gateway), there or ""))
-        if group.sync == "stateless":
-            why = "the director that takes over knows no connection, and takes packets of open ones for the first ones"
-            self.sysctl("net/ipv4/vs/sloppy_tcp", 1, why)
-        peers = tuple(
-            one.text
-            for director in group.directors
-            if director is not self.host and (one := group.of_adverts(director))
-        )
-        self.netfilter(own.family, Chain("filter", "INPUT")).adverts[Adverts(own.text, peers)] = None
-        devices = dict.fromkeys(device for _, device in addresses)
-        return VirtualRouter(
-            group=group.name,
-            interface=own.name,
-            number=group.virtual_router_id,
-            source=own.text,
-            peers=peers,
-            priority=group.priority(self.host),
-            interval=str(group.advert_interval),
-            preempt=group.preempt,
-            token=_TOKENS[own.family].format(group.virtual_router_id),
-            tracked=tuple(device for device in devices if device not in ("lo", own.name)),
-            addresses=tuple(addresses.values()),
-        )
-
     def build(self) -> HostPlan:
         routes, rules = self.routes()
         routers, sync = self.elections()
         conntrack_sync = self.translations()
         if self.connections:
-            room = max(self.connections * _CONNTRACK_ROOM, _CONNTRACK_MOST)
+            room = max(self.connections * CONNTRACK_ROOM, CONNTRACK_MOST)
             why = "room for the connections that the services expect, open and closing"
             self.sysctl("net/netfilter/nf_conntrack_max", room, why)
             self.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
@@ -577,19 +443,6 @@ class _Builder:
             conntrack_sync=conntrack_sync,
             drained=tuple(sorted(self.drained.items())),
         )
-
-
-def _virtual(address: str, device: str) -> VirtualAddress:
-    """An address that is not the host's own."""
-    if ":" not in address:
-        return VirtualAddress(address, device)
-    # On a network, duplicate address detection would take the address away where two directors have it one after the other.
-    there = device == "lo" or device in _TUNNELS
-    return VirtualAddress(address, device, IPV6.bits, _DEPRECATED if there else (*_DEPRECATED, "nodad"))
-
-
-def _is_pair(group: DirectorGroup) -> bool:
-    return group.sync == "ipvs" and len(group.directors) == 2
 
 
 def _by_policy(way: _WayBack) -> bool:

@@ -1,0 +1,54 @@
+"""The netfilter rules of one family that are collected for a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .host_plan import Adverts, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Untracked
+
+
+@dataclass
+class Rules:
+    """The netfilter rules of one family that are collected for a host."""
+
+    chains: dict[Chain, None] = field(default_factory=dict)
+    marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
+    mss: dict[str, int] = field(default_factory=dict)
+    source_nats: list[SourceNat] = field(default_factory=list)
+    returning_vips: dict[str, None] = field(default_factory=dict)
+    one_way: list[Untracked] = field(default_factory=list)
+    guards: dict[Guard, None] = field(default_factory=dict)
+    answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(
+        default_factory=dict
+    )  # by interface and address
+    unseen: str = ""  # the marks of checks that need not be seen by conntrack
+    adverts: dict[Adverts, None] = field(default_factory=dict)
+
+    def build(self) -> Netfilter:
+        untracked = tuple(self.one_way) if self.source_nats else ()
+        unseen = self.unseen if self.source_nats else ""
+        chains = dict.fromkeys(self.chains)
+        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers else ())
+        chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if unseen else ())
+        return Netfilter(
+            chains=tuple(chains),
+            marks=tuple(
+                Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
+            ),
+            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+            source_nats=tuple(self.source_nats),
+            returning_vips=tuple(self.returning_vips),
+            untracked=untracked,
+            guards=tuple(self.guards),
+            local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
+            unseen=unseen,
+            adverts=tuple(self.adverts),
+        )
+
+
+def _by_protocol(ports: Iterable[tuple[str, int]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: dict[str, list[str]] = {}
+    for protocol, port in sorted(ports):
+        found.setdefault(protocol, []).append(str(port))
+    return tuple((protocol, tuple(own)) for protocol, own in found.items())
