@@ -22,9 +22,7 @@ from .sharing import VIP
 def directors_without_a_network(topology: Topology) -> Iterator[TopologyFinding]:
     for group in topology.director_groups.values():
         for key, network in (("network", group.network), ("sync_network", group.sync_network)):
-            absent = [
-                one.name for one in group.directors if network and network not in [i.network for i in one.interfaces]
-            ]
+            absent = _outside(group, network) if network else []
             if network and absent:
                 yield (
                     f"director group {group.name}: {key}: {listed(absent, 'and')} {'is' if len(absent) == 1 else 'are'} not in "
@@ -77,15 +75,18 @@ def gateway_is_no_free_address(topology: Topology) -> Iterator[TopologyFinding]:
     for group in topology.director_groups.values():
         for name, addresses in group.gateways.items():
             network = topology.networks.get(name)
-            absent = [
-                one.name for one in group.directors if network and network not in [i.network for i in one.interfaces]
-            ]
+            absent = _outside(group, network) if network else []
             for address in addresses if network else ():
                 wrong = _taken(topology, group, network, address) if network else ""
                 if not wrong and absent:
                     wrong = f"is in {name}, and {listed(absent, 'and')} {'is' if len(absent) == 1 else 'are'} not. Leave it out"
                 if wrong:
                     yield f"director group {group.name}: the gateway {address} {wrong}.", group.at("gateways"), None
+
+
+def _outside(group: DirectorGroup, network: Network) -> list[str]:
+    """The group's directors that are not in a network."""
+    return [one.name for one in group.directors if one.interface_in(network) is None]
 
 
 def _taken(topology: Topology, group: DirectorGroup, network: Network, address: Address) -> str:
