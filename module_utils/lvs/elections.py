@@ -69,6 +69,8 @@ class Elections:
         assert own is not None and peer is not None  # VRRP-NETWORK
         self.programs["conntrackd"] = None
         self.modules["nf_conntrack_netlink"] = None
+        why = "a director that takes a connection back has not seen all of it: its packets are not out of place"
+        self.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", 1, why)
         return ConntrackSync(
             interface=own.name,
             source=own.text,

@@ -109,6 +109,14 @@ def test_of_two_directors_of_fullnat_each_tells_the_other_of_translations(pair):
     assert plans(pair(), ["lb1"])["lb1"].conntrack_sync is None
 
 
+def test_a_director_of_fullnat_takes_connections_back_that_went_on_without_it(pair):
+    def liberal(services):
+        return [s.value for s in plans(pair(services), ["lb1"])["lb1"].sysctls if s.key.endswith("tcp_be_liberal")]
+
+    assert liberal((NAT, FULLNAT)) == [1]
+    assert liberal((NAT,)) == []  # nothing is tracked
+
+
 def test_checks_of_fullnat_come_from_the_director_itself(pair):
     """The local address is at the master alone, and the standby checks, too."""
     checked = {**FULLNAT, "health_check": {"type": "tcp"}}
