@@ -80,9 +80,11 @@ class Pair(Hosts):
             time.sleep(1)
 
     def _whole(self, name: str) -> bool:
+        """Whether a director could be master: it takes part in the election, and its table has every real server."""
         planned = "grep -- '^-a' /etc/lvskit/ipvs.rules | grep -cv -- ' -f '"
         there = "ipvsadm --save --numeric | grep -- '^-a' | grep -cv -- ' -f '"
-        return self.ask(name, f"test $({planned}) = $({there}) && echo whole; true").strip() == "whole"
+        electing = f"systemctl is-active --quiet {self.unit}"
+        return self.ask(name, f"{electing} && test $({planned}) = $({there}) && echo whole; true").strip() == "whole"
 
 
 class KeepalivedAlone(Pair):
