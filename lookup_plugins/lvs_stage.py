@@ -47,6 +47,7 @@ _raw:
 from pathlib import Path
 
 import ansible.module_utils
+from ansible import context
 from ansible.plugins.lookup import LookupBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
@@ -58,6 +59,7 @@ class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
         variables = variables or {}
         limited = "ansible_limit" in variables
-        return [
-            name for term in terms for name in stages.hosts(str(term), variables.get("groups", {}), limited=limited)
-        ]
+        groups = dict(variables.get("groups", {}))
+        if context.CLIARGS.get("syntax") and not groups.get("all"):
+            groups.pop("all", None)  # --syntax-check needs no inventory
+        return [name for term in terms for name in stages.hosts(str(term), groups, limited=limited)]

@@ -37,6 +37,11 @@ def test_the_inventories_that_come_with_it_are_valid(environment):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_the_syntax_can_be_checked_without_an_inventory():
+    run = playbook("site", "--syntax-check")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @pytest.mark.parametrize("name", ["validate", "advise", "explain", "preflight", "site", "rollback"])
 def test_an_inventory_without_hosts_is_no_success(tmp_path, name):
     (tmp_path / "hosts.yml").write_text("directors:\n  hosts:\n")
