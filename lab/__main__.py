@@ -12,13 +12,15 @@ from lab import environment, lifecycle, paths, programs, snapshot, spec, update
 from lab.errors import LabError
 from lab.progress import Progress
 
+INVENTORY = Path(__file__).resolve().parents[1] / "inventory/lab"
+
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "-i", "--inventory", action="append", default=[], metavar="DIR",
-        help="inventory of the lab, as for ansible-playbook; may be repeated, later ones override earlier ones",
+        help="inventory of the lab, as for ansible-playbook; may be repeated, later ones override earlier ones; default: inventory/lab",
     )  # fmt: skip
     top = argparse.ArgumentParser(prog="python -m lab", description="The virtual machines of an inventory.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.command == "console":
         print(snapshot.console_tail(state.host(options.host), options.lines))
     else:
-        lab = spec.parse(environment.read([str(Path(given).absolute()) for given in options.inventory]))
+        lab = spec.parse(environment.read([str(Path(given).absolute()) for given in options.inventory or [INVENTORY]]))
         if options.command == "up":
             lifecycle.up(state, lab, options.fresh, progress)
         elif options.command == "serve":
