@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read(inventories: Sequence[str]) -> dict[str, Any]:
-    """The answer of `ansible-inventory --list`; later inventories override earlier ones, none is what ansible.cfg names.
+    """The answer of `ansible-inventory --list`; later inventories override earlier ones.
 
     Raises LabError when ansible-inventory refuses them.
     """
