@@ -154,6 +154,21 @@ def test_all_that_can_be_used_is_reached_by_keyboard_and_shows_it(page):
     assert page.evaluate("document.activeElement === document.body || document.activeElement.className === 'skip'")
 
 
+def test_a_search_leaves_what_it_finds(page):
+    rows = page.locator("#services ~ .scroll tbody tr")
+    names = [row.locator("th").text_content() for row in rows.all()]
+    page.locator("#find input").fill(names[-1])
+    shown = [row.locator("th").text_content() for row in rows.all() if row.is_visible()]
+    assert names[-1] in shown
+    assert len(shown) < len(names)
+    assert page.locator("#find span").text_content().endswith(" found")
+    page.locator("#find input").fill("no such thing anywhere")
+    assert page.locator("#find span").text_content() == "nothing found"
+    assert not any(row.is_visible() for row in rows.all())
+    page.locator("#find input").fill("")
+    assert all(row.is_visible() for row in rows.all())
+
+
 def test_a_host_opens_by_keyboard(page):
     page.locator("#hosts ~ details summary").first.focus()
     page.keyboard.press("Enter")

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible.module_utils.lvs.walk import walk
-from ansible.module_utils.lvs_controller import drawing, explanation
+from ansible.module_utils.lvs_controller import dependence, drawing, explanation
 from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
 from conftest import BASE
 
@@ -230,6 +230,127 @@ def test_names_cannot_break_the_page(environment):
 
 def test_the_same_inventory_gives_the_same_page(environment):
     assert explained(environment()).html() == explained(environment()).html()
+
+
+WEB = {"port": 80, "mode": "dr", "real_servers": [{"host": "rs1", "weight": 3}, {"host": "rs2"}]}
+
+
+def test_services_that_differ_in_names_and_vips_alone_are_together(environment):
+    services = [{"name": f"s{n}", "vip": f"10.20.1.8{n}", **WEB} for n in range(3)]
+    other = {"name": "other", "vip": "10.20.1.89", **WEB, "scheduler": "rr"}
+    env = environment({"services": [*services, other]})
+    page = explained(env)
+    assert [[service.name for service in part.services] for part in page.parts] == [["s0", "s1", "s2"], ["other"]]
+    assert [service.name for service, *_ in page.services] == ["s0", "s1", "s2", "other"]
+    text = page.html()
+    assert "The same for s1 (<code>10.20.1.81:80</code>), s2 (<code>10.20.1.82:80</code>)." in text
+    assert [[s.name for s in part.services] for part in explained(env, ["s1"]).parts] == [
+        ["s0", "s2"],
+        ["s1"],
+        ["other"],
+    ]
+    assert not page.limits
+
+
+def test_the_real_servers_of_a_service_have_address_port_weight_and_state(environment):
+    hosts = {**BASE["hosts"], "rs2": {**BASE["hosts"]["rs2"], "lvs_drained": True}}
+    env = environment({"hosts": hosts, "services": [{"name": "web", "vip": "10.20.1.80", **WEB}]})
+    (part,) = explained(env).parts
+    assert [(one.name, one.ends, one.weight, one.drained) for one in part.servers] == [
+        ("rs1", "10.20.1.11:80", 3, False),
+        ("rs2", "10.20.1.12:80", 1, True),
+    ]
+    ((_, _, servers, drained),) = explained(env).services
+    assert (servers, drained) == (2, 1)
+    assert "1 drained" in explained(env).html()
+
+
+def test_many_real_servers_that_are_alike_are_one_row(environment):
+    hosts = dict(BASE["hosts"])
+    names = [f"web{n}" for n in range(1, 9)]
+    hosts |= {
+        name: {"lvs_interfaces": {"eth1": {"network": "app", "address": f"10.20.1.{100 + n}"}}}
+        for n, name in enumerate(names)
+    }
+    groups = {**BASE["groups"], "real_servers": [*BASE["groups"]["real_servers"], *names], "web": names}
+    service = {"name": "web", "vip": "10.20.1.80", **WEB, "real_servers": [{"group": "web"}]}
+    page = explained(environment({"hosts": hosts, "groups": groups, "services": [service]}))
+    (row,) = page.parts[0].servers
+    assert (row.name, row.ends) == ("web1 \u2026 web8 (8 hosts)", "10.20.1.100:80 \u2026 10.20.1.107:80")
+    director, servers = page.loads
+    assert (director.names, servers.names) == (("lb1",), tuple(names))
+    assert dict(servers.parts)["interfaces"][1] == "web2: eth1: 10.20.1.101/24"
+
+
+def test_the_page_says_when_it_was_made_and_gives_commands_for_its_inventory(environment):
+    env = environment({"services": [{"name": "web", "vip": "10.20.1.80", **WEB}]})
+    page = explanation.explain(
+        env.topology, [], [], "lab", "abc-dirty", date="2026-03-01", given="-i inventory/lab"
+    ).html()
+    assert "(revision <code>abc-dirty</code>), on 2026-03-01." in page
+    assert "ansible-playbook -i inventory/lab playbooks/trace.yml -e lvs_trace_service=web" in page
+    assert "ansible-playbook -i inventory/lab playbooks/rollback.yml" in page
+    assert "failover.yml" not in page  # there is one director
+
+
+LB2 = {"lvs_interfaces": {"eth1.30": {"network": "app", "address": "10.20.1.9"}}}
+
+
+def effects(environment, *services, directors=None, drained=(), groups=()):
+    hosts = {**BASE["hosts"], **({"lb2": LB2} if directors else {})}
+    hosts |= {name: {**hosts[name], "lvs_drained": True} for name in drained}
+    described = {"hosts": hosts, "services": list(services), "directors": directors}
+    if directors:
+        described["groups"] = {**BASE["groups"], "directors": ["lb1", "lb2"]}
+    return [
+        (loss.hosts, loss.role, loss.effects, loss.ends) for loss in dependence.losses(environment(described).topology)
+    ]
+
+
+CHECK = {"type": "tcp", "interval": 3, "timeout": 2, "retries": 1}
+
+
+def test_without_a_second_director_or_real_server_a_service_ends(environment):
+    alone = {"name": "alone", "vip": "10.20.1.81", **WEB, "real_servers": [{"host": "rs1"}]}
+    assert effects(environment, alone) == [
+        (("lb1",), "director", ("alone: no answer until it is back",), True),
+        (("rs1",), "real server", ("alone: no answer, it is the only real server",), True),
+    ]
+
+
+def test_a_checked_real_server_is_missed_for_a_while_and_an_unchecked_one_for_long(environment):
+    checked = {"name": "checked", "vip": "10.20.1.80", **WEB, "health_check": CHECK}
+    plain = {"name": "plain", "vip": "10.20.1.81", **WEB, "real_servers": [{"host": "rs2"}, {"host": "rs1"}]}
+    found = effects(environment, checked, plain)
+    (service,) = (s for s in environment({"services": [checked]}).topology.services)
+    assert found[1] == (
+        ("rs1", "rs2"),
+        "real server",
+        (
+            f"checked: its requests have no answer for up to {service.health_check.detection} s",
+            "plain: its share of the requests has no answer until somebody drains it (no health check)",
+        ),
+        True,
+    )
+    assert effects(environment, checked)[1][3] is False
+
+
+def test_a_drained_real_server_is_nobodys_loss_and_makes_the_other_one_the_last(environment):
+    checked = {"name": "web", "vip": "10.20.1.80", **WEB, "health_check": CHECK}
+    assert effects(environment, checked, drained=["rs2"])[1:] == [
+        (("rs1",), "real server", ("web: no answer, it is the only real server",), True)
+    ]
+    sorry = {**checked, "sorry_server": {"host": "rs3", "port": 80}, "mode": "nat", "return_path": "policy"}
+    sorry |= {"vip": "203.0.113.81", "sorry_server": {"host": "rs2", "port": 81}, "real_servers": [{"host": "rs1"}]}
+    assert effects(environment, sorry)[1] == (("rs1",), "real server", ("web: the sorry server answers",), False)
+
+
+def test_of_a_pair_the_other_one_answers(environment):
+    pair = {"directors": {"redundancy": "vrrp", "virtual_router_id": 51}}
+    assert effects(environment, {"name": "web", "vip": "10.20.1.80", **WEB}, directors=pair)[:2] == [
+        (("lb1",), "director", ("web: lb2 answers after about 2.1 s if lb1 was the master",), False),
+        (("lb2",), "director", ("web: lb1 answers after about 2.1 s if lb2 was the master",), False),
+    ]
 
 
 @pytest.fixture
