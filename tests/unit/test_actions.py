@@ -949,6 +949,15 @@ def test_a_master_hands_over_all_of_its_groups_and_stands_for_them_again(compile
     assert asked == [("lb1", "backup", ["directors"]), ("lb1", "candidate", ["directors"])]
 
 
+def test_a_director_that_the_run_takes_out_of_a_group_does_not_stand_for_it_again(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    run.answers["lvs_election"] = {"changed": True, "groups": ["directors"]}
+    run.act("lvs_election", role="backup")
+    alone = {**PAIR, "groups": {**PAIR["groups"], "directors": ["lb1"]}, "directors": None}
+    assert compiled(alone).act("lvs_election", role="candidate") == {"changed": False, "groups": []}
+
+
 def test_a_master_without_a_known_standby_does_not_hand_over(compiled):
     run = compiled(PAIR)
     told(run, lb1=True)
