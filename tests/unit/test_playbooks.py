@@ -169,7 +169,7 @@ def test_a_key_that_stands_twice_is_refused(broken):
     ],
 )
 def test_what_is_asked_for_is_refused_before_any_host_is_touched(name, arguments, said):
-    run = playbook(name, *arguments)
+    run = playbook(name, "-i", LAB, *arguments)
     output = run.stdout + run.stderr
     assert run.returncode != 0
     assert said in re.sub(r"\s+", " ", output), output
@@ -178,22 +178,22 @@ def test_what_is_asked_for_is_refused_before_any_host_is_touched(name, arguments
 
 def test_names_can_be_a_list_or_a_text():
     for names in ('"web, api"', '["web", "api"]'):
-        run = playbook("advise", "-e", f'{{"lvs_advise_services": {names}}}')
+        run = playbook("advise", "-i", LAB, "-e", f'{{"lvs_advise_services": {names}}}')
         assert run.returncode == 0
         assert "service api" in run.stdout
         assert "service dns (203" not in run.stdout
 
 
 def test_verify_names_a_service_that_does_not_exist():
-    run = playbook("verify", "-e", "lvs_verify_services=webb")
+    run = playbook("verify", "-i", LAB, "-e", "lvs_verify_services=webb")
     assert run.returncode != 0
     assert "there is no service webb (known: web, api, dns, files, " in run.stdout + run.stderr
 
 
 def test_trace_wants_to_know_which_service():
-    run = playbook("trace")
+    run = playbook("trace", "-i", LAB)
     assert "No service is named. Set its name in lvs_services: -e lvs_trace_service=web" in run.stdout + run.stderr
-    run = playbook("trace", "-e", "lvs_trace_service=webb")
+    run = playbook("trace", "-i", LAB, "-e", "lvs_trace_service=webb")
     assert "there is no service webb" in run.stdout + run.stderr
 
 
