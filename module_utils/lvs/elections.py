@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from . import families
 from .contract.directors import DirectorGroup
 from .contract.hosts import Host
@@ -20,7 +22,7 @@ _TOKENS = {IPV4: "169.254.76.{}", IPV6: "fe80::4c:{:x}"}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
-class Elections:
+class Elections(ABC):
     """The part of plan.py's builder that is about elections. `elected` are the addresses of each group, `connections` those that the services
     of a host expect.
     """
@@ -32,11 +34,11 @@ class Elections:
     elected: dict[str, dict[tuple[str, str], VirtualAddress]]
     connections: int
 
-    def sysctl(self, key: str, value: int, why: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def sysctl(self, key: str, value: int, why: str) -> None: ...
 
-    def netfilter(self, family: Family, *chains: Chain) -> Rules:
-        raise NotImplementedError
+    @abstractmethod
+    def netfilter(self, family: Family, *chains: Chain) -> Rules: ...
 
     def elections(self) -> tuple[tuple[VirtualRouter, ...], Sync | None]:
         """The elections that the host takes part in as a director, and how it tells the others of its connections."""
