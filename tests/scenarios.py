@@ -31,6 +31,7 @@ _EVENT = re.compile(
     r"(INFO|WARNING|ERROR) +(?:\S+ ➜ \S+:|\[\S+ > \S+\]) (Executing|Executed)"
 )  # of UTF-8, and of ASCII
 _FAULT = re.compile(r"fatal: |FAILED|ERROR|^E  |Executed: Failed")
+_ENDED = "An error occurred during the test sequence"  # what molecule prints from here on says nothing more
 FOLLOWING = 8  # lines after the first of a fault: the message of an assertion is long
 SHOWN = 40  # lines of a scenario's faults
 
@@ -73,9 +74,13 @@ class Faults:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._more = 0  # lines that still belong to the last fault
+        self._ended = False
 
     def hear(self, line: str) -> None:
         """Takes a line without colours."""
+        self._ended |= _ENDED in line
+        if self._ended:
+            return
         if _FAULT.search(line):
             self._more = 1 + FOLLOWING
         if self._more:

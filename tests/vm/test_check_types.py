@@ -108,12 +108,14 @@ def test_each_type_of_check_passes_a_right_server_and_fails_a_wrong_one(host, tr
         found = look()
         return {end: found.get(end) for end in wanted if found.get(end) != wanted[end]}
 
+    def said():
+        return host.check_output("journalctl -u lvskit-try-keepalived --no-pager -o short-precise -n 60")
+
     until = time.monotonic() + PATIENCE
     while wrong := different():
-        said = host.check_output("journalctl -u lvskit-try-keepalived --no-pager -o cat -n 60")
-        assert time.monotonic() < until, f"{wrong}\n{said}"
+        assert time.monotonic() < until, f"{wrong}\n{said()}"
         time.sleep(1)
     # What fails stays out: every check has run several times by then.
     for _ in range(8):
         time.sleep(1)
-        assert different() == {}
+        assert not (wrong := different()), f"{wrong}\n{said()}"
