@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages tcpdump lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath bench-checks clean
+.PHONY: help demo venv tools packages tcpdump compiler lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath bench-checks clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -102,7 +102,7 @@ lint: tools
 	$(BIN)/ansible-lint --offline -q
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
-test-unit: tools tcpdump
+test-unit: tools tcpdump compiler
 	$(BIN)/pytest
 
 # It compiles the capture filters that unit tests are about.
@@ -112,11 +112,18 @@ tcpdump:
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends tcpdump; \
 	}
 
+# It compiles headers of the kernel modules for user space.
+compiler:
+	@command -v gcc >/dev/null || { \
+		echo "Installing a compiler"; \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends gcc libc6-dev; \
+	}
+
 # Mutants: a sample of 400 of all code (SEED=2 takes another one), or all of FILES="module_utils/lvs/plan.py library" (files or
 # folders). Tests that start ansible-playbook are slow: they run only for lines that no other test runs.
 SEED   ?= 1
 SAMPLE ?=
-test-mutants: tools tcpdump
+test-mutants: tools tcpdump compiler
 	$(BIN)/python -m tests.mutants --seed $(SEED) $(addprefix --sample ,$(SAMPLE)) $(FILES)
 
 # Scenarios joined by + follow each other on the same machines; LANES chains run side by side. SCENARIOS="dr" runs one scenario.

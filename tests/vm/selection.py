@@ -22,6 +22,15 @@ SERVICES = {
         "services of one real server that carry the client's address in every packet",
         lambda entry: entry.mode.every_packet and len(entry.service.real_servers) == 1,
     ),
+    "restored": (
+        "services whose real servers' packets are given the client's address back",
+        lambda entry: entry.mode.receiver == "lvskit_restore",
+    ),
+    "noted": (
+        "services whose real servers tell applications the client's address",
+        lambda entry: entry.mode.receiver == "lvskit_toa_peer",
+    ),
+    "cip_src": ("services that keep the client as source", lambda entry: entry.mode.cip_src),
     "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
     "checked": ("services with health checks", lambda entry: entry.service.health_check),
     "by_gateway": (

@@ -93,15 +93,22 @@ static int address_set_param_get(char *text, const struct kernel_param *paramete
 
 	rcu_read_lock();
 	set = rcu_dereference(*where);
-	for (i = 0; set && i < set->count; i++)
+	for (i = 0; set && i < set->count && length < PAGE_SIZE - 1; i++)
 		length += scnprintf(text + length, PAGE_SIZE - length, i ? ",%pI4" : "%pI4", &set->addresses[i]);
 	rcu_read_unlock();
 	return length + scnprintf(text + length, PAGE_SIZE - length, "\n");
 }
 
+/* The kernel calls it when nobody can reach the parameter's file any more, and when loading fails. */
+static void address_set_param_free(void *where)
+{
+	kfree(rcu_dereference_protected(*(struct address_set __rcu **)where, true));
+}
+
 static const struct kernel_param_ops address_set_ops = {
 	.set = address_set_param_set,
 	.get = address_set_param_get,
+	.free = address_set_param_free,
 };
 
 /*

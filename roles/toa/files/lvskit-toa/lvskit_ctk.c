@@ -7,21 +7,16 @@
  *	leaving		RIP:rport -> CIP:cport				becomes	VIP:vport -> CIP:cport
  *
  * Every arriving packet carries the option and explains itself. The table only remembers by which virtual service a client
- * came, for the replies; after a reload it is learned again from the next packet.
+ * came, for the replies; after a reload it is learned again from the next packet. Where a client uses one port for two virtual
+ * services that have the same RIP:rport, the stack knows the second connection by another port of the client.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <linux/rhashtable.h>
-#include <linux/workqueue.h>
 
 #include "common.h"
 #include "packet.h"
-
-#define OPENING (60 * HZ)
-#define CLOSING (120 * HZ)
-#define SWEEP (10 * HZ)
 
 static struct address_set __rcu *vips;
 module_param_cb(vips, &address_set_ops, &vips, 0644);
@@ -43,96 +38,42 @@ static unsigned int idle = 86400;
 module_param(idle, uint, 0644);
 MODULE_PARM_DESC(idle, "seconds after which an established connection without packets is forgotten");
 
-enum { LEARNED, NO_OPTION, COLLISION, UNTRUSTED, TABLE_FULL, NO_MEMORY, MSS_LOWERED, COUNTERS };
+enum { LEARNED, OTHER_PORT, NO_OPTION, COLLISION, UNTRUSTED, NO_MEMORY, MSS_LOWERED, COUNTERS };
 
-DEFINE_COUNTERS("learned", "no_option", "collision", "untrusted", "table_full", "no_memory", "mss_lowered")
+DEFINE_COUNTERS("learned", "other_port", "no_option", "collision", "untrusted", "no_memory", "mss_lowered")
 
-struct session {
-	struct rhash_head node;
-	struct ends ends; /* CIP:cport and RIP:rport */
-	struct endpoint virtual;
-	bool closing;
-	unsigned long until; /* jiffies */
-	struct rcu_head rcu;
-};
+static struct flow_table table = { .forgetful = true };
 
-static const struct rhashtable_params shape = {
-	.key_len = sizeof(struct ends),
-	.key_offset = offsetof(struct session, ends),
-	.head_offset = offsetof(struct session, node),
-	.automatic_shrinking = true,
-};
-static struct rhashtable sessions;
-
-static void end_session(struct session *session)
+/* The connection of an arriving packet, or NULL when it must not reach the stack. */
+static struct flow *flow_of_arriving(const struct outer *outer, const struct tcphdr *tcp)
 {
-	if (!rhashtable_remove_fast(&sessions, &session->node, shape))
-		kfree_rcu(session, rcu);
-}
+	struct flow *flow = flow_of_outer(&table, outer);
 
-static struct session *learn(const struct ends *ends, const struct endpoint *virtual)
-{
-	struct session *session, *other;
-
-	if (atomic_read(&sessions.nelems) >= connections) {
-		COUNT(TABLE_FULL);
-		return NULL;
-	}
-	session = kzalloc(sizeof(*session), GFP_ATOMIC);
-	if (!session) {
-		COUNT(NO_MEMORY);
-		return NULL;
-	}
-	session->ends = *ends;
-	session->virtual = *virtual;
-	session->until = jiffies + OPENING;
-	other = rhashtable_lookup_get_insert_fast(&sessions, &session->node, shape);
-	if (!other) {
-		COUNT(LEARNED);
-		return session;
-	}
-	kfree(session);
-	if (IS_ERR(other)) {
-		COUNT(NO_MEMORY);
-		return NULL;
-	}
-	return other; /* another processor has learned it in the meantime */
-}
-
-static void touch(struct session *session, const struct tcphdr *tcp)
-{
-	if (tcp->syn && !tcp->ack)
-		WRITE_ONCE(session->closing, false);
-	else if (tcp->fin || tcp->rst)
-		WRITE_ONCE(session->closing, true);
-	WRITE_ONCE(session->until, jiffies + (READ_ONCE(session->closing) ? CLOSING : tcp->syn ? OPENING : idle * HZ));
-}
-
-/* The session of an arriving packet, or NULL when it must not reach the stack. */
-static struct session *session_of(const struct ends *ends, const struct endpoint *virtual, const struct tcphdr *tcp)
-{
-	struct session *session = rhashtable_lookup(&sessions, ends, shape);
-
-	if (session && (session->virtual.address != virtual->address || session->virtual.port != virtual->port)) {
-		/* The same client port by another virtual service: only one of the two can have the replies. */
-		if (!READ_ONCE(session->closing)) {
+	if (flow)
+		return flow;
+	flow = flow_begin(&table, outer, &outer->ends, tcp->syn, false, READ_ONCE(connections));
+	if (IS_ERR(flow)) {
+		if (PTR_ERR(flow) == -EADDRINUSE)
 			COUNT(COLLISION);
-			return NULL;
-		}
-		end_session(session);
-		session = NULL;
+		else
+			COUNT(NO_MEMORY);
+		return NULL;
 	}
-	return session ? session : learn(ends, virtual);
+	COUNT(LEARNED);
+	if (flow->inner.peer_port != outer->ends.peer_port)
+		COUNT(OTHER_PORT);
+	return flow;
 }
 
 static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	const struct endpoint *client, *virtual;
 	struct endpoint source, option;
-	struct session *session;
+	struct segment segment;
 	struct tcphdr *tcp = tcp_header(skb);
 	bool from_vip, explained;
-	struct ends ends;
+	struct outer outer;
+	struct flow *flow;
 
 	if (!tcp)
 		return NF_ACCEPT;
@@ -153,83 +94,62 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 	}
 	client = from_vip ? &option : &source;
 	virtual = from_vip ? &source : &option;
-	ends = (struct ends){
-		.peer = client->address,
-		.real = ip_hdr(skb)->daddr,
-		.peer_port = client->port,
-		.real_port = tcp->dest,
+	outer = (struct outer){
+		.ends = {
+			.peer = client->address,
+			.real = ip_hdr(skb)->daddr,
+			.peer_port = client->port,
+			.real_port = tcp->dest,
+		},
+		.virtual = virtual->address,
+		.virtual_port = virtual->port,
 	};
-	session = session_of(&ends, virtual, tcp);
-	if (!session)
+	flow = flow_of_arriving(&outer, tcp);
+	if (!flow)
 		return NF_DROP;
-	if (from_vip) {
-		tcp = tcp_header_writable(skb);
-		if (!tcp) {
-			COUNT(NO_MEMORY);
-			return NF_DROP;
-		}
-		translate(skb, tcp, &ip_hdr(skb)->saddr, client->address, &tcp->source, client->port);
-	}
-	touch(session, tcp);
-	return NF_ACCEPT;
-}
-
-static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
-{
-	struct session *session;
-	struct tcphdr *tcp;
-	struct ends ends;
-
-	if (!atomic_read(&sessions.nelems))
-		return NF_ACCEPT;
-	tcp = tcp_header(skb);
-	if (!tcp)
-		return NF_ACCEPT;
-	ends = (struct ends){
-		.peer = ip_hdr(skb)->daddr,
-		.real = ip_hdr(skb)->saddr,
-		.peer_port = tcp->dest,
-		.real_port = tcp->source,
-	};
-	session = rhashtable_lookup(&sessions, &ends, shape);
-	if (!session)
+	segment = segment_of(skb, tcp);
+	flow_takes(&table, flow, &segment, false, ticks_of(idle));
+	if (source.address == flow->inner.peer && source.port == flow->inner.peer_port)
 		return NF_ACCEPT;
 	tcp = tcp_header_writable(skb);
 	if (!tcp) {
 		COUNT(NO_MEMORY);
 		return NF_DROP;
 	}
-	touch(session, tcp);
+	translate(skb, tcp, &ip_hdr(skb)->saddr, flow->inner.peer, &tcp->source, flow->inner.peer_port);
+	return NF_ACCEPT;
+}
+
+static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	struct segment segment;
+	struct tcphdr *tcp;
+	struct ends inner;
+	struct flow *flow;
+
+	if (!flow_count(&table))
+		return NF_ACCEPT;
+	tcp = tcp_header(skb);
+	if (!tcp)
+		return NF_ACCEPT;
+	inner = ends_of_reply(skb, tcp);
+	flow = flow_of_inner(&table, &inner);
+	if (!flow)
+		return NF_ACCEPT;
+	tcp = tcp_header_writable(skb);
+	if (!tcp) {
+		COUNT(NO_MEMORY);
+		return NF_DROP;
+	}
+	segment = segment_of(skb, tcp);
+	flow_takes(&table, flow, &segment, true, ticks_of(idle));
 	if (tcp->syn && lower_mss(skb, tcp) > 0) {
 		COUNT(MSS_LOWERED);
 		tcp = tcp_header(skb);
 	}
-	translate(skb, tcp, &ip_hdr(skb)->saddr, session->virtual.address, &tcp->source, session->virtual.port);
+	translate(skb, tcp, &ip_hdr(skb)->saddr, flow->outer.virtual, &tcp->source, flow->outer.virtual_port);
+	translate(skb, tcp, &ip_hdr(skb)->daddr, flow->outer.ends.peer, &tcp->dest, flow->outer.ends.peer_port);
 	return NF_ACCEPT;
-}
-
-static void sweep(struct work_struct *unused);
-static DECLARE_DELAYED_WORK(sweeper, sweep);
-
-static void sweep(struct work_struct *unused)
-{
-	struct rhashtable_iter iter;
-	struct session *session;
-
-	rhashtable_walk_enter(&sessions, &iter);
-	rhashtable_walk_start(&iter);
-	while ((session = rhashtable_walk_next(&iter))) {
-		if (!IS_ERR(session) && time_after(jiffies, READ_ONCE(session->until)))
-			end_session(session);
-	}
-	rhashtable_walk_stop(&iter);
-	rhashtable_walk_exit(&iter);
-	schedule_delayed_work(&sweeper, SWEEP);
-}
-
-static void free_session(void *session, void *unused)
-{
-	kfree(session);
 }
 
 /* Replies leave before the rules of the table mangle, where what was not translated is stopped. */
@@ -251,13 +171,13 @@ static const struct nf_hook_ops hooks[] = {
 static int show(struct seq_file *file, void *unused)
 {
 	counters_show(file, unused);
-	seq_printf(file, "connections %d\n", atomic_read(&sessions.nelems));
+	flow_table_show(&table, file);
 	return 0;
 }
 
 static int __init lvskit_ctk_init(void)
 {
-	int error = rhashtable_init(&sessions, &shape);
+	int error = flow_table_begin(&table);
 
 	if (error)
 		return error;
@@ -267,13 +187,12 @@ static int __init lvskit_ctk_init(void)
 	error = attach(show, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
-	schedule_delayed_work(&sweeper, SWEEP);
 	return 0;
 
 no_hooks:
 	no_longer_defragment();
 no_defragmentation:
-	rhashtable_destroy(&sessions);
+	flow_table_end(&table);
 	return error;
 }
 
@@ -281,10 +200,7 @@ static void __exit lvskit_ctk_exit(void)
 {
 	detach(hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
-	cancel_delayed_work_sync(&sweeper);
-	rhashtable_free_and_destroy(&sessions, free_session, NULL);
-	kfree(rcu_dereference_protected(vips, true));
-	kfree(rcu_dereference_protected(cip_src_vips, true));
+	flow_table_end(&table);
 }
 
 module_init(lvskit_ctk_init);

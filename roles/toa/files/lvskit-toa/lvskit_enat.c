@@ -43,16 +43,60 @@ static enum form form_of_vip(__be32 vip)
 	return address_set_has(rcu_dereference(vips), vip) ? VIP_IS_SOURCE : NOT_OURS;
 }
 
-/* How the connection to which IPVS has assigned this packet is forwarded, and its virtual end. */
-static enum form form_of_packet(struct net *net, const struct iphdr *ip, const struct tcphdr *tcp, struct endpoint *virtual)
+/*
+ * The virtual end of the packet that IPVS has in hand on this processor. By its real end alone a connection is not found for
+ * certain: a client may use one port for two virtual services on the same RIP:rport.
+ */
+struct in_hand {
+	const struct sk_buff *skb;
+	struct endpoint virtual;
+};
+static DEFINE_PER_CPU(struct in_hand, in_hand);
+
+static unsigned int before_ipvs(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	union nf_inet_addr client = { .ip = ip->saddr }, real = { .ip = ip->daddr };
-	struct ip_vs_conn_param reply;
+	const struct tcphdr *tcp;
+
+	if (form_of_vip(ip_hdr(skb)->daddr) == NOT_OURS)
+		return NF_ACCEPT;
+	tcp = tcp_header(skb);
+	if (!tcp)
+		return NF_ACCEPT;
+	this_cpu_write(in_hand.virtual.address, ip_hdr(skb)->daddr);
+	this_cpu_write(in_hand.virtual.port, tcp->dest);
+	this_cpu_write(in_hand.skb, skb);
+	return NF_ACCEPT;
+}
+
+/* The connection of IPVS to which a packet for a real server belongs. What was in hand before is not believed unseen. */
+static struct ip_vs_conn *connection_of(struct net *net, const struct sk_buff *skb, const struct tcphdr *tcp)
+{
+	union nf_inet_addr client = { .ip = ip_hdr(skb)->saddr }, real = { .ip = ip_hdr(skb)->daddr };
+	struct ip_vs_conn_param param;
 	struct ip_vs_conn *connection;
+
+	if (this_cpu_read(in_hand.skb) == skb) {
+		union nf_inet_addr virtual = { .ip = this_cpu_read(in_hand.virtual.address) };
+
+		this_cpu_write(in_hand.skb, NULL);
+		ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &client, tcp->source, &virtual,
+				      this_cpu_read(in_hand.virtual.port), &param);
+		connection = ip_vs_conn_in_get(&param);
+		if (connection && connection->daddr.ip == real.ip && connection->dport == tcp->dest)
+			return connection;
+		if (connection)
+			__ip_vs_conn_put(connection);
+	}
+	ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &real, tcp->dest, &client, tcp->source, &param);
+	return ip_vs_conn_out_get(&param);
+}
+
+/* How the connection to which IPVS has assigned this packet is forwarded, and its virtual end. */
+static enum form form_of_packet(struct net *net, const struct sk_buff *skb, const struct tcphdr *tcp, struct endpoint *virtual)
+{
+	struct ip_vs_conn *connection = connection_of(net, skb, tcp);
 	enum form form = NOT_OURS;
 
-	ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &real, tcp->dest, &client, tcp->source, &reply);
-	connection = ip_vs_conn_out_get(&reply);
 	if (!connection)
 		return NOT_OURS;
 	virtual->address = connection->vaddr.ip;
@@ -95,7 +139,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	if (!skb->ipvs_property || !(rcu_access_pointer(vips) || rcu_access_pointer(cip_src_vips)))
 		return NF_ACCEPT;
 	tcp = tcp_header(skb);
-	form = tcp ? form_of_packet(state->net, ip_hdr(skb), tcp, &virtual) : NOT_OURS;
+	form = tcp ? form_of_packet(state->net, skb, tcp, &virtual) : NOT_OURS;
 	if (form == NOT_OURS)
 		return NF_ACCEPT;
 	tcp = tcp_header_writable(skb);
@@ -117,23 +161,30 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	return NF_ACCEPT;
 }
 
-static const struct nf_hook_ops hook = {
-	.hook = leaving,
-	.pf = NFPROTO_IPV4,
-	.hooknum = NF_INET_POST_ROUTING,
-	.priority = NF_IP_PRI_LAST,
+/* IPVS takes packets from LOCAL_IN at two priorities below that of source NAT. */
+static const struct nf_hook_ops hooks[] = {
+	{
+		.hook = before_ipvs,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = NF_IP_PRI_NAT_SRC - 3,
+	},
+	{
+		.hook = leaving,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_POST_ROUTING,
+		.priority = NF_IP_PRI_LAST,
+	},
 };
 
 static int __init lvskit_enat_init(void)
 {
-	return attach(counters_show, &hook, 1);
+	return attach(counters_show, hooks, ARRAY_SIZE(hooks));
 }
 
 static void __exit lvskit_enat_exit(void)
 {
-	detach(&hook, 1);
-	kfree(rcu_dereference_protected(vips, true));
-	kfree(rcu_dereference_protected(cip_src_vips, true));
+	detach(hooks, ARRAY_SIZE(hooks));
 }
 
 module_init(lvskit_enat_init);

@@ -13,16 +13,9 @@
 #include <linux/icmp.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <linux/rhashtable.h>
-#include <linux/spinlock.h>
-#include <linux/workqueue.h>
 
 #include "common.h"
 #include "packet.h"
-
-#define OPENING (60 * HZ)
-#define CLOSING (120 * HZ)
-#define SWEEP (10 * HZ)
 
 static struct address_set __rcu *lips;
 module_param_cb(lips, &address_set_ops, &lips, 0644);
@@ -44,119 +37,70 @@ static unsigned int idle = 86400;
 module_param(idle, uint, 0644);
 MODULE_PARM_DESC(idle, "seconds after which an established connection without packets is forgotten");
 
-enum { RESTORED, SYN_WITHOUT_OPTION, NO_SESSION, COLLISION, UNTRUSTED, TABLE_FULL, NO_MEMORY, NO_ROUTE, COUNTERS };
+enum { RESTORED, OTHER_PORT, SYN_WITHOUT_OPTION, NO_SESSION, COLLISION, UNTRUSTED, TABLE_FULL, NO_MEMORY, NO_ROUTE, COUNTERS };
 
-DEFINE_COUNTERS("restored", "syn_without_option", "no_session", "collision", "untrusted", "table_full", "no_memory",
+DEFINE_COUNTERS("restored", "other_port", "syn_without_option", "no_session", "collision", "untrusted", "table_full", "no_memory",
 		"no_route")
 
-struct session {
-	struct rhash_head by_local;
-	struct rhash_head by_client;
-	struct ends local; /* LIP:lport and RIP:rport */
-	struct ends client; /* CIP:cport and RIP:rport */
-	bool closing;
-	unsigned long until; /* jiffies */
-	struct rcu_head rcu;
-};
+/* The outer name is LIP:lport and RIP:rport, the inner one CIP:cport and RIP:rport. */
+static struct flow_table table;
 
-static const struct rhashtable_params local_shape = {
-	.key_len = sizeof(struct ends),
-	.key_offset = offsetof(struct session, local),
-	.head_offset = offsetof(struct session, by_local),
-	.automatic_shrinking = true,
-};
-static const struct rhashtable_params client_shape = {
-	.key_len = sizeof(struct ends),
-	.key_offset = offsetof(struct session, client),
-	.head_offset = offsetof(struct session, by_client),
-	.automatic_shrinking = true,
-};
-static struct rhashtable locals, clients;
-static DEFINE_SPINLOCK(both_tables);
-
-static void end_session(struct session *session)
+static struct flow *begin_session(const struct outer *outer, const struct endpoint *client)
 {
-	spin_lock_bh(&both_tables);
-	if (!rhashtable_remove_fast(&locals, &session->by_local, local_shape)) {
-		rhashtable_remove_fast(&clients, &session->by_client, client_shape);
-		kfree_rcu(session, rcu);
-	}
-	spin_unlock_bh(&both_tables);
-}
+	struct ends inner = outer->ends;
+	struct flow *flow;
 
-static struct session *begin_session(const struct ends *local, const struct endpoint *client)
-{
-	struct session *session;
-	int error;
-
-	if (atomic_read(&locals.nelems) >= connections) {
-		COUNT(TABLE_FULL);
-		return NULL;
-	}
-	session = kzalloc(sizeof(*session), GFP_ATOMIC);
-	if (!session) {
-		COUNT(NO_MEMORY);
-		return NULL;
-	}
-	session->local = *local;
-	session->client = *local;
-	session->client.peer = client->address;
-	session->client.peer_port = client->port;
-	session->until = jiffies + OPENING;
-
-	spin_lock_bh(&both_tables);
-	error = rhashtable_lookup_insert_fast(&clients, &session->by_client, client_shape);
-	if (!error) {
-		error = rhashtable_lookup_insert_fast(&locals, &session->by_local, local_shape);
-		if (error)
-			rhashtable_remove_fast(&clients, &session->by_client, client_shape);
-	}
-	spin_unlock_bh(&both_tables);
-	if (!error) {
+	inner.peer = client->address;
+	inner.peer_port = client->port;
+	flow = flow_begin(&table, outer, &inner, true, false, READ_ONCE(connections));
+	if (!IS_ERR(flow)) {
 		COUNT(RESTORED);
-		return session;
+		if (flow->inner.peer_port != client->port)
+			COUNT(OTHER_PORT);
+		return flow;
 	}
-	/* The same client port, by another local one: the first connection keeps it, the second is not restored. */
-	if (error == -EEXIST)
+	if (PTR_ERR(flow) == -ENOSPC)
+		COUNT(TABLE_FULL);
+	else if (PTR_ERR(flow) == -EADDRINUSE)
 		COUNT(COLLISION);
 	else
 		COUNT(NO_MEMORY);
-	kfree_rcu(session, rcu);
 	return NULL;
 }
 
-static void touch(struct session *session, const struct tcphdr *tcp)
+/* Whether a session is that of a client, which the stack may know by another port. */
+static bool names(const struct flow *flow, const struct endpoint *client)
 {
-	unsigned long until;
-
-	if (tcp->fin || tcp->rst)
-		WRITE_ONCE(session->closing, true);
-	if (READ_ONCE(session->closing))
-		until = jiffies + CLOSING;
-	else
-		until = jiffies + (tcp->syn ? OPENING : idle * HZ);
-	WRITE_ONCE(session->until, until);
+	return flow->inner.peer == client->address && flow->client_port == client->port;
 }
 
-/* The session of a packet that opens a connection; an older one on the same ports ends. */
-static struct session *opening(struct session *older, const struct ends *ends, const struct tcphdr *tcp)
+/*
+ * The session of a SYN; NULL: it has none, ERR_PTR: it must not reach the stack.
+ *
+ * An established session stays, whatever a SYN says: the stack answers by an acknowledgement, and if the client is another one by
+ * now, that one resets the old connection (RFC 9293, 3.10.7.4). Otherwise a client that the director names anew is right. A SYN
+ * that names nobody cannot be the session's, where it has not come to be; nor may the stack take it for another client's.
+ */
+static struct flow *opening(struct flow *older, const struct outer *outer, const struct tcphdr *tcp)
 {
+	enum phase phase = older ? READ_ONCE(older->phase) : CLOSED;
 	struct endpoint client;
 
+	if (phase == OPEN || phase == CLOSING)
+		return older;
 	if (!option_endpoint(tcp, kind, &client)) {
-		if (older)
-			end_session(older);
 		COUNT(SYN_WITHOUT_OPTION);
+		if (phase == OPENING)
+			return ERR_PTR(-EBUSY);
+		if (older)
+			flow_end(&table, older);
 		return NULL;
 	}
-	if (older) {
-		if (older->client.peer == client.address && older->client.peer_port == client.port) {
-			WRITE_ONCE(older->closing, false);
-			return older;
-		}
-		end_session(older);
-	}
-	return begin_session(ends, &client);
+	if (older && names(older, &client))
+		return older;
+	if (older)
+		flow_end(&table, older);
+	return begin_session(outer, &client);
 }
 
 /*
@@ -167,8 +111,8 @@ static void restore_quoted(struct sk_buff *skb)
 	unsigned int offset = ip_hdrlen(skb), quoted_length;
 	struct icmphdr *icmp;
 	struct iphdr *quoted;
-	struct ends ends;
-	struct session *session;
+	struct outer outer;
+	struct flow *flow;
 	__be16 *ports;
 
 	if (!pskb_may_pull(skb, offset + sizeof(*icmp) + sizeof(*quoted)))
@@ -185,13 +129,20 @@ static void restore_quoted(struct sk_buff *skb)
 	icmp = (struct icmphdr *)(skb_network_header(skb) + offset);
 	quoted = (struct iphdr *)(icmp + 1);
 	ports = (__be16 *)((u8 *)quoted + quoted->ihl * 4);
-	ends = (struct ends){ .peer = quoted->daddr, .real = quoted->saddr, .peer_port = ports[1], .real_port = ports[0] };
-	session = rhashtable_lookup(&locals, &ends, local_shape);
-	if (!session)
+	outer = (struct outer){
+		.ends = {
+			.peer = quoted->daddr,
+			.real = quoted->saddr,
+			.peer_port = ports[1],
+			.real_port = ports[0],
+		},
+	};
+	flow = flow_of_outer(&table, &outer);
+	if (!flow)
 		return;
-	csum_replace4(&quoted->check, quoted->daddr, session->client.peer);
-	quoted->daddr = session->client.peer;
-	ports[1] = session->client.peer_port;
+	csum_replace4(&quoted->check, quoted->daddr, flow->inner.peer);
+	quoted->daddr = flow->inner.peer;
+	ports[1] = flow->inner.peer_port;
 	icmp->checksum = 0;
 	icmp->checksum = csum_fold(skb_checksum(skb, offset, skb->len - offset, 0));
 	if (skb->ip_summed == CHECKSUM_COMPLETE)
@@ -201,9 +152,10 @@ static void restore_quoted(struct sk_buff *skb)
 static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	struct endpoint client;
-	struct session *session;
+	struct segment segment;
+	struct outer outer;
 	struct tcphdr *tcp;
-	struct ends ends;
+	struct flow *flow;
 
 	if (!pskb_may_pull(skb, sizeof(struct iphdr)))
 		return NF_ACCEPT;
@@ -219,56 +171,58 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 	}
 	if (!address_set_has(rcu_dereference(rips), ip_hdr(skb)->daddr))
 		return NF_ACCEPT;
-	ends = (struct ends){
-		.peer = ip_hdr(skb)->saddr,
-		.real = ip_hdr(skb)->daddr,
-		.peer_port = tcp->source,
-		.real_port = tcp->dest,
+	outer = (struct outer){
+		.ends = {
+			.peer = ip_hdr(skb)->saddr,
+			.real = ip_hdr(skb)->daddr,
+			.peer_port = tcp->source,
+			.real_port = tcp->dest,
+		},
 	};
-	session = rhashtable_lookup(&locals, &ends, local_shape);
+	flow = flow_of_outer(&table, &outer);
 	if (tcp->syn && !tcp->ack)
-		session = opening(session, &ends, tcp);
-	else if (!session)
+		flow = opening(flow, &outer, tcp);
+	else if (!flow)
 		COUNT(NO_SESSION);
-	if (!session)
+	if (IS_ERR(flow))
+		return NF_DROP;
+	if (!flow)
 		return NF_ACCEPT;
 	tcp = tcp_header_writable(skb);
 	if (!tcp) {
 		COUNT(NO_MEMORY);
 		return NF_DROP;
 	}
-	touch(session, tcp);
-	translate(skb, tcp, &ip_hdr(skb)->saddr, session->client.peer, &tcp->source, session->client.peer_port);
+	segment = segment_of(skb, tcp);
+	flow_takes(&table, flow, &segment, false, ticks_of(idle));
+	translate(skb, tcp, &ip_hdr(skb)->saddr, flow->inner.peer, &tcp->source, flow->inner.peer_port);
 	return NF_ACCEPT;
 }
 
 static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	struct session *session;
+	struct segment segment;
 	struct tcphdr *tcp;
-	struct ends ends;
+	struct ends inner;
+	struct flow *flow;
 
-	if (!atomic_read(&clients.nelems))
+	if (!flow_count(&table))
 		return NF_ACCEPT;
 	tcp = tcp_header(skb);
 	if (!tcp)
 		return NF_ACCEPT;
-	ends = (struct ends){
-		.peer = ip_hdr(skb)->daddr,
-		.real = ip_hdr(skb)->saddr,
-		.peer_port = tcp->dest,
-		.real_port = tcp->source,
-	};
-	session = rhashtable_lookup(&clients, &ends, client_shape);
-	if (!session)
+	inner = ends_of_reply(skb, tcp);
+	flow = flow_of_inner(&table, &inner);
+	if (!flow)
 		return NF_ACCEPT;
 	tcp = tcp_header_writable(skb);
 	if (!tcp) {
 		COUNT(NO_MEMORY);
 		return NF_DROP;
 	}
-	touch(session, tcp);
-	translate(skb, tcp, &ip_hdr(skb)->daddr, session->local.peer, &tcp->dest, session->local.peer_port);
+	segment = segment_of(skb, tcp);
+	flow_takes(&table, flow, &segment, true, ticks_of(idle));
+	translate(skb, tcp, &ip_hdr(skb)->daddr, flow->outer.ends.peer, &tcp->dest, flow->outer.ends.peer_port);
 	/* The way to the client is not the way to the director. */
 	if (ip_route_me_harder(state->net, skb->sk, skb, RTN_UNSPEC)) {
 		COUNT(NO_ROUTE);
@@ -276,30 +230,6 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	}
 	skb->dev = skb_dst(skb)->dev;
 	return NF_ACCEPT;
-}
-
-static void sweep(struct work_struct *unused);
-static DECLARE_DELAYED_WORK(sweeper, sweep);
-
-static void sweep(struct work_struct *unused)
-{
-	struct rhashtable_iter iter;
-	struct session *session;
-
-	rhashtable_walk_enter(&locals, &iter);
-	rhashtable_walk_start(&iter);
-	while ((session = rhashtable_walk_next(&iter))) {
-		if (!IS_ERR(session) && time_after(jiffies, READ_ONCE(session->until)))
-			end_session(session);
-	}
-	rhashtable_walk_stop(&iter);
-	rhashtable_walk_exit(&iter);
-	schedule_delayed_work(&sweeper, SWEEP);
-}
-
-static void free_session(void *session, void *unused)
-{
-	kfree(session);
 }
 
 static const struct nf_hook_ops hooks[] = {
@@ -320,34 +250,28 @@ static const struct nf_hook_ops hooks[] = {
 static int show(struct seq_file *file, void *unused)
 {
 	counters_show(file, unused);
-	seq_printf(file, "connections %d\n", atomic_read(&locals.nelems));
+	flow_table_show(&table, file);
 	return 0;
 }
 
 static int __init lvskit_restore_init(void)
 {
-	int error = rhashtable_init(&locals, &local_shape);
+	int error = flow_table_begin(&table);
 
 	if (error)
 		return error;
-	error = rhashtable_init(&clients, &client_shape);
-	if (error)
-		goto no_clients;
 	error = defragment();
 	if (error)
 		goto no_defragmentation;
 	error = attach(show, hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
-	schedule_delayed_work(&sweeper, SWEEP);
 	return 0;
 
 no_hooks:
 	no_longer_defragment();
 no_defragmentation:
-	rhashtable_destroy(&clients);
-no_clients:
-	rhashtable_destroy(&locals);
+	flow_table_end(&table);
 	return error;
 }
 
@@ -355,11 +279,7 @@ static void __exit lvskit_restore_exit(void)
 {
 	detach(hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
-	cancel_delayed_work_sync(&sweeper);
-	rhashtable_destroy(&clients);
-	rhashtable_free_and_destroy(&locals, free_session, NULL);
-	kfree(rcu_dereference_protected(lips, true));
-	kfree(rcu_dereference_protected(rips, true));
+	flow_table_end(&table);
 }
 
 module_init(lvskit_restore_init);

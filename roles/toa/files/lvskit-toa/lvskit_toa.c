@@ -148,7 +148,6 @@ static int __init lvskit_toa_init(void)
 static void __exit lvskit_toa_exit(void)
 {
 	detach(&hook, 1);
-	kfree(rcu_dereference_protected(lips, true));
 }
 
 module_init(lvskit_toa_init);

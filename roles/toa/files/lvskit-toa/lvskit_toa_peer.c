@@ -10,9 +10,8 @@
 #include <linux/kprobes.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <linux/rhashtable.h>
 #include <linux/tracepoint.h>
-#include <linux/workqueue.h>
+#include <linux/user_namespace.h>
 #include <net/inet_sock.h>
 #include <net/ipv6.h>
 #include <net/sock.h>
@@ -21,8 +20,7 @@
 #include "common.h"
 #include "packet.h"
 
-#define UNCLAIMED (60 * HZ) /* how long a note waits for its socket */
-#define SWEEP (20 * HZ)
+#define CLAIMED_LATE (86400 * HZ) /* for how long a note serves a socket that was established before it; each use renews it */
 #define CALLS_AT_ONCE 1024
 
 static struct address_set __rcu *lips;
@@ -41,71 +39,73 @@ enum { NOTED, GIVEN, NOT_NOTED, UNTRUSTED, TABLE_FULL, NO_MEMORY, COUNTERS };
 
 DEFINE_COUNTERS("noted", "given", "not_noted", "untrusted", "table_full", "no_memory")
 
-/* A connection as the real server's stack sees it. The hash is over all of it, so nothing may be left unset. */
-struct connection {
-	const struct net *net;
-	__be32 peer, here;
-	__be16 peer_port, here_port;
-	u32 nothing;
-};
+/*
+ * Notes are flows. One waits for its socket (OPENING) and is claimed when that is established (OPEN), or where the socket was
+ * there before it (CLOSING). It goes with its socket; if nobody has accepted that yet, it stays for a while (CLOSED).
+ */
+static struct flow_table notes = { .owned = true };
 
-struct note {
-	struct rhash_head node;
-	struct connection connection;
-	struct endpoint client;
-	bool claimed; /* a socket has it */
-	unsigned long until; /* jiffies; for one that is not claimed */
-	struct rcu_head rcu;
-};
-
-static const struct rhashtable_params table_shape = {
-	.key_len = sizeof(struct connection),
-	.key_offset = offsetof(struct note, connection),
-	.head_offset = offsetof(struct note, node),
-	.automatic_shrinking = true,
-};
-static struct rhashtable notes;
-
-static void forget(struct note *note)
+static bool claimed(const struct flow *note)
 {
-	if (!rhashtable_remove_fast(&notes, &note->node, table_shape))
-		kfree_rcu(note, rcu);
+	u8 phase = READ_ONCE(note->phase);
+
+	return phase == OPEN || phase == CLOSING;
 }
 
-static void take_note(const struct connection *connection, const struct endpoint *client)
+/* The name of a connection in this namespace. */
+static struct outer outer_of(const struct net *net, __be32 peer, __be16 peer_port, __be32 here, __be16 here_port)
 {
-	struct note *note = rhashtable_lookup(&notes, connection, table_shape);
+	return (struct outer){
+		.ends = { .peer = peer, .real = here, .peer_port = peer_port, .real_port = here_port },
+		.net = net->ns.inum,
+	};
+}
+
+static void claim(struct flow *note, const struct sock *sk, enum phase phase)
+{
+	WRITE_ONCE(note->owner, sk);
+	flow_settle(&notes, note, phase, CLAIMED_LATE);
+}
+
+static struct flow *take_note(const struct net *net, const struct outer *outer, const struct endpoint *client)
+{
+	struct ends inner = { .peer = client->address, .peer_port = client->port };
+	struct flow *note = flow_of_outer(&notes, outer);
 
 	if (note) {
-		if (note->claimed || (note->client.address == client->address && note->client.port == client->port))
-			return;
-		forget(note);
+		if (claimed(note))
+			return note;
+		if (READ_ONCE(note->phase) == OPENING && note->inner.peer == client->address &&
+		    note->inner.peer_port == client->port) {
+			flow_lives(note, UNCONFIRMED);
+			return note;
+		}
+		flow_end(&notes, note);
 	}
-	if (atomic_read(&notes.nelems) >= connections) {
-		COUNT(TABLE_FULL);
-		return;
-	}
-	note = kzalloc(sizeof(*note), GFP_ATOMIC);
-	if (!note) {
-		COUNT(NO_MEMORY);
-		return;
-	}
-	note->connection = *connection;
-	note->client = *client;
-	note->until = jiffies + UNCLAIMED;
-	if (rhashtable_insert_fast(&notes, &note->node, table_shape))
-		kfree(note);
-	else
+	note = flow_begin(&notes, outer, &inner, true, net->user_ns != &init_user_ns, READ_ONCE(connections));
+	if (!IS_ERR(note)) {
 		COUNT(NOTED);
+		return note;
+	}
+	if (PTR_ERR(note) == -ENOSPC)
+		COUNT(TABLE_FULL);
+	else
+		COUNT(NO_MEMORY);
+	return NULL;
+}
+
+static bool established(const struct sock *sk)
+{
+	return sk && (1 << READ_ONCE(sk->sk_state)) & (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2 | TCPF_CLOSE_WAIT);
 }
 
 static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	struct connection connection = {};
 	struct endpoint client;
 	struct tcphdr *tcp = tcp_header(skb);
 	const struct iphdr *ip = ip_hdr(skb);
-	struct note *note;
+	struct outer outer;
+	struct flow *note;
 
 	if (!tcp || (!tcp->syn && !may_carry_address(tcp)))
 		return NF_ACCEPT;
@@ -114,57 +114,51 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 			COUNT(UNTRUSTED);
 		return NF_ACCEPT;
 	}
-	connection.net = state->net;
-	connection.peer = ip->saddr;
-	connection.here = ip->daddr;
-	connection.peer_port = tcp->source;
-	connection.here_port = tcp->dest;
+	outer = outer_of(state->net, ip->saddr, tcp->source, ip->daddr, tcp->dest);
 	if (option_endpoint(tcp, kind, &client)) {
-		if (!tcp->rst)
-			take_note(&connection, &client);
+		note = tcp->rst ? NULL : take_note(state->net, &outer, &client);
+		if (note && !claimed(note) && established(skb->sk))
+			claim(note, skb->sk, CLOSING);
 	} else if (tcp->syn) {
 		/* A new connection on the old one's ports, of which nothing is known yet. */
-		note = rhashtable_lookup(&notes, &connection, table_shape);
-		if (note && !note->claimed)
-			forget(note);
+		note = flow_of_outer(&notes, &outer);
+		if (note && !claimed(note))
+			flow_end(&notes, note);
 	}
 	return NF_ACCEPT;
 }
 
-static struct note *note_of(const struct sock *sk)
+/* The note of a socket. The one of an MPTCP connection is claimed by the socket of its first path. */
+static struct flow *note_of(const struct sock *sk)
 {
 	const struct inet_sock *inet = inet_sk(sk);
-	struct connection connection = {
-		.net = sock_net(sk),
-		.peer = inet->inet_daddr,
-		.here = inet->inet_rcv_saddr,
-		.peer_port = inet->inet_dport,
-		.here_port = inet->inet_sport, /* inet_num is gone once a socket is closed */
-	};
+	/* inet_num is gone once a socket is closed */
+	struct outer outer = outer_of(sock_net(sk), inet->inet_daddr, inet->inet_dport, inet->inet_rcv_saddr, inet->inet_sport);
+	struct flow *note = flow_of_outer(&notes, &outer);
+	const void *owner = note ? READ_ONCE(note->owner) : NULL;
 
-	return rhashtable_lookup(&notes, &connection, table_shape);
+	return !owner || owner == sk || sk->sk_protocol != IPPROTO_TCP ? note : NULL;
 }
 
 /*
- * A note is claimed when its socket is established, and goes when the socket closes. Two packets that end a handshake in one
- * batch may make a socket each: the second one is found superfluous and goes from SYN-RECEIVED to CLOSED. The note is the
- * first one's.
+ * Two packets that end a handshake in one batch may make a socket each: the second one is found superfluous and goes from
+ * SYN-RECEIVED to CLOSED. The note is the first one's.
  */
 static void state_changes(void *unused, const struct sock *sk, const int before, const int after)
 {
-	struct note *note;
+	struct flow *note;
 
 	if (sk->sk_protocol != IPPROTO_TCP || (after != TCP_ESTABLISHED && after != TCP_CLOSE) ||
-	    (before == TCP_SYN_RECV && after == TCP_CLOSE))
-		return;
-	if (!address_set_has(rcu_dereference_sched(lips), inet_sk(sk)->inet_daddr) && !atomic_read(&notes.nelems))
+	    (before == TCP_SYN_RECV && after == TCP_CLOSE) || !flow_count(&notes))
 		return;
 	rcu_read_lock();
 	note = note_of(sk);
 	if (note && after == TCP_ESTABLISHED)
-		WRITE_ONCE(note->claimed, true);
-	else if (note && note->claimed)
-		forget(note);
+		claim(note, sk, OPEN);
+	else if (note && !sk->sk_socket && !sock_flag(sk, SOCK_DEAD)) /* whoever accepts it will ask */
+		flow_settle(&notes, note, CLOSED, ENDING);
+	else if (note)
+		flow_end(&notes, note);
 	rcu_read_unlock();
 }
 
@@ -178,7 +172,8 @@ static int getname_begins(struct kretprobe_instance *instance, struct pt_regs *r
 	const struct socket *socket = (const struct socket *)regs_get_kernel_argument(regs, 0);
 	struct call *call = (struct call *)instance->data;
 
-	if (!(int)regs_get_kernel_argument(regs, 2) || !socket->sk || socket->sk->sk_protocol != IPPROTO_TCP)
+	if (!(int)regs_get_kernel_argument(regs, 2) || !socket->sk ||
+	    (socket->sk->sk_protocol != IPPROTO_TCP && socket->sk->sk_protocol != IPPROTO_MPTCP))
 		return 1; /* its own address is asked for: nothing to correct */
 	call->sk = socket->sk;
 	call->answer = (struct sockaddr *)regs_get_kernel_argument(regs, 1);
@@ -207,15 +202,22 @@ static void correct(struct sockaddr *answer, const struct endpoint *client)
 static int getname_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	struct call *call = (struct call *)instance->data;
-	struct note *note;
+	struct endpoint client;
+	struct flow *note;
 
 	if ((int)regs_return_value(regs) <= 0)
 		return 0;
 	rcu_read_lock();
 	note = note_of(call->sk);
-	if (note)
-		correct(call->answer, &note->client);
-	else if (address_set_has(rcu_dereference(lips), inet_sk(call->sk)->inet_daddr))
+	if (note) {
+		client.address = note->inner.peer;
+		client.port = note->inner.peer_port;
+		correct(call->answer, &client);
+		if (!claimed(note) && established(call->sk))
+			claim(note, call->sk, CLOSING);
+		else if (READ_ONCE(note->phase) == CLOSING)
+			flow_lives(note, CLAIMED_LATE);
+	} else if (address_set_has(rcu_dereference(lips), inet_sk(call->sk)->inet_daddr))
 		COUNT(NOT_NOTED);
 	rcu_read_unlock();
 	return 0;
@@ -236,33 +238,6 @@ static struct kretprobe inet6_getname_probe = {
 	.maxactive = CALLS_AT_ONCE,
 };
 static bool has_getname6;
-
-/* Takes away the notes whose connection never came to be. */
-static void sweep(struct work_struct *unused);
-static DECLARE_DELAYED_WORK(sweeper, sweep);
-
-static void sweep(struct work_struct *unused)
-{
-	struct rhashtable_iter iter;
-	struct note *note;
-
-	rhashtable_walk_enter(&notes, &iter);
-	rhashtable_walk_start(&iter);
-	while ((note = rhashtable_walk_next(&iter))) {
-		if (IS_ERR(note))
-			continue;
-		if (!READ_ONCE(note->claimed) && time_after(jiffies, note->until))
-			forget(note);
-	}
-	rhashtable_walk_stop(&iter);
-	rhashtable_walk_exit(&iter);
-	schedule_delayed_work(&sweeper, SWEEP);
-}
-
-static void free_note(void *note, void *unused)
-{
-	kfree(note);
-}
 
 static const struct nf_hook_ops hook = {
 	.hook = arriving,
@@ -286,7 +261,7 @@ static struct pernet_operations all_nets = { .init = net_begins, .exit = net_end
 static int show(struct seq_file *file, void *unused)
 {
 	counters_show(file, unused);
-	seq_printf(file, "connections %d\n", atomic_read(&notes.nelems));
+	flow_table_show(&notes, file);
 	seq_printf(file, "missed %d\n", inet_getname_probe.nmissed + inet6_getname_probe.nmissed);
 	return 0;
 }
@@ -308,7 +283,7 @@ static int __init lvskit_toa_peer_init(void)
 		pr_err("this kernel has no tracepoint inet_sock_set_state\n");
 		return -ENOENT;
 	}
-	error = rhashtable_init(&notes, &table_shape);
+	error = flow_table_begin(&notes);
 	if (error)
 		return error;
 	error = -ENOMEM;
@@ -328,7 +303,6 @@ static int __init lvskit_toa_peer_init(void)
 	error = register_pernet_subsys(&all_nets);
 	if (error)
 		goto no_hook;
-	schedule_delayed_work(&sweeper, SWEEP);
 	return 0;
 
 no_hook:
@@ -341,7 +315,7 @@ no_getname:
 no_tracepoint:
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 no_proc:
-	rhashtable_destroy(&notes);
+	flow_table_end(&notes);
 	return error;
 }
 
@@ -353,11 +327,9 @@ static void __exit lvskit_toa_peer_exit(void)
 	unregister_kretprobe(&inet_getname_probe);
 	tracepoint_probe_unregister(state_tracepoint, state_changes, NULL);
 	tracepoint_synchronize_unregister();
-	cancel_delayed_work_sync(&sweeper);
 	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
 	synchronize_rcu();
-	rhashtable_free_and_destroy(&notes, free_note, NULL);
-	kfree(rcu_dereference_protected(lips, true));
+	flow_table_end(&notes);
 }
 
 module_init(lvskit_toa_peer_init);

@@ -9,14 +9,15 @@
 #include <linux/version.h>
 #include <net/checksum.h>
 #include <net/dst.h>
-#if __has_include(<net/gso.h>)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #include <net/gso.h>
 #endif
 #include <net/ip.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/ipv4/nf_defrag_ipv4.h>
 
-#include "option.h"
+#include "flows.h"
+#include "header.h"
 
 /* The TCP header of a whole IPv4 packet, options included, linear and safe to read; NULL when it is not one. */
 static inline struct tcphdr *tcp_header(struct sk_buff *skb)
@@ -50,52 +51,6 @@ static inline struct tcphdr *tcp_header_writable(struct sk_buff *skb)
 	return (struct tcphdr *)(skb_network_header(skb) + offset);
 }
 
-/* Whether the fixed part of a TCP header says that there is room for an option with an address. */
-static inline bool may_carry_address(const struct tcphdr *tcp)
-{
-	return tcp->doff * 4 >= TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH;
-}
-
-struct endpoint {
-	__be32 address;
-	__be16 port;
-};
-
-/* The endpoint that an option of this kind names. */
-static inline bool option_endpoint(const struct tcphdr *tcp, u8 kind, struct endpoint *found)
-{
-	const u8 *header = (const u8 *)tcp;
-	unsigned int at;
-
-	if (!may_carry_address(tcp))
-		return false;
-	at = option_find(header, tcp->doff * 4, TCP_FIXED_HEADER, kind, OPTION_ADDRESS_LENGTH);
-	if (!at)
-		return false;
-	memcpy(&found->port, header + at + 2, sizeof(found->port));
-	memcpy(&found->address, header + at + 4, sizeof(found->address));
-	return true;
-}
-
-/* Overwrites part of a TCP header and updates the checksum, word by word: an option may begin at an odd offset. */
-static inline void tcp_overwrite(struct sk_buff *skb, struct tcphdr *tcp, unsigned int offset, const u8 *with,
-				 unsigned int length)
-{
-	u8 *header = (u8 *)tcp;
-	unsigned int word;
-
-	for (word = offset & ~1u; word < offset + length; word += 2) {
-		__be16 before, after;
-		unsigned int i;
-
-		memcpy(&before, header + word, 2);
-		for (i = max(word, offset); i < min(word + 2, offset + length); i++)
-			header[i] = with[i - offset];
-		memcpy(&after, header + word, 2);
-		inet_proto_csum_replace2(&tcp->check, skb, before, after, false);
-	}
-}
-
 /* Takes options with an address out of a packet that must not have them; how many there were, negative on no memory. */
 static inline int strip_address_options(struct sk_buff *skb, struct tcphdr *tcp, u8 kind)
 {
@@ -119,53 +74,6 @@ static inline bool may_grow(struct sk_buff *skb, unsigned int by)
 	unsigned int mtu = dst_mtu(skb_dst(skb));
 
 	return skb_is_gso(skb) ? skb_gso_validate_network_len(skb, mtu - by) : skb->len + by <= mtu;
-}
-
-static inline void option_write(u8 *at, u8 kind, const struct endpoint *endpoint)
-{
-	at[0] = kind;
-	at[1] = OPTION_ADDRESS_LENGTH;
-	memcpy(at + 2, &endpoint->port, sizeof(endpoint->port));
-	memcpy(at + 4, &endpoint->address, sizeof(endpoint->address));
-}
-
-/*
- * The option into a header that is full, which takes room from others: padding goes first, and then the last block of a SACK,
- * which is advisory (RFC 2018, 8) and will be sent again. 1, or -ENOSPC when all of that is not enough.
- */
-static inline int squeeze_option(struct sk_buff *skb, struct tcphdr *tcp, u8 kind, const struct endpoint *endpoint)
-{
-	u8 options[TCP_LARGEST_HEADER - TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH];
-	unsigned int length = tcp->doff * 4 - TCP_FIXED_HEADER, used = OPTION_ADDRESS_LENGTH, sack = 0, at = 0;
-	const u8 *old = (const u8 *)tcp + TCP_FIXED_HEADER;
-
-	while (at < length && old[at] != OPTION_END) {
-		unsigned int its_length = 1;
-
-		if (old[at] != OPTION_NOP) {
-			if (at + 1 >= length || old[at + 1] < 2 || at + old[at + 1] > length)
-				break; /* nobody can read what follows */
-			its_length = old[at + 1];
-			if (old[at] == OPTION_SACK)
-				sack = used;
-			memcpy(options + used, old + at, its_length);
-			used += its_length;
-		}
-		at += its_length;
-	}
-	if (used > length && sack && options[sack + 1] >= 10) {
-		unsigned int block = options[sack + 1] == 10 ? 10 : 8, end = sack + options[sack + 1];
-
-		options[sack + 1] -= block;
-		memmove(options + end - block, options + end, used - end);
-		used -= block;
-	}
-	if (used > length)
-		return -ENOSPC;
-	option_write(options, kind, endpoint);
-	memset(options + used, OPTION_NOP, length - used);
-	tcp_overwrite(skb, tcp, TCP_FIXED_HEADER, options, length);
-	return 1;
 }
 
 /*
@@ -262,13 +170,35 @@ static inline void no_longer_defragment(void)
 #endif
 }
 
-/* The two ends of a connection. It serves as a key whose hash is over all of it, so there must be no gap. */
-struct ends {
-	__be32 peer, real;
-	__be16 peer_port, real_port;
-};
+/* The ends of a connection, as a reply of the real server has them. */
+static inline struct ends ends_of_reply(const struct sk_buff *skb, const struct tcphdr *tcp)
+{
+	return (struct ends){
+		.peer = ip_hdr(skb)->daddr,
+		.real = ip_hdr(skb)->saddr,
+		.peer_port = tcp->dest,
+		.real_port = tcp->source,
+	};
+}
 
-/* Exchanges one endpoint of a packet, which must be writable: its address in the IP header, its port in the TCP header. */
+/* What a TCP segment says about its connection. */
+static inline struct segment segment_of(const struct sk_buff *skb, const struct tcphdr *tcp)
+{
+	return (struct segment){
+		.sequence = ntohl(tcp->seq),
+		.acknowledged = ntohl(tcp->ack_seq),
+		.length = skb->len - ip_hdrlen(skb) - tcp->doff * 4,
+		.syn = tcp->syn,
+		.fin = tcp->fin,
+		.rst = tcp->rst,
+		.ack = tcp->ack,
+	};
+}
+
+/*
+ * Exchanges one endpoint of a packet, which must be writable: its address in the IP header, its port in the TCP header. The route
+ * is as it was.
+ */
 static inline void translate(struct sk_buff *skb, struct tcphdr *tcp, __be32 *address, __be32 new_address, __be16 *port,
 			     __be16 new_port)
 {

@@ -1,0 +1,227 @@
+"""The modules' state: ports that are used again, tables that are full, and packets that somebody forges."""
+
+import contextlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.sender
+
+RAW_CLIENT = (Path(__file__).parent / "raw_client.py").read_text().partition("def main()")[0]
+NO_ROOM = "6328" + "00" * 38  # one option that fills the header, of a kind that nobody knows
+FEW = 100  # connections that a table may have
+
+# Connections one after the other from one port; the server closes each of them first, so that the client may use it again.
+AGAIN = """
+import errno, json, socket, sys, time
+address, port, own_port, count = sys.argv[1], *map(int, sys.argv[2:])
+said = []
+for _ in range(count):
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.settimeout(10)
+        client.bind(("", own_port))
+        for _ in range(50):
+            try:
+                client.connect((address, port))
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                time.sleep(0.1)  # the last acknowledgement of the connection before is on its way
+        client.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+    said.append(answer.partition(b"Peer: ")[2].partition(b"\\r\\n")[0].decode())
+print(json.dumps(said))
+"""
+
+# Connections that stay: each END is address:port:own port. They ask one after the other, then do what `between` says, and ask
+# again. A second address and port from the same own port are no fault (the kernel tells connections by both ends).
+STAY = """
+import http.client, json, socket, sys
+def connected(end):
+    address, port, own_port = end.split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.settimeout(15)
+    client.bind(("", int(own_port)))
+    client.connect((address, int(port)))
+    connection = http.client.HTTPConnection(address, int(port))
+    connection.sock = client
+    return connection
+def ask(connection):
+    connection.request("GET", "/")
+    return json.load(connection.getresponse())["peer"]
+def stay(ends, between=lambda: None):
+    connections, first = [], []
+    for end in ends:
+        connections.append(connected(end))
+        first.append(ask(connections[-1]))
+    between()
+    print(json.dumps([first, [ask(connection) for connection in connections]]))
+"""
+
+
+def run(host, program, *words):
+    """What a Python program prints, as JSON; and its complaint, where it fails."""
+    host.run(f"cat > /tmp/state.py <<'LVSKIT'\n{program}\nLVSKIT")
+    said = host.run(f"timeout 120 python3 /tmp/state.py {' '.join(map(str, words))}")
+    assert said.rc == 0, said.stderr[-600:]
+    return json.loads(said.stdout) if said.stdout.strip() else None
+
+
+def address_of(topology, name):
+    return str(topology.hosts[name].interfaces[0].address)
+
+
+@contextlib.contextmanager
+def unanswered(host, ports):
+    """The kernel resets none of these connections, of which it knows nothing."""
+    rule = f"OUTPUT -p tcp --sport {ports[0]}:{ports[-1]} --tcp-flags RST,ACK RST -j DROP"
+    host.check_output(f"iptables -I {rule}")
+    try:
+        yield
+    finally:
+        host.check_output(f"iptables -D {rule}")
+
+
+@contextlib.contextmanager
+def table_of(other_host, topology, entry, most):
+    """The hosts that have the receiver of an entry, with a table that holds no more than so many connections."""
+    parameter = f"/sys/module/{entry.mode.receiver}/parameters/connections"
+    names = {*topology.groups["real_servers"], *topology.groups["routers"]}.difference(topology.members("absent"))
+    carriers = [host for host in map(other_host, sorted(names)) if host.file(parameter).exists]
+    assert carriers
+    before = [host.file(parameter).content_string.strip() for host in carriers]
+    for host in carriers:
+        host.check_output(f"echo {most} > {parameter}")
+    try:
+        yield carriers
+    finally:
+        for host, value in zip(carriers, before):
+            host.check_output(f"echo {value} > {parameter}")
+
+
+def count_of(host, entry, name):
+    lines = host.check_output(f"cat /proc/net/{entry.mode.receiver}").splitlines()
+    return {word: int(number) for word, number in map(str.split, lines)}[name]
+
+
+@pytest.mark.clients
+def test_a_port_that_is_used_again_at_once_is_the_client_again(host, topology, name, entries):
+    own = address_of(topology, name)
+    for number, entry in enumerate(entries):
+        port = 17000 + number
+        said = run(host, AGAIN, entry.vip, entry.port, port, 6)
+        assert said == [f"{own}:{port}"] * 6, entry
+
+
+@pytest.mark.clients
+def test_no_syn_ends_an_open_connection(host, topology, name, entries):
+    """From the same port: one with an option that leaves no room for the address, and one as clients send it after a restart."""
+    own = address_of(topology, name)
+    for number, entry in enumerate(entries):
+        port = 17100 + number
+        forge = f"""
+forger = Connection("{entry.vip}", {entry.port}, {port})
+def between():
+    for options in "{NO_ROOM}", "":
+        forger.send(SYN, bytes.fromhex(options))
+        time.sleep(0.3)
+stay(["{entry.vip}:{entry.port}:{port}"], between)
+"""
+        assert run(host, RAW_CLIENT + STAY + forge) == [[f"{own}:{port}"]] * 2, entry
+
+
+@pytest.mark.clients
+def test_one_port_for_two_services_on_one_port_of_a_real_server(host, topology, name, entries):
+    """The second connection is the same client's, by another port if need be; the first one goes on."""
+    own, shared = address_of(topology, name), defaultdict(list)
+    for entry in entries:
+        for server in entry.service.real_servers:
+            shared[server.host.name, server.port].append(entry)
+    pairs = {tuple(found) for found in shared.values() if len({(e.vip, e.port) for e in found}) > 1}
+    for number, (first, second, *_) in enumerate(sorted(pairs, key=str)):
+        ports = range(17200 + 10 * number, 17203 + 10 * number)  # one for each real server of the first
+        ends = [f"{entry.vip}:{entry.port}:{port}" for entry in (first, second) for port in ports]
+        before, after = run(host, f"{RAW_CLIENT}{STAY}\nstay({ends})")
+        assert before == after
+        assert before[:3] == [f"{own}:{port}" for port in ports]
+        assert {peer.partition(":")[0] for peer in before[3:]} == {own}
+
+
+@pytest.mark.clients
+def test_a_full_table_takes_in_new_clients(host, topology, name, other_host, entries):
+    """SYNs that nobody goes on with, and then a segment without any flag from each of them."""
+    own = address_of(topology, name)
+    ports = range(21000, 21000 + 8 * FEW)
+    for number, entry in enumerate(entries):
+        flood = f"""
+import json
+flooder = Connection("{entry.vip}", {entry.port}, 0)
+for flags in SYN, 0:
+    for port in {ports!r}:
+        flooder.own_port = port
+        flooder.send(flags)
+        time.sleep(0.001)
+time.sleep(1)
+stay([f"{entry.vip}:{entry.port}:{{port}}" for port in range({17300 + 10 * number}, {17303 + 10 * number})])
+"""
+        with table_of(other_host, topology, entry, FEW) as carriers, unanswered(host, ports):
+            evicted = sum(count_of(carrier, entry, "evicted") for carrier in carriers)
+            expected = [f"{own}:{port}" for port in range(17300 + 10 * number, 17303 + 10 * number)]
+            assert run(host, RAW_CLIENT + STAY + flood) == [expected] * 2, entry
+            assert all(count_of(carrier, entry, "connections") <= FEW for carrier in carriers)
+            assert sum(count_of(carrier, entry, "evicted") for carrier in carriers) > evicted
+
+
+@pytest.mark.clients
+@pytest.mark.cip_src
+def test_a_forged_option_locks_nobody_out(host, topology, name, other_host, entries):
+    """Sent past the director, from a client's address: the VIP, with a port that it does not have."""
+    own, forger = address_of(topology, name), other_host(topology.groups["routers"][0])
+    for number, entry in enumerate(entries):
+        port, kind = 17400 + number, entry.service.directors[0].option_kind
+        option = f"{kind:02x}08{1:04x}{entry.vip.packed.hex()}"
+        for server in entry.service.real_servers:
+            rip = server.host.interfaces[0].address
+            forge = f"""
+forger = Connection("{rip}", {server.port}, {port})
+forger.own = "{own}"
+segment = forger.segment(0, bytes.fromhex("{option}"))
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+    ends = socket.inet_aton("{own}") + socket.inet_aton("{rip}")
+    raw.sendto(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0) + ends + segment, ("{rip}", 0))
+"""
+            run(forger, RAW_CLIENT + forge)
+        said = run(host, AGAIN, entry.vip, entry.port, port, 1)
+        assert said == [f"{own}:{port}"], entry
+
+
+@pytest.mark.clients
+@pytest.mark.noted
+def test_a_users_own_namespaces_do_not_fill_the_table(host, topology, name, other_host, entries):
+    own = address_of(topology, name)
+    for number, entry in enumerate(entries):
+        local = entry.service.local_addresses[0]
+        port = 17500 + number
+        option = f"{entry.service.directors[0].option_kind:02x}08029a06060606"
+        syns = f"""
+flooder = Connection("{local}", 80, 0)
+for port in range(20000, {20000 + 10 * FEW}):
+    flooder.own_port = port
+    flooder.send(SYN, bytes.fromhex("{option}"))
+"""
+        with table_of(other_host, topology, entry, FEW) as carriers:
+            for carrier in carriers:
+                carrier.run(f"cat > /tmp/syns.py <<'LVSKIT'\n{RAW_CLIENT}{syns}\nLVSKIT")
+                inside = f"ip link set lo up; ip address add {local} dev lo; python3 /tmp/syns.py"
+                nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urn"
+                carrier.check_output(f'{nobody} sh -c "{inside}"')
+                assert 0 < count_of(carrier, entry, "connections") <= FEW / 8 + 1
+            said = run(host, AGAIN, entry.vip, entry.port, port, len(carriers))
+            assert said == [f"{own}:{port}"] * len(carriers), entry
