@@ -148,6 +148,16 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """A VIP whose clients' packets lose the TCP options of a kind, which real servers would believe. The kernel module that sends the
+    option does this as well; the rule holds also while it is away.
+    """
+
+    vip: str
+    kind: int
+
+
+@dataclass(frozen=True)
 class Chain:
     """A chain of iptables rules of lvskit's: LVSKIT-`hook`, called from the built-in chain `hook` of `table`."""
 
@@ -182,6 +192,7 @@ class Netfilter:
 
     chains: tuple[Chain, ...] = ()
     marks: tuple[Mark, ...] = ()
+    strips: tuple[Strip, ...] = ()
     mss_clamps: tuple[MssClamp, ...] = ()
     source_nats: tuple[SourceNat, ...] = ()
     returning_vips: tuple[str, ...] = ()

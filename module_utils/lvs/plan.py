@@ -134,6 +134,9 @@ class _Builder(Elections):
             why = "a client that was at a real server with weight 0 gets another one for its next connection"
             self.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
         self.act_on(mode.sender, service)
+        for entry in service.by_vip if mode.sender else ():
+            rules = self.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+            rules.stripped[str(entry.vip)] = self.host.option_kind
         found = tuple(self._virtual_services(service))
         self.services += found
         if service.health_check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .host_plan import Adverts, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Untracked
+from .host_plan import Adverts, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Strip, Untracked
 
 
 @dataclass
@@ -14,6 +14,7 @@ class Rules:
 
     chains: dict[Chain, None] = field(default_factory=dict)
     marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
+    stripped: dict[str, int] = field(default_factory=dict)  # the kind of the option, by the VIP
     mss: dict[str, int] = field(default_factory=dict)
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Rules:
             marks=tuple(
                 Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
             ),
+            strips=tuple(Strip(vip, kind) for vip, kind in self.stripped.items()),
             mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),

@@ -8,7 +8,9 @@ import pytest
 
 TESTS = Path(__file__).parents[1] / "modules"
 HEADERS = Path(__file__).parents[2] / "roles/toa/files/lvskit-toa"
-FLAGS = "-std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -fsanitize=address,undefined -fno-sanitize-recover"
+FLAGS = (
+    "-std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -fsanitize=address,undefined -fno-sanitize-recover"
+)
 
 
 @pytest.fixture(scope="session")

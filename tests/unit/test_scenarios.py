@@ -103,6 +103,10 @@ def test_of_a_fault_the_lines_that_follow_are_kept_too():
 
 def test_what_comes_after_the_failed_step_is_no_fault():
     faults = Faults()
-    for line in ["fatal: this", "WARNING  pair ➜ verify: An error occurred during the test sequence action: 'verify'.", "ERROR    Verifier"]:
+    for line in [
+        "fatal: this",
+        "WARNING  pair ➜ verify: An error occurred during the test sequence action: 'verify'.",
+        "ERROR    Verifier",
+    ]:
         faults.hear(line)
     assert faults.lines == ["fatal: this"]

@@ -1,5 +1,6 @@
 """Hostile packets from clients, for the kernel modules that carry a client's address: the application still sees the true one."""
 
+import contextlib
 import json
 import os
 import random
@@ -77,19 +78,49 @@ def counters(host, entry):
     return {name: int(count) for name, count in map(str.split, lines)}
 
 
+@contextlib.contextmanager
+def without_rule(director, entry):
+    """The kernel module alone strips what clients forge."""
+    kind = entry.service.directors[0].option_kind
+    rule = f"LVSKIT-PREROUTING -d {entry.vip}/32 -p tcp -m tcp -j TCPOPTSTRIP --strip-options {kind}"
+    director.check_output(f"iptables -w -t mangle -D {rule}")
+    try:
+        yield
+    finally:
+        director.check_output(f"iptables -w -t mangle -I {rule}")
+
+
 @pytest.mark.clients
-def test_the_application_sees_the_client_whatever_it_sends(host, other_host, entries):
+@pytest.mark.parametrize("by", ["rule", "module"])
+def test_the_application_sees_the_client_whatever_it_sends(host, other_host, entries, by):
     for entry in entries:
         director = other_host(entry.service.directors[0].name)
         before = counters(director, entry)
-        answers = ask(host, entry, list(cases_for(entry).values()))
+        with without_rule(director, entry) if by == "module" else contextlib.nullcontext():
+            answers = ask(host, entry, list(cases_for(entry).values()))
         dropped = MALFORMED if any(knows_ao(other_host(s.host.name)) for s in entry.service.real_servers) else ()
         told = {name: answer for name, answer in zip(CASES, answers) if name not in dropped or answered(answer)}
         assert {name: answer["peer"] for name, answer in told.items()} == {n: a["sent"] for n, a in told.items()}
         forged = sum(FORGED in case.get(part, "") for case in CASES.values() for part in ("syn", "ack", "data"))
         hidden = 2  # behind what ends the options or makes them unreadable: nobody finds it there
+        left = forged - hidden if by == "module" else 0
         stripped = counters(director, entry)["stripped"] - before["stripped"]
-        assert 0 <= stripped - (forged - hidden) <= sum(answer["repeated"] for answer in answers)
+        assert 0 <= stripped - left <= sum(answer["repeated"] for answer in answers)
+
+
+@pytest.mark.clients
+def test_nobody_believes_a_forged_address_while_the_directors_module_is_away(host, other_host, entries):
+    """Real servers then see the local address."""
+    for entry in (entry for entry in entries if entry.mode.source_nat):
+        director = other_host(entry.service.directors[0].name)
+        director.check_output(f"rmmod {entry.mode.sender}")
+        try:
+            forged = [case for case in cases_for(entry).values() if "9a06060606" in json.dumps(case)]
+            answers = ask(host, entry, forged)
+        finally:
+            director.check_output(f"modprobe {entry.mode.sender}")
+        seen = {answer["peer"].rpartition(":")[0] for answer in answers if answered(answer)}
+        assert seen == set(map(str, entry.service.local_addresses)), entry
 
 
 @pytest.mark.clients

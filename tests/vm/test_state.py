@@ -225,3 +225,68 @@ for port in range(20000, {20000 + 10 * FEW}):
                 assert 0 < count_of(carrier, entry, "connections") <= FEW / 8 + 1
             said = run(host, AGAIN, entry.vip, entry.port, port, len(carriers))
             assert said == [f"{own}:{port}"] * len(carriers), entry
+
+
+# What an application is told of its peer: it accepts a while after it has begun to listen, and asks again after the first data, and
+# when a note that nobody has claimed would be gone.
+LISTENER = """
+import json, socket, sys, time
+own, wait, patience = sys.argv[1], *map(float, sys.argv[2:])
+listener = socket.create_server((own, 9095))
+time.sleep(wait)
+connection, peer = listener.accept()
+said = [peer[0]]
+try:
+    connection.recv(100)
+    said.append(connection.getpeername()[0])
+    time.sleep(patience)
+    said.append(connection.getpeername()[0])
+except OSError as error:
+    said.append(type(error).__name__)
+print(json.dumps(said))
+"""
+
+
+def told(topology, other_host, entry, talk, wait=0, patience=0):
+    """What LISTENER on a real server of an entry prints, while the director does `talk` with it from a local address."""
+    local, director = entry.service.local_addresses[0], other_host(entry.service.directors[0].name)
+    server = entry.service.real_servers[0]
+    rip, kind = server.host.interfaces[0].address, entry.service.directors[0].option_kind
+    real = other_host(server.host.name)
+    real.run(f"cat > /tmp/listener.py <<'LVSKIT'\n{LISTENER}\nLVSKIT")
+    real.check_output(f"nohup python3 /tmp/listener.py {rip} {wait} {patience} > /tmp/listener.out 2>&1 &")
+    real.check_output("for i in $(seq 50); do ss -ltn | grep -q :9095 && exit; sleep 0.2; done; exit 1")
+    program = f"""
+option = bytes.fromhex("{kind:02x}08029a06060606")
+connection = Connection("{rip}", 9095, 24001)
+connection.own = "{local}"
+connection.socket.bind(("{local}", 0))
+def handshake(*options):
+    _, sequence, _ = connection.answer(SYN, options[0])
+    connection.sequence, connection.acknowledged = connection.sequence + 1, sequence + 1
+    connection.send(ACK, options[1])
+{talk}
+"""
+    with unanswered(director, range(24001, 24002)):
+        run(director, RAW_CLIENT + program)
+        real.check_output(
+            f"for i in $(seq {int(wait + patience + 20)}); do [ -s /tmp/listener.out ] && exit; sleep 1; done; exit 1"
+        )
+    return json.loads(real.file("/tmp/listener.out").content_string), str(local)
+
+
+@pytest.mark.clients
+@pytest.mark.noted
+def test_an_option_that_comes_after_the_handshake_is_kept(topology, other_host, entries):
+    """As other senders do it."""
+    talk = 'handshake(b"", b"")\nconnection.send(ACK | PSH, option, b"data")'
+    said, local = told(topology, other_host, entries[0], talk, patience=85)
+    assert said == [local, "6.6.6.6", "6.6.6.6"]
+
+
+@pytest.mark.clients
+@pytest.mark.noted
+def test_who_accepts_a_connection_that_was_reset_is_told_its_client(topology, other_host, entries):
+    talk = "handshake(option, option)\ntime.sleep(1)\nconnection.send(RST | ACK)"
+    said, _ = told(topology, other_host, entries[0], talk, wait=4)
+    assert said == ["6.6.6.6", "ConnectionResetError"]
