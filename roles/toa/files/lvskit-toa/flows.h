@@ -58,15 +58,14 @@ struct flow {
 	struct outer outer;
 	struct ends inner;
 	__be16 client_port; /* whatever the inner name has */
+	u8 phase; /* enum phase, as the lists have it */
+	bool of_others; /* of another user's namespace */
 	spinlock_t lock; /* for `track` */
+	unsigned int until; /* jiffies */
 	union {
 		struct track track;
 		const void *owner; /* the socket */
 	};
-	u8 phase; /* enum phase, as the lists have it */
-	bool of_others; /* of another user's namespace */
-	bool by_syn; /* it has begun with a SYN that the server has not answered with anything but its own */
-	unsigned int until; /* jiffies */
 	struct rcu_head rcu;
 };
 
@@ -240,12 +239,12 @@ static inline bool flow_give_way(struct flow_table *table, struct flow *flow)
 	struct flow *holder = flow_of_inner(table, &flow->inner);
 	u8 phase = holder ? READ_ONCE(holder->phase) : CLOSED;
 
-	if (phase == CLOSED || (phase == OPENING && !READ_ONCE(holder->by_syn))) {
+	if (phase == CLOSED || (phase == OPENING && !READ_ONCE(holder->track.by_syn))) {
 		if (holder)
 			flow_end(table, holder);
 		return true;
 	}
-	if (!flow->by_syn)
+	if (!flow->track.by_syn)
 		return false;
 	flow->inner.peer_port = htons(FIRST_FREE_PORT + get_random_u32() % (65536 - FIRST_FREE_PORT));
 	return true;
@@ -267,7 +266,8 @@ static inline struct flow *flow_begin(struct flow_table *table, const struct out
 	flow->inner = *inner;
 	flow->client_port = inner->peer_port;
 	flow->of_others = of_others;
-	flow->by_syn = syn;
+	if (!table->owned)
+		flow->track.by_syn = syn;
 	flow->until = now() + UNCONFIRMED;
 	do
 		error = flow_add(table, flow, most);
@@ -304,13 +304,10 @@ static inline void flow_takes(struct flow_table *table, struct flow *flow, const
 	enum phase phase;
 
 	spin_lock_bh(&flow->lock);
-	if (from_server) {
-		if (!(flow->track.flags & ANSWERED) && !segment->syn)
-			WRITE_ONCE(flow->by_syn, false);
+	if (from_server)
 		track_server(&flow->track, segment);
-	} else {
+	else
 		track_client(&flow->track, segment);
-	}
 	phase = phase_of(&flow->track);
 	ticks = phase == OPENING ? UNCONFIRMED : phase == OPEN ? idle : flow->track.flags & RESET ? ENDED_BY_RESET : ENDING;
 	spin_unlock_bh(&flow->lock);

@@ -42,6 +42,7 @@ struct track {
 	unsigned int seen; /* the number after what the client has sent without a gap */
 	unsigned int client_fin, server_fin; /* the numbers after each FIN */
 	unsigned char flags;
+	bool by_syn; /* it has begun with a SYN that the server has not answered with anything but its own */
 };
 
 static inline bool later(unsigned int one, unsigned int other)
@@ -117,6 +118,7 @@ static inline void track_server(struct track *track, const struct segment *segme
 		track->sent = end;
 		track->expected = track->seen = segment->acknowledged;
 		track->flags = ANSWERED;
+		track->by_syn = segment->syn;
 	} else {
 		if (later(end, track->sent))
 			track->sent = end;
