@@ -55,10 +55,11 @@ class PolicyRule:
 
 @dataclass(frozen=True)
 class MssClamp:
-    """The largest TCP segment, in bytes, that a real server may announce for a VIP."""
+    """The largest TCP segment, in bytes, that a real server may announce, where replies come from this address, and port if it is not 0."""
 
-    vip: str
+    address: str
     mss: int
+    port: int = 0
 
 
 @dataclass(frozen=True)

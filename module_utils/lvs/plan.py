@@ -333,7 +333,8 @@ class _Builder(Elections):
             rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
             room = self.topology.path_mtu(entry, director, self.host)
             mss = room - self.topology.overhead(entry) - entry.family.tcp_ip_headers
-            rules.mss[str(entry.vip)] = min(mss, rules.mss.get(str(entry.vip), mss))
+            place = str(entry.vip), 0
+            rules.mss[place] = min(mss, rules.mss.get(place, mss))
 
     def reply_by_director(self, service: Service, server: RealServer) -> None:
         """Replies leave by the director. The rules have seen to it that there is only one."""
@@ -370,6 +371,11 @@ class _Builder(Elections):
             directors = tuple(str(one) for one in sorted(a for a in addresses if families.of(a) is entry.family))
             for ports in service.ports:
                 rules.guards[Guard(real.text, server.at_port(ports.first), directors)] = None
+            rooms = [self.topology.path_mtu(entry, director, self.host) for director in service.directors]
+            if min(rooms) < real.network.mtu:  # the kernel module lowers it once more, by the length of the option
+                rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
+                for ports in service.ports:
+                    rules.mss[real.text, server.at_port(ports.first)] = min(rooms) - entry.family.tcp_ip_headers
 
     def routes(self) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
         """The default routes through directors, and the rules that route the replies of single services there."""

@@ -15,7 +15,7 @@ class Rules:
     chains: dict[Chain, None] = field(default_factory=dict)
     marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
     stripped: dict[str, int] = field(default_factory=dict)  # the kind of the option, by the VIP
-    mss: dict[str, int] = field(default_factory=dict)
+    mss: dict[tuple[str, int], int] = field(default_factory=dict)  # by the source of replies; port 0: any
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
     one_way: list[Untracked] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Rules:
                 Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
             ),
             strips=tuple(Strip(vip, kind) for vip, kind in self.stripped.items()),
-            mss_clamps=tuple(MssClamp(vip, mss) for vip, mss in self.mss.items()),
+            mss_clamps=tuple(MssClamp(address, mss, port) for (address, port), mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
             untracked=untracked,

@@ -446,7 +446,7 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
             f"{nat.protocol} {nat.vip}:{nat.port} from {', '.join(r.addresses for r in nat.ranges)}"
             for nat in plan.netfilter.source_nats
         ),
-        "segment size": tuple(f"{clamp.vip}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps),
+        "segment size": tuple(f"{clamp.address}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps),
         "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.netfilter.guards),
     }
     parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}

@@ -13,7 +13,7 @@ from tests.outages.lab_hosts import Hosts
 _METHODS = {"-g": "DR", "-m": "NAT"}
 _PROTOCOLS = {"-t": "TCP", "-u": "UDP"}
 MODES = ("dr", "nat")  # what keepalived's configuration has by itself
-PATIENCE = 120  # seconds
+PATIENCE = 400  # seconds: a machine whose host has much to do needs minutes to boot
 
 
 class Pair(Hosts):

@@ -61,7 +61,9 @@ def test_tun_real_server_has_the_vip_on_tunl0_with_loose_reverse_path_filter(env
 
 
 def test_tun_real_server_announces_segments_that_leave_room_for_the_outer_header(environment):
-    assert [(clamp.vip, clamp.mss) for clamp in of(environment, "rs3").netfilter.mss_clamps] == [("203.0.113.82", 1440)]
+    assert [(clamp.address, clamp.mss) for clamp in of(environment, "rs3").netfilter.mss_clamps] == [
+        ("203.0.113.82", 1440)
+    ]
 
 
 def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
@@ -72,6 +74,21 @@ def test_the_smallest_mtu_on_the_way_decides_the_segment_size(environment):
         "farm": {"cidr": "10.20.2.0/24", "vlan": 40, "gateway": "10.20.2.1", "mtu": 9000},
     }
     assert of(environment, "rs3", {"networks": networks}).netfilter.mss_clamps[0].mss == 1400 - 20 - 40
+
+
+def test_an_enat_real_server_announces_segments_that_fit_the_way_from_the_director(environment):
+    networks = {
+        "clients": {"cidr": "198.51.100.0/24", "vlan": 10, "gateway": "198.51.100.1"},
+        "edge": {"cidr": "203.0.113.0/24", "vlan": 20, "gateway": "203.0.113.1"},
+        "app": {"cidr": "10.20.1.0/24", "vlan": 30, "gateway": "10.20.1.1"},
+        "farm": {"cidr": "10.20.2.0/24", "vlan": 40, "gateway": "10.20.2.1", "mtu": 9000},
+    }
+    service = {"name": "e", "vip": "203.0.113.86", "port": 80, "mode": "enat", "scheduler": "rr"}
+    changes = {"services": [{**service, "real_servers": [{"host": "rs3", "port": 8081}]}]}
+    (clamp,) = of(environment, "rs3", {**changes, "networks": networks}).netfilter.mss_clamps
+    address = environment(changes).topology.hosts["rs3"].interfaces[0].address
+    assert (clamp.address, clamp.port, clamp.mss) == (str(address), 8081, 1460)
+    assert of(environment, "rs3", changes).netfilter.mss_clamps == ()
 
 
 @pytest.mark.parametrize("first", ["lb1", "lb2"])

@@ -120,7 +120,7 @@ def test_what_the_rules_let_pass_keeps_its_modes_promise(raw):
                     continue
                 if not by_neighbour:
                     hops = keeps_promise(topology, entry, director, server, client)
-                    full_size_requests_fit(plans[server.host.name], entry, director, hops)
+                    full_size_requests_fit(plans[server.host.name], topology, entry, server, director, hops)
                 is_set_up(plans[server.host.name], topology, entry, server)
 
 
@@ -167,15 +167,19 @@ def is_director_alone(host_plan, topology, entry, director):
     assert real in [one.address for service in host_plan.services for one in service.destinations]
 
 
-def full_size_requests_fit(host_plan, entry, director, hops):
+def full_size_requests_fit(host_plan, topology, entry, server, director, hops):
     """A segment of the size that the real server announces, in its outer header, is no larger than any network's MTU."""
     start = next(i for i, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == director.name)
     room = min(hop.network.mtu for hop in hops[start:] if hop.leg == "request")
     rules_ = host_plan.netfilter if entry.family.version == 4 else host_plan.netfilter6
-    announced = {clamp.vip: clamp.mss for clamp in rules_.mss_clamps}
+    announced = {(clamp.address, clamp.port): clamp.mss for clamp in rules_.mss_clamps}
     header = {4: 20, 6: 40}[entry.family.version]
     if entry.mode.request.encapsulated and entry.protocol == "tcp":
-        assert announced[str(entry.vip)] + 20 + 2 * header <= room
+        assert announced[str(entry.vip), 0] + 20 + 2 * header <= room
+    if entry.mode.every_packet:  # the module on the real server takes the length of the option off
+        real = topology.real_interface(entry, director, server.host)
+        mss = announced.get((real.text, server.at_port(entry.port)), real.network.mtu - 2 * header)
+        assert mss + 2 * header <= room
 
 
 def is_set_up(host_plan, topology, entry, server):

@@ -203,6 +203,32 @@ with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
 
 
 @pytest.mark.clients
+@pytest.mark.every_packet
+def test_a_client_is_told_the_size_that_its_packets_may_have(host, other_host, entries):
+    """A real server announces larger segments than fit with the option; one upload, and nothing of it goes in fragments."""
+    for entry in entries:
+        director, server = (
+            other_host(one.name) for one in (entry.service.directors[0], entry.service.real_servers[0].host)
+        )
+        counted = f"grep -E 'fragmented|too_large' /proc/net/{entry.mode.sender}"
+        route = server.check_output("ip -4 route show default")
+        before = dict(line.split() for line in director.check_output(counted).splitlines())
+        server.check_output(f"ip route change {route} advmss 8960")
+        try:
+            host.check_output("head -c 3000000 /dev/zero > /tmp/zeros")
+            assert (
+                host.check_output(f"curl -sS -m 60 -T /tmp/zeros http://{entry.vip}:{entry.port}/ | grep -c 3000000")
+                == "1"
+            )
+        finally:
+            server.check_output(f"ip route change {route}")
+            host.check_output("ip route flush cache")
+        after = dict(line.split() for line in director.check_output(counted).splitlines())
+        assert after["fragmented"] == before["fragmented"]
+        assert int(after["too_large"]) > int(before["too_large"])
+
+
+@pytest.mark.clients
 @pytest.mark.noted
 def test_a_users_own_namespaces_do_not_fill_the_table(host, topology, name, other_host, entries):
     own = address_of(topology, name)

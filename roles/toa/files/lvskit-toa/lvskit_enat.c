@@ -12,6 +12,7 @@
 
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
+#include <net/icmp.h>
 #include <net/ip_vs.h>
 
 #include "common.h"
@@ -29,9 +30,9 @@ static u8 kind = 254;
 module_param(kind, byte, 0644);
 MODULE_PARM_DESC(kind, "kind of the TCP option");
 
-enum { FORWARDED, STRIPPED, SQUEEZED, NO_OPTION_SPACE, FRAGMENTED, NO_MEMORY, COUNTERS };
+enum { FORWARDED, STRIPPED, SQUEEZED, NO_OPTION_SPACE, TOO_LARGE, FRAGMENTED, NO_MEMORY, COUNTERS };
 
-DEFINE_COUNTERS("forwarded", "stripped", "squeezed", "no_option_space", "fragmented", "no_memory")
+DEFINE_COUNTERS("forwarded", "stripped", "squeezed", "no_option_space", "too_large", "fragmented", "no_memory")
 
 /* Which end of a connection is the source of its packets; the other one is in the option. */
 enum form { NOT_OURS, VIP_IS_SOURCE, CIP_IS_SOURCE };
@@ -107,17 +108,28 @@ static enum form form_of_packet(struct net *net, const struct sk_buff *skb, cons
 	return form;
 }
 
+/*
+ * Whether a packet that must not be fragmented is too large with the option. The client is told the size that it may have
+ * (RFC 1191), about the packet as it knows it; this one must be dropped then.
+ */
+static bool too_large(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *virtual)
+{
+	if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) || tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER ||
+	    may_grow(skb, OPTION_ADDRESS_LENGTH))
+		return false;
+	COUNT(TOO_LARGE);
+	translate(skb, tcp, &ip_hdr(skb)->daddr, virtual->address, &tcp->dest, virtual->port);
+	icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, htonl(dst_mtu(skb_dst(skb)) - OPTION_ADDRESS_LENGTH));
+	return true;
+}
+
 /* The end that is not the source into the packet, whatever it takes; false when that is impossible. */
 static bool explain(struct sk_buff *skb, struct tcphdr *tcp, const struct endpoint *other)
 {
 	int error = add_option(skb, tcp, kind, other);
 
 	if (error == -EMSGSIZE) {
-		/* A client that named no MSS, or was not told: its packet goes on in fragments. */
-		skb->ignore_df = 1;
-		csum_replace2(&ip_hdr(skb)->check, ip_hdr(skb)->frag_off, 0);
-		ip_hdr(skb)->frag_off = 0;
-		COUNT(FRAGMENTED);
+		COUNT(FRAGMENTED); /* the client allows it */
 		error = add_option_beyond_mtu(skb, tcp, kind, other);
 	}
 	if (error > 0)
@@ -151,6 +163,8 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	if (stripped)
 		COUNT(STRIPPED);
 	tcp = tcp_header(skb);
+	if (too_large(skb, tcp, &virtual))
+		return NF_DROP;
 	client.address = ip_hdr(skb)->saddr;
 	client.port = tcp->source;
 	if (form == VIP_IS_SOURCE)
