@@ -6,7 +6,7 @@ Parameters of lvskit's modules can be changed while a module is loaded; most are
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from . import files, kinds
 from .errors import HostError
@@ -15,7 +15,8 @@ from .programs import CommandRunner
 from .resource import Resource, statements
 
 OWN = "lvskit_"  # modules whose parameters may be written at any time
-MOST = 4095  # characters of a parameter: a page without its final NUL
+SETS = "/proc/net"  # where modules of lvskit's show their sets of addresses, in files of any length
+AT_ONCE = 4000  # characters that are written at once: a parameter's file takes a page
 ADDRESSES = ("lips", "vips", "cip_src_vips", "rips")  # those that are lists of addresses
 
 
@@ -71,13 +72,7 @@ class ModuleOptions(Resource):
         wanted, live = self.values[key], self.live.get(key)
         if not live or not _of_addresses(key):
             return wanted
-        joined = _joined(wanted, live) if _lacks(live, wanted) else live
-        if len(joined) > MOST:
-            raise HostError(
-                f"module parameters: {key} would temporarily contain the old and the new addresses, {len(joined)} characters of at most "
-                f"{MOST}. Change fewer addresses at once: remove the old ones in a separate run."
-            )
-        return joined
+        return _joined(wanted, live) if _lacks(live, wanted) else live
 
     def removals(self) -> list[str]:
         """A module without services stays loaded, without addresses."""
@@ -99,13 +94,41 @@ class ModuleOptions(Resource):
             try:
                 if _hidden(key) or _read(key) == value.strip():
                     continue  # this run has just loaded it with its parameters
-                with open(_place(key), "w", encoding="ascii") as file:
-                    file.write(f"{value.strip()}\n")
+                for step in _steps(key, value.strip()):
+                    with open(_place(key), "w", encoding="ascii") as file:
+                        file.write(f"{step}\n")
             except OSError as error:
                 raise HostError(
-                    f"module parameters: cannot set {key} to {value.strip()}: {error.strerror}. If the module takes it at its "
+                    f"module parameters: cannot set {key} to {shortened(value.strip())}: {error.strerror}. If the module takes it at its "
                     f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
                 ) from error
+
+
+def _steps(key: str, value: str) -> Iterator[str]:
+    """What is written one after the other, so that a parameter has a value: the whole, or where that is more than a page, changes of it."""
+    if len(value) <= AT_ONCE or not os.path.exists(_set_of(key)):
+        yield value
+        return
+    live = dict.fromkeys(filter(None, (_read(key) or "").split(",")))
+    wanted = dict.fromkeys(filter(None, value.split(",")))
+    for sign, addresses in (("+", wanted.keys() - live.keys()), ("-", live.keys() - wanted.keys())):
+        step = ""
+        for address in sorted(addresses):
+            if len(step) + len(address) + 2 > AT_ONCE:
+                yield sign + step
+                step = ""
+            step += f",{address}" if step else address
+        if step:
+            yield sign + step
+
+
+def shortened(value: str) -> str:
+    return value if len(value) <= 200 else f"{value[:200]}… ({len(value)} characters)"
+
+
+def _set_of(key: str) -> str:
+    module, _, name = key.split("/")
+    return files.place(os.path.join(SETS, f"{module}.{name}"))
 
 
 def _place(key: str) -> str:
@@ -131,7 +154,10 @@ def _hidden(key: str) -> bool:
 
 
 def _read(key: str) -> str | None:
-    """The live value, or None if the module is not loaded."""
+    """The live value; None if the module is not loaded."""
+    if _of_addresses(key) and os.path.exists(_set_of(key)):
+        with open(_set_of(key), encoding="ascii") as file:
+            return ",".join(file.read().split())
     try:
         with open(_place(key), encoding="ascii") as file:
             return file.read().strip()

@@ -12,7 +12,6 @@ from typing import Any
 from ansible.module_utils.lvs import inventory, modes, plan, rules
 from ansible.module_utils.lvs.host_plan import HostPlan
 from ansible.module_utils.lvs.modes import Mode
-from ansible.module_utils.lvs.rules.options import MODULE_ADDRESSES
 
 HOSTS, SERVICES, SERVERS = 1000, 10_000, 10
 POOL = 4  # local addresses of a director
@@ -24,7 +23,7 @@ _DR = modes.row("dr")
 def environment(hosts_behind: int, services_in_all: int, servers_each: int, mode: Mode = _DR) -> dict[str, Any]:
     """Directors, real servers, clients and services of a mode, as `parse` takes them.
 
-    There is one director, or as many as the mode's kernel modules need for so many VIPs.
+    There is one director.
     """
     networks = {
         "app": {"cidr": "10.0.0.0/8", "vlan": 10, "gateway": "10.255.255.254"},
@@ -32,7 +31,7 @@ def environment(hosts_behind: int, services_in_all: int, servers_each: int, mode
     }
     names = [f"rs{number}" for number in range(hosts_behind)]
     hosts = {name: _plugged(f"10.1.{i // 200}.{i % 200 + 1}") for i, name in enumerate(names)}
-    directors = [f"lb{number + 1}" for number in range(-(-services_in_all // MODULE_ADDRESSES) if mode.sender else 1)]
+    directors = ["lb1"]
     hosts |= {name: _plugged(f"10.0.0.{10 + i}") for i, name in enumerate(directors)}
     clients = {f"client{i}": _plugged(f"192.0.2.{10 + i}", "outside") for i in (1, 2)}
     hosts |= clients

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from ansible.module_utils.lvs import advice, inventory, modes, rules
-from ansible.module_utils.lvs.rules import options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,14 +69,6 @@ def in_full(topology, service):
     known = set(map(str, rules.check(topology)))
     whole = replace(topology, services=(*topology.services, service))
     return [violation for violation in rules.check(whole) if str(violation) not in known]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_that_take_one_address():
-    """So that a few services are too many for a kernel module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(options, "MODULE_ADDRESSES", 1)
-        yield
 
 
 @settings(max_examples=MORE or 300, derandomize=not MORE)

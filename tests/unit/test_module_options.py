@@ -101,3 +101,48 @@ def test_a_number_is_replaced_and_stays_when_the_module_has_nothing_to_do(live):
     assert made.stale() == ["options lvskit_toa lips=10.20.1.200"]
     made.remove()
     assert kind.read_text() == "200\n"
+
+
+def test_thousands_of_addresses_are_changed_in_steps_that_the_kernel_takes(live, monkeypatch, tmp_path):
+    """The module's file in /proc/net shows the whole set; each write to the parameter is at most a page."""
+    shown = tmp_path / "lvskit_toa.lips"
+    monkeypatch.setattr(module_options, "SETS", str(tmp_path))
+    have, written = set(), []
+
+    class Parameter:
+        """As the module takes what is written to it."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            """Nothing stays open."""
+
+        def write(self, text):
+            assert len(text) <= 4096
+            written.append(text)
+            sign, addresses = (text[0], text[1:]) if text[0] in "+-" else ("", text)
+            given = set(filter(None, addresses.strip().split(",")))
+            if not sign:
+                have.clear()
+            have.difference_update(given) if sign == "-" else have.update(given)
+            shown.write_text("".join(f"{one}\n" for one in sorted(have)))
+
+    def opened(path, mode="r", **words):
+        return Parameter() if mode == "w" else open(path, mode, **words)
+
+    monkeypatch.setattr(module_options, "open", opened, raising=False)
+    shown.write_text("")
+    first = [f"10.1.{number // 250}.{number % 250}" for number in range(10_000)]
+    second = [f"10.2.{number // 250}.{number % 250}" for number in range(10_000)]
+    options(f"options lvskit_toa lips={','.join(first)}").add()
+    assert have == set(first)
+    both = options(f"options lvskit_toa lips={','.join(second)}", f"options lvskit_toa lips={','.join(first)}")
+    both.add()
+    assert have == {*first, *second}
+    last = options(f"options lvskit_toa lips={','.join(second)}", both.record(keep_stale=True))
+    assert last.additions() == []
+    last.remove()
+    assert have == set(second)
+    assert len(written) < 200
+    assert options(f"options lvskit_toa lips={second[0]}").widened(KEY) == ",".join(sorted(second))

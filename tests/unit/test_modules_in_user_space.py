@@ -50,3 +50,7 @@ def test_a_forger_changes_nothing_for_those_who_are_connected(ran, most, forgetf
     opened, forged = (int(re.search(rf"{word} (\d+)", said)[1]) for word in ("opened", "forged"))
     assert opened > 300
     assert forged > 30_000
+
+
+def test_sets_of_addresses_change_as_a_whole_or_not_at_all(ran):
+    assert ran("addresses_cases") == "all right\n"

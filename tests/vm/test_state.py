@@ -303,7 +303,7 @@ def handshake(*options):
 
 @pytest.mark.clients
 @pytest.mark.noted
-def test_an_option_that_comes_after_the_handshake_is_kept(topology, other_host, entries):
+def test_an_option_that_comes_after_the_handshake_is_kept(host, topology, other_host, entries):
     """As other senders do it."""
     talk = 'handshake(b"", b"")\nconnection.send(ACK | PSH, option, b"data")'
     said, local = told(topology, other_host, entries[0], talk, patience=85)
@@ -312,7 +312,40 @@ def test_an_option_that_comes_after_the_handshake_is_kept(topology, other_host, 
 
 @pytest.mark.clients
 @pytest.mark.noted
-def test_who_accepts_a_connection_that_was_reset_is_told_its_client(topology, other_host, entries):
+def test_who_accepts_a_connection_that_was_reset_is_told_its_client(host, topology, other_host, entries):
     talk = "handshake(option, option)\ntime.sleep(1)\nconnection.send(RST | ACK)"
     said, _ = told(topology, other_host, entries[0], talk, wait=4)
     assert said == ["6.6.6.6", "ConnectionResetError"]
+
+
+@pytest.mark.clients
+def test_ten_thousand_addresses(host, other_host, entries):
+    """More than a page, which a parameter's own file ends at: given when the module is loaded, and while it works."""
+    for entry in entries[:1]:
+        director = other_host(entry.service.directors[0].name)
+        module, parameter = entry.mode.sender, "vips" if entry.mode.every_packet else "lips"
+        shown, file = f"/proc/net/{module}.{parameter}", f"/sys/module/{module}/parameters/{parameter}"
+        before = director.check_output(f"cat {shown}")
+        assert before
+        addresses = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
+        for start in range(0, len(addresses), 200):
+            director.check_output(f"echo +{','.join(addresses[start : start + 200])} > {file}")
+        assert set(director.check_output(f"cat {shown}").split()) == {*addresses, *before.split()}
+        assert director.run(f"echo +10.0.0.256 > {file}").rc != 0
+        assert run(host, AGAIN, entry.vip, entry.port, 17600, 1)[0].endswith(":17600")
+        for start in range(0, len(addresses), 200):
+            director.check_output(f"echo -{','.join(addresses[start : start + 200])} > {file}")
+        assert director.check_output(f"cat {shown}") == before
+        # As systemd-modules-load gives it: from a file.
+        line = f"options {module} {parameter}={','.join([*before.split(), *addresses])}"
+        for start in range(0, len(line), 100_000):
+            director.check_output(
+                f"printf %s '{line[start : start + 100_000]}' {'>>' if start else '>'} /tmp/many.conf"
+            )
+        director.check_output(f"echo >> /tmp/many.conf; rmmod {module}")
+        try:
+            director.check_output(f"modprobe --config /tmp/many.conf {module}")
+            assert len(director.check_output(f"cat {shown}").split()) == 10_000 + len(before.split())
+        finally:
+            director.run(f"rmmod {module}; modprobe {module}")
+        assert director.check_output(f"cat {shown}") == before

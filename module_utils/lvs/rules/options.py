@@ -10,10 +10,7 @@ from ..families import IPV4
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
-from .forwarding import others
-from .sharing import BELIEVING_HOST, FORGEABLE_HOST, MODULE_ADDRESS, believing_on_one_host, module_key, sharing
-
-MODULE_ADDRESSES = 255  # of 15 characters and a comma each in a page of 4096 bytes
+from .sharing import BELIEVING_HOST, FORGEABLE_HOST, believing_on_one_host, sharing
 
 
 @service_rule(
@@ -107,44 +104,6 @@ def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Findin
                     f"{reader.name}. Say it once, in group_vars/all.",
                     server.at,
                 )
-
-
-@service_rule(
-    "{carrier}-MODULE-ADDRESSES",
-    f"more than {MODULE_ADDRESSES} addresses for one kernel module on a director",
-    "The kernel accepts one page (4096 bytes) for a module's parameter, and the module would not process the addresses beyond it.",
-    when=lambda mode: mode.sender is not None,
-)
-def too_many_addresses(topology: Topology, service: Service) -> Iterator[Finding]:
-    register = topology.register
-    for director in service.directors:
-        key = module_key(service, director.name)
-        if register.kinds(MODULE_ADDRESS, key) <= MODULE_ADDRESSES:
-            continue
-        firsts = register.firsts(MODULE_ADDRESS, key).values()
-        used = [first for first in firsts if register.position(first) <= register.position(service)]
-        if len(used) > MODULE_ADDRESSES:
-            what = "local addresses" if service.mode.source_nat else "VIPs"
-            yield (
-                f"with it, director {director.name} has {len(used)} {what} of {service.mode.name}, and its kernel module takes "
-                f"{MODULE_ADDRESSES}. Share addresses between services, or give some of them to other directors.",
-                service.at("local_addresses") if service.mode.source_nat else service.at("vip"),
-            )
-
-
-@service_rule(
-    "{carrier}-TCP",
-    "an address in a TCP option for a UDP service",
-    "A UDP datagram has no options to carry it.",
-    when=lambda mode: mode.request.option is not None,
-)
-def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
-    for protocol in service.protocols:
-        if protocol not in service.mode.protocols:
-            yield (
-                f"{protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
-                service.at("protocol"),
-            )
 
 
 @service_rule(

@@ -18,21 +18,9 @@ def director_names(service: Service) -> tuple[str, ...]:
     return tuple(director.name for director in service.directors)
 
 
-def module_key(service: Service, director: str) -> tuple[Hashable, ...]:
-    """By what a director's kernel module keeps the addresses that it is given apart: one parameter of the module."""
-    return director, service.mode.sender, service.mode.cip_src
-
-
 def _unplugged(service: Service) -> _Keys:
     hosts = (*service.directors, *(server.host for server in service.real_servers))
     return [(host.name, None) for host in hosts if not host.interfaces]
-
-
-def _module_addresses(service: Service) -> _Keys:
-    if service.mode.sender:
-        addresses = service.local_addresses if service.mode.source_nat else service.vips
-        for director in service.directors:
-            yield from ((module_key(service, director.name), address) for address in addresses)
 
 
 def _gateways(service: Service) -> _Keys:
@@ -92,7 +80,6 @@ UNPLUGGED = Index(_unplugged)
 DIRECTOR = Index(lambda s: [(name, None) for name in director_names(s)])
 REAL_SERVER = Index(lambda s: ((server.host.name, None) for server in s.real_servers))
 GATEWAY = Index(_gateways)  # the kinds are the ways to a director: two services with the same one have the same gateway
-MODULE_ADDRESS = Index(_module_addresses)  # the kinds are the addresses
 LOCAL_BY_DIRECTORS = Index(lambda s: [(local, tuple(d.name for d in owners)) for local, _, owners in s.local_owners()])
 LOCAL_BY_MODE = Index(lambda s: [(local, s.mode.title) for local in s.local_addresses] if s.mode.source_nat else ())
 REPLYING_END = Index(lambda s: _ends(s) if s.mode.reply.source is modes.Address.REAL else ())

@@ -25,6 +25,7 @@ MODULE_PARM_DESC(vips, "virtual addresses: an option from one of them names the 
 static struct address_set __rcu *cip_src_vips;
 module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
 MODULE_PARM_DESC(cip_src_vips, "virtual addresses that an option from any other source may name");
+static const struct shown_set sets[] = { SHOWN(vips), SHOWN(cip_src_vips) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -184,7 +185,7 @@ static int __init lvskit_ctk_init(void)
 	error = defragment();
 	if (error)
 		goto no_defragmentation;
-	error = attach(show, hooks, ARRAY_SIZE(hooks));
+	error = attach(show, sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
 	return 0;
@@ -198,7 +199,7 @@ no_defragmentation:
 
 static void __exit lvskit_ctk_exit(void)
 {
-	detach(hooks, ARRAY_SIZE(hooks));
+	detach(sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
 	flow_table_end(&table);
 }

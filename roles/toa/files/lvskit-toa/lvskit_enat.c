@@ -25,6 +25,7 @@ MODULE_PARM_DESC(vips, "virtual addresses whose services are forwarded with the 
 static struct address_set __rcu *cip_src_vips;
 module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
 MODULE_PARM_DESC(cip_src_vips, "virtual addresses whose services are forwarded with the client as their source");
+static const struct shown_set sets[] = { SHOWN(vips), SHOWN(cip_src_vips) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -193,12 +194,12 @@ static const struct nf_hook_ops hooks[] = {
 
 static int __init lvskit_enat_init(void)
 {
-	return attach(counters_show, hooks, ARRAY_SIZE(hooks));
+	return attach(counters_show, sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 }
 
 static void __exit lvskit_enat_exit(void)
 {
-	detach(hooks, ARRAY_SIZE(hooks));
+	detach(sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 }
 
 module_init(lvskit_enat_init);

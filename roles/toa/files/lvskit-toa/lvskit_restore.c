@@ -24,6 +24,7 @@ MODULE_PARM_DESC(lips, "local addresses of the directors: an option from any oth
 static struct address_set __rcu *rips;
 module_param_cb(rips, &address_set_ops, &rips, 0644);
 MODULE_PARM_DESC(rips, "addresses of the real servers it restores for: a host in front of them may route others too");
+static const struct shown_set sets[] = { SHOWN(lips), SHOWN(rips) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -263,7 +264,7 @@ static int __init lvskit_restore_init(void)
 	error = defragment();
 	if (error)
 		goto no_defragmentation;
-	error = attach(show, hooks, ARRAY_SIZE(hooks));
+	error = attach(show, sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 	if (error)
 		goto no_hooks;
 	return 0;
@@ -277,7 +278,7 @@ no_defragmentation:
 
 static void __exit lvskit_restore_exit(void)
 {
-	detach(hooks, ARRAY_SIZE(hooks));
+	detach(sets, ARRAY_SIZE(sets), hooks, ARRAY_SIZE(hooks));
 	no_longer_defragment();
 	flow_table_end(&table);
 }

@@ -23,6 +23,7 @@
 static struct address_set __rcu *lips;
 module_param_cb(lips, &address_set_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the services that hand on the client's address");
+static const struct shown_set sets[] = { SHOWN(lips) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -142,12 +143,12 @@ static const struct nf_hook_ops hook = {
 
 static int __init lvskit_toa_init(void)
 {
-	return attach(counters_show, &hook, 1);
+	return attach(counters_show, sets, ARRAY_SIZE(sets), &hook, 1);
 }
 
 static void __exit lvskit_toa_exit(void)
 {
-	detach(&hook, 1);
+	detach(sets, ARRAY_SIZE(sets), &hook, 1);
 }
 
 module_init(lvskit_toa_init);

@@ -26,6 +26,7 @@
 static struct address_set __rcu *lips;
 module_param_cb(lips, &address_set_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the directors: an option from any other source is not believed");
+static const struct shown_set sets[] = { SHOWN(lips) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -286,8 +287,8 @@ static int __init lvskit_toa_peer_init(void)
 	error = flow_table_begin(&notes);
 	if (error)
 		return error;
-	error = -ENOMEM;
-	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, show))
+	error = show_in_proc(show, sets, ARRAY_SIZE(sets));
+	if (error)
 		goto no_proc;
 	error = tracepoint_probe_register(state_tracepoint, state_changes, NULL);
 	if (error)
@@ -313,7 +314,7 @@ no_getname:
 	tracepoint_probe_unregister(state_tracepoint, state_changes, NULL);
 	tracepoint_synchronize_unregister();
 no_tracepoint:
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	hide(sets, ARRAY_SIZE(sets));
 no_proc:
 	flow_table_end(&notes);
 	return error;
@@ -327,7 +328,7 @@ static void __exit lvskit_toa_peer_exit(void)
 	unregister_kretprobe(&inet_getname_probe);
 	tracepoint_probe_unregister(state_tracepoint, state_changes, NULL);
 	tracepoint_synchronize_unregister();
-	remove_proc_entry(KBUILD_MODNAME, init_net.proc_net);
+	hide(sets, ARRAY_SIZE(sets));
 	synchronize_rcu();
 	flow_table_end(&notes);
 }

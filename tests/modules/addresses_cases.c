@@ -1,0 +1,140 @@
+/* Sets of addresses, as parameters of the modules change them (addresses.h). */
+#include "kernel.h"
+
+#define GFP_KERNEL 0
+#define PAGE_SIZE 4096
+#define __rcu
+#define __force
+#define kvzalloc kzalloc
+#define kvfree free
+#define kvfree_rcu(pointer, member) free(pointer)
+#define struct_size(pointer, member, count) (sizeof(*(pointer)) + (count) * sizeof(*(pointer)->member))
+#define DEFINE_MUTEX(name) int name
+#define mutex_lock(mutex) ((*(mutex))++ ? abort() : (void)0)
+#define mutex_unlock(mutex) ((*(mutex))-- == 1 ? (void)0 : abort())
+#define lockdep_is_held(mutex) (*(mutex))
+#define rcu_dereference_protected(pointer, held) (pointer)
+#define rcu_dereference(pointer) (pointer)
+#define rcu_assign_pointer(pointer, value) ((pointer) = (value))
+#define rcu_read_lock() ((void)0)
+#define rcu_read_unlock() ((void)0)
+#define sort(base, count, size, compare, swap) qsort(base, count, size, compare)
+
+struct kernel_param {
+	void *arg;
+};
+struct kernel_param_ops {
+	int (*set)(const char *, const struct kernel_param *);
+	int (*get)(char *, const struct kernel_param *);
+	void (*free)(void *);
+};
+
+static int in4_pton(const char *text, int length, u8 *into, int delimiter, const char **end)
+{
+	char copy[32];
+
+	(void)delimiter, (void)end;
+	if (length <= 0 || length >= (int)sizeof(copy))
+		return 0;
+	memcpy(copy, text, length);
+	copy[length] = 0;
+	return inet_pton(AF_INET, copy, into);
+}
+
+/* "%pI4" and ",%pI4" alone, and "\n". */
+static int scnprintf(char *text, size_t room, const char *format, ...)
+{
+	char name[32] = "\n";
+	__builtin_va_list words;
+	size_t length;
+
+	if (*format != '\n') {
+		char *at = name;
+
+		__builtin_va_start(words, format);
+		if (*format == ',')
+			*at++ = ',';
+		inet_ntop(AF_INET, __builtin_va_arg(words, __be32 *), at, 20);
+		__builtin_va_end(words);
+	}
+	if (!room)
+		return 0;
+	length = strlen(name) < room ? strlen(name) : room - 1;
+	memcpy(text, name, length);
+	text[length] = 0;
+	return length;
+}
+
+#include "addresses.h"
+
+#define CHECK(what)                                                                     \
+	do {                                                                            \
+		if (!(what)) {                                                          \
+			printf("line %d: %s\n", __LINE__, #what);                       \
+			exit(1);                                                        \
+		}                                                                       \
+	} while (0)
+
+static struct address_set *set;
+static const struct kernel_param parameter = { .arg = &set };
+
+static int given(const char *text)
+{
+	char *copy = strdup(text); /* with nothing behind it that could be read */
+	int error = address_set_param_set(copy, &parameter);
+
+	free(copy);
+	return error;
+}
+
+static bool shown(const char *text)
+{
+	char page[PAGE_SIZE];
+
+	address_set_param_get(page, &parameter);
+	return !strcmp(page, text);
+}
+
+static __be32 address(unsigned int number)
+{
+	return htonl(0x0a000000 + number * 7);
+}
+
+int main(void)
+{
+	enum { MANY = 10000 };
+	char *text = malloc(MANY * 17), *at = text, page[PAGE_SIZE];
+
+	CHECK(shown("\n"));
+	CHECK(!given("192.0.2.2,192.0.2.1,192.0.2.2\n") && set->count == 2);
+	CHECK(address_set_has(set, inet_addr("192.0.2.1")) && !address_set_has(set, inet_addr("192.0.2.3")));
+	for (const char **wrong = (const char *[]){ "192.0.2", "192.0.2.1,", ",192.0.2.1", "192.0.2.1,,192.0.2.2", "x", "+", "+x",
+						    "-192.0.2.1,x", "+ 192.0.2.1", "192.0.2.1 192.0.2.2", NULL };
+	     *wrong; wrong++)
+		if (strcmp(*wrong, "+"))
+			CHECK(given(*wrong) == -EINVAL && set->count == 2);
+	CHECK(!given("+192.0.2.3,192.0.2.1") && set->count == 3);
+	CHECK(!given("-192.0.2.1,192.0.2.9") && set->count == 2 && !address_set_has(set, inet_addr("192.0.2.1")));
+	CHECK(!given("+") && set->count == 2);
+	CHECK(!given("\n") && set->count == 0 && shown("\n"));
+	CHECK(!given("-192.0.2.1") && !given("+192.0.2.1") && shown("192.0.2.1\n"));
+
+	for (unsigned int i = 0; i < MANY; i++) {
+		__be32 one = address(i);
+		char name[20];
+
+		at += sprintf(at, "%s%s", i ? "," : "", inet_ntop(AF_INET, &one, name, sizeof(name)));
+	}
+	CHECK(!given(text) && set->count == MANY);
+	for (unsigned int i = 0; i < MANY; i++)
+		CHECK(address_set_has(set, address(i)) && !address_set_has(set, htonl(ntohl(address(i)) + 1)));
+	CHECK(address_set_param_get(page, &parameter) < PAGE_SIZE && strchr(page, '\n'));
+
+	fails_one_in = 1;
+	CHECK(given("+192.0.2.1") == -ENOMEM && set->count == MANY);
+	fails_one_in = 0;
+	address_set_ops.free(&set);
+	free(text);
+	printf("all right\n");
+	return 0;
+}
