@@ -244,6 +244,8 @@ for port in range(20000, {20000 + 10 * FEW}):
 """
         with table_of(other_host, topology, entry, FEW) as carriers:
             for carrier in carriers:
+                module = entry.mode.receiver
+                carrier.check_output(f"rmmod {module} && modprobe {module} connections={FEW}")  # it remembers nothing
                 carrier.run(f"cat > /tmp/syns.py <<'LVSKIT'\n{RAW_CLIENT}{syns}\nLVSKIT")
                 inside = f"ip link set lo up; ip address add {local} dev lo; python3 /tmp/syns.py"
                 nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urn"
