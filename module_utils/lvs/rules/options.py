@@ -10,6 +10,7 @@ from ..families import IPV4
 from ..topology import Service, Topology
 from ..violations import listed
 from .catalogue import Finding, service_rule
+from .forwarding import others
 from .sharing import BELIEVING_HOST, FORGEABLE_HOST, believing_on_one_host, sharing
 
 
@@ -104,6 +105,21 @@ def option_of_two_kinds(topology: Topology, service: Service) -> Iterator[Findin
                     f"{reader.name}. Say it once, in group_vars/all.",
                     server.at,
                 )
+
+
+@service_rule(
+    "{carrier}-TCP",
+    "an address in a TCP option for a UDP service",
+    "A UDP datagram has no options to carry it.",
+    when=lambda mode: mode.request.option is not None,
+)
+def option_needs_tcp(topology: Topology, service: Service) -> Iterator[Finding]:
+    for protocol in service.protocols:
+        if protocol not in service.mode.protocols:
+            yield (
+                f"{protocol} has no options to carry an address. Use tcp, or {others(service)} without a client_address.",
+                service.at("protocol"),
+            )
 
 
 @service_rule(
