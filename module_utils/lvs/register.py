@@ -73,12 +73,6 @@ class Register:
                 found.setdefault(kind, services[0])
         return found
 
-    def kinds(self, index: Index, key: Hashable) -> int:
-        """How many kinds of services have a key."""
-        if not self._gone and not self._added.services:
-            return len(self._tables.found(index, key))
-        return len(self.firsts(index, key))
-
     def first(self, index: Index, key: Hashable) -> Service | None:
         """The first service with a key, where nothing tells services with the same key apart."""
         return self.firsts(index, key).get(None)
