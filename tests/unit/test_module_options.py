@@ -103,6 +103,21 @@ def test_a_number_is_replaced_and_stays_when_the_module_has_nothing_to_do(live):
     assert kind.read_text() == "200\n"
 
 
+def test_a_module_that_knows_no_steps_gets_the_whole_value(live):
+    """A former version of it, which does not show its sets."""
+    addresses = ",".join(f"10.1.{number // 250}.{number % 250}" for number in range(1000))
+    options(f"options lvskit_toa lips={addresses}").add()
+    assert live.read_text() == f"{addresses}\n"
+
+
+def test_few_addresses_are_exchanged_at_once(live, monkeypatch, tmp_path):
+    monkeypatch.setattr(module_options, "SETS", str(tmp_path))
+    (tmp_path / "lvskit_toa.lips").write_text("10.20.1.209\n")
+    made = options(WANTED, WANTED.replace("201", "209"))
+    made.add()
+    assert live.read_text() == "10.20.1.200,10.20.1.201,10.20.1.209\n"
+
+
 def test_thousands_of_addresses_are_changed_in_steps_that_the_kernel_takes(live, monkeypatch, tmp_path):
     """The module's file in /proc/net shows the whole set; each write to the parameter is at most a page."""
     shown = tmp_path / "lvskit_toa.lips"

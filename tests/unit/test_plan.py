@@ -90,6 +90,32 @@ def test_an_enat_real_server_announces_segments_that_fit_the_way_from_the_direct
     assert (clamp.address, clamp.port, clamp.mss) == (str(address), 8081, 1460)
     assert of(environment, "rs3", changes).netfilter.mss_clamps == ()
 
+    narrow = {"cidr": "203.0.114.0/24", "vlan": 50, "gateway": "203.0.114.1", "mtu": 1400}
+    lb2 = {"lvs_interfaces": {"eth1": {"network": "narrow", "address": "203.0.114.10"}}}
+    both = {
+        "networks": {**networks, "narrow": narrow},
+        "hosts": {**BASE["hosts"], "lb2": lb2},
+        "groups": {**BASE["groups"], "directors": ["lb1", "lb2"], "both": ["lb1", "lb2"]},
+        "services": [
+            {
+                **changes["services"][0],
+                "vip": "192.0.2.80",
+                "vip_routed": True,
+                "directors": "both",
+                "scheduler": "mh",
+            }
+        ],
+    }
+    assert environment(both).violations == []
+    assert [clamp.mss for clamp in of(environment, "rs3", both).netfilter.mss_clamps] == [1360]
+
+
+def test_a_director_strips_the_kind_of_option_that_its_real_servers_read(environment):
+    hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_option_kind": 200}}
+    service = {"name": "e", "vip": "203.0.113.86", "port": 80, "mode": "enat", "scheduler": "rr"}
+    changes = {"hosts": hosts, "services": [{**service, "real_servers": [{"host": "rs3", "port": 8081}]}]}
+    assert [(one.vip, one.kind) for one in of(environment, "lb1", changes).netfilter.strips] == [("203.0.113.86", 200)]
+
 
 @pytest.mark.parametrize("first", ["lb1", "lb2"])
 def test_of_two_directors_the_one_with_the_smaller_mtu_on_its_way_decides(environment, first):
