@@ -384,6 +384,8 @@ no_outer:
 static inline void flow_table_show(struct flow_table *table, struct seq_file *file)
 {
 	seq_printf(file, "evicted %lu\nconnections %u\n", READ_ONCE(table->evicted), flow_count(table));
+	if (table->owned)
+		seq_printf(file, "of_others %u\n", READ_ONCE(table->of_others));
 }
 #endif
 
