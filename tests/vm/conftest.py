@@ -71,7 +71,7 @@ def plan_of(topology):
 
 def connected(host):
     """The host, once it answers: paramiko ends a handshake after 10 s, and a machine that has just started may need more."""
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while True:
         try:
             host.run("true")
