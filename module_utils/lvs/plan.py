@@ -300,6 +300,7 @@ class _Builder(Elections):
                 self.arrives_by(real)
         if mode.every_packet:
             self.guard(service, server)
+            self.limit_segments(service, server)
         if mode.holds_vip:
             self.hold(service)
         if mode.director_is_gateway:
@@ -371,8 +372,12 @@ class _Builder(Elections):
             directors = tuple(str(one) for one in sorted(a for a in addresses if families.of(a) is entry.family))
             for ports in service.ports:
                 rules.guards[Guard(real.text, server.at_port(ports.first), directors)] = None
+
+    def limit_segments(self, service: Service, server: RealServer) -> None:
+        """The host announces segments that fit the way from each director; its kernel module takes the length of the option off."""
+        for entry, real in self._reals(service, server):
             rooms = [self.topology.path_mtu(entry, director, self.host) for director in service.directors]
-            if min(rooms) < real.network.mtu:  # the kernel module lowers it once more, by the length of the option
+            if min(rooms) < real.network.mtu:
                 rules = self.netfilter(entry.family, Chain("mangle", "OUTPUT"))
                 for ports in service.ports:
                     rules.mss[real.text, server.at_port(ports.first)] = min(rooms) - entry.family.tcp_ip_headers

@@ -99,7 +99,7 @@ class ModuleOptions(Resource):
                         file.write(f"{step}\n")
             except OSError as error:
                 raise HostError(
-                    f"module parameters: cannot set {key} to {shortened(value.strip())}: {error.strerror}. If the module takes it at its "
+                    f"module parameters: cannot set {key} to {_shortened(value.strip())}: {error.strerror}. If the module takes it at its "
                     f"start only, unload it (rmmod {key.split('/')[0]}) and run again."
                 ) from error
 
@@ -122,7 +122,7 @@ def _steps(key: str, value: str) -> Iterator[str]:
             yield sign + step
 
 
-def shortened(value: str) -> str:
+def _shortened(value: str) -> str:
     return value if len(value) <= 200 else f"{value[:200]}… ({len(value)} characters)"
 
 

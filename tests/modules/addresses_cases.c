@@ -67,14 +67,6 @@ static int scnprintf(char *text, size_t room, const char *format, ...)
 
 #include "addresses.h"
 
-#define CHECK(what)                                                                     \
-	do {                                                                            \
-		if (!(what)) {                                                          \
-			printf("line %d: %s\n", __LINE__, #what);                       \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
 static struct address_set *set;
 static const struct kernel_param parameter = { .arg = &set };
 

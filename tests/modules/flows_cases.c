@@ -4,14 +4,6 @@
 #include "flows.h"
 
 #define IDLE (3600 * HZ)
-#define CHECK(what)                                                                     \
-	do {                                                                            \
-		if (!(what)) {                                                          \
-			printf("line %d: %s\n", __LINE__, #what);                       \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
 static struct flow_table table;
 
 static struct outer outer_of(unsigned int port, unsigned int virtual)
@@ -29,25 +21,18 @@ static struct flow *begin(unsigned int port, unsigned int virtual, bool syn, uns
 	return flow_begin(&table, &outer, &outer.ends, syn, false, most);
 }
 
-static enum phase client(struct flow *flow, unsigned int sequence, unsigned int acknowledged, unsigned int length, const char *flags)
+static enum phase takes(struct flow *flow, bool from_server, unsigned int sequence, unsigned int acknowledged, unsigned int length,
+			const char *flags)
 {
 	struct segment segment = { .sequence = sequence, .acknowledged = acknowledged, .length = length,
 				   .syn = strchr(flags, 'S'), .fin = strchr(flags, 'F'), .rst = strchr(flags, 'R'),
 				   .ack = strchr(flags, 'A') };
 
-	flow_takes(&table, flow, &segment, false, IDLE);
+	flow_takes(&table, flow, &segment, from_server, IDLE);
 	return flow->phase;
 }
-
-static enum phase server(struct flow *flow, unsigned int sequence, unsigned int acknowledged, unsigned int length, const char *flags)
-{
-	struct segment segment = { .sequence = sequence, .acknowledged = acknowledged, .length = length,
-				   .syn = strchr(flags, 'S'), .fin = strchr(flags, 'F'), .rst = strchr(flags, 'R'),
-				   .ack = strchr(flags, 'A') };
-
-	flow_takes(&table, flow, &segment, true, IDLE);
-	return flow->phase;
-}
+#define client(flow, ...) takes(flow, false, __VA_ARGS__)
+#define server(flow, ...) takes(flow, true, __VA_ARGS__)
 
 /* The client's numbers begin at 100, the server's at 500. */
 static struct flow *handshake(unsigned int port)

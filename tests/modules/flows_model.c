@@ -24,14 +24,6 @@ static unsigned int most, failing;
 static bool strained; /* a forgetful table of fewer places than there are clients gives one to whoever speaks */
 static unsigned long opened, forged, others, refused;
 
-#define CHECK(what)                                                                     \
-	do {                                                                            \
-		if (!(what)) {                                                          \
-			printf("line %d: %s\n", __LINE__, #what);                       \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
 /* The server's end of a connection. */
 struct socket {
 	struct ends ends;

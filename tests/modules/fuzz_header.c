@@ -37,6 +37,7 @@ static void inet_proto_csum_replace2(u16 *check, struct sk_buff *skb, u16 before
 #include "header.h"
 
 #define KIND 254
+#undef CHECK /* with the round */
 #define CHECK(what)                                                                              \
 	do {                                                                                     \
 		if (!(what)) {                                                                   \

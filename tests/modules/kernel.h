@@ -19,6 +19,15 @@ typedef uint8_t u8;
 typedef uint16_t u16, __be16;
 typedef uint32_t u32, __be32;
 
+/* Ends the test where something is not so. */
+#define CHECK(what)                                                                     \
+	do {                                                                            \
+		if (!(what)) {                                                          \
+			printf("line %d: %s\n", __LINE__, #what);                       \
+			exit(1);                                                        \
+		}                                                                       \
+	} while (0)
+
 #define HZ 250
 #define KBUILD_MODNAME "test"
 #define GFP_ATOMIC 0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A table of connections. Each has two names: the outer one, of its packets as they arrive, and the inner one, by which this
- * host's stack knows it (where sockets own what is in the table, it has none).
+ * host's stack knows it (in a table whose connections are owned by sockets they have no inner name).
  *
  * Memory is bounded by `most`. A full table takes in the new all the same: it forgets what is closed, then what nobody has
  * confirmed, the eldest first. Established connections go only from a table that is `forgetful`, which learns them again from
