@@ -61,6 +61,7 @@ PACKAGES = [
     "make",
     "dkms",
     "openssl",
+    "sparse",
 ]
 
 # Bullseye's security suite lists files the archive no longer has, so only its main archive is of use.

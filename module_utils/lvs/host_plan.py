@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -86,6 +87,20 @@ class SourceNat:
     mark: int = 0
 
 
+def _groups(ports: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Ports in groups that one rule can match: a range counts twice (iptables-extensions(8), multiport)."""
+    groups: list[list[str]] = []
+    room = 0
+    for port in ports:
+        size = 2 if ":" in port else 1
+        if size > room:
+            groups.append([])
+            room = _MULTIPORT
+        groups[-1].append(port)
+        room -= size
+    return tuple(map(tuple, groups))
+
+
 @dataclass(frozen=True)
 class Ports:
     """Packets to some ports of a VIP. `ports` are single ones, `80`, and ranges, `8000:8100`, as iptables has them."""
@@ -96,17 +111,8 @@ class Ports:
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The ports in groups that one rule can match: a range counts twice (iptables-extensions(8), multiport)."""
-        groups: list[list[str]] = []
-        room = 0
-        for port in self.ports:
-            size = 2 if ":" in port else 1
-            if size > room:
-                groups.append([])
-                room = _MULTIPORT
-            groups[-1].append(port)
-            room -= size
-        return tuple(map(tuple, groups))
+        """The ports in groups that one rule can match."""
+        return _groups(self.ports)
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class BuiltModule:
 
     Parameters of lvskit's modules are the addresses that they process, sorted and separated by commas: lips are the local
     addresses of fullnat, vips the virtual ones of enat, cip_src_vips those of enat with cip_src, rips the real servers that
-    it restores for; and the kind of the TCP option. `source` and `make_arguments` are those of a third-party module, empty for lvskit's.
+    it restores for, services the real servers' ends of enat, `address:port`; and the kind of the TCP option. `source` and `make_arguments` are those of a third-party module, empty for lvskit's.
     """
 
     name: str
@@ -141,21 +147,29 @@ class BuiltModule:
 
 @dataclass(frozen=True)
 class Guard:
-    """A real server's address and port whose own replies are dropped, except to the directors."""
+    """Ports of a real server's address that answer nobody but the directors by themselves: they get no packets without a TCP option
+    of `kind`, and what leaves with their own address as source is dropped.
+    """
 
     address: str
-    port: int
+    ports: tuple[str, ...]
     directors: tuple[str, ...]
+    kind: int
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The ports in groups that one rule can match."""
+        return _groups(self.ports)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A VIP whose clients' packets lose the TCP options of a kind, which real servers would believe. The kernel module that sends the
-    option does this as well; the rule holds also while it is away.
+    """A VIP whose clients' packets lose the TCP options of these kinds: one that real servers would believe, which the kernel module
+    that sends it takes out as well, but the rule holds also while it is away; and one for which enat's own leaves no room.
     """
 
     vip: str
-    kind: int
+    kinds: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from .host_plan import (
     CheckedService,
     DefaultRoute,
     Destination,
-    Guard,
     HostPlan,
     PolicyRule,
     SourceNat,
@@ -31,6 +30,7 @@ from .modes import Address as Source
 from .rules_of_host import Rules
 from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
 
+MPTCP = 30  # a kind of TCP option (RFC 8684, 3)
 FIRST_TABLE = 7600  # routing tables and rule priorities from here on are lvskit's
 GATEWAY_TABLE = 7690  # for all packets without a more specific route, after the rules of single services
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
@@ -42,6 +42,7 @@ _OPTIONS = {
     "one_packet": "-o",
     "scheduler_flags": "-b {}",
 }
+_Member = tuple[Address, int]  # of a set that a module knows: an address, and a port where it is not 0
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
 _PARAMETERS = {Source.LOCAL: "lips", Source.VIRTUAL: "vips", Source.CLIENT: "cip_src_vips"}
 
@@ -72,7 +73,7 @@ class _Builder(Elections):
     addresses: dict[tuple[str, str], VirtualAddress] = field(default_factory=dict)  # by address and device
     ways_back: list[_WayBack] = field(default_factory=list)
     rules: dict[Family, Rules] = field(default_factory=lambda: {family: Rules() for family in families.TABLE})
-    built_modules: dict[str, dict[str, set[Address]]] = field(default_factory=dict)
+    built_modules: dict[str, dict[str, set[_Member]]] = field(default_factory=dict)  # by module and parameter
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)
     connections: int = 0
     services: list[VirtualService] = field(default_factory=list)
@@ -136,7 +137,8 @@ class _Builder(Elections):
         self.act_on(mode.sender, service)
         for entry in service.by_vip if mode.sender else ():
             rules = self.netfilter(entry.family, Chain("mangle", "PREROUTING"))
-            rules.stripped[str(entry.vip)] = self.host.option_kind
+            kinds = {self.host.option_kind, *((MPTCP,) if mode.every_packet else ())}
+            rules.stripped[str(entry.vip)] = tuple(sorted(kinds))
         found = tuple(self._virtual_services(service))
         self.services += found
         if service.health_check:
@@ -263,7 +265,7 @@ class _Builder(Elections):
         if module:
             addresses = service.local_addresses if service.mode.source_nat else service.vips
             parameter = _PARAMETERS[service.mode.request.source]
-            self.built_modules.setdefault(module, {}).setdefault(parameter, set()).update(addresses)
+            self.built_modules.setdefault(module, {}).setdefault(parameter, set()).update((one, 0) for one in addresses)
 
     def receive(self, service: Service, server: RealServer) -> None:
         """The host receives the client's address from the director, for `server`."""
@@ -276,8 +278,12 @@ class _Builder(Elections):
         else:
             self.act_on(mode.receiver, service)
         if mode.receiver and mode.restored_in_packet:
-            addresses = {real.address for _, real in self._reals(service, server)}
+            addresses = {(real.address, 0) for _, real in self._reals(service, server)}
             self.built_modules[mode.receiver].setdefault("rips", set()).update(addresses)
+        if mode.receiver and mode.every_packet:
+            ports = {server.at_port(ports.first) for ports in service.ports}
+            ends = {(real.address, port) for _, real in self._reals(service, server) for port in ports}
+            self.built_modules[mode.receiver].setdefault("services", set()).update(ends)
         if server.host is not self.host:
             for one in self.host.on(IPV4):  # the host in front of a real server: clients' packets pass it
                 self.arrives_by(one)
@@ -370,8 +376,8 @@ class _Builder(Elections):
             rules = self.netfilter(entry.family, Chain("mangle", "POSTROUTING"))
             addresses = (address for director in service.directors for address in director.addresses)
             directors = tuple(str(one) for one in sorted(a for a in addresses if families.of(a) is entry.family))
-            for ports in service.ports:
-                rules.guards[Guard(real.text, server.at_port(ports.first), directors)] = None
+            own = rules.guarded.setdefault((real.text, directors, self.host.option_kind), {})
+            own.update((str(server.at_port(ports.first)), None) for ports in service.ports)
 
     def limit_segments(self, service: Service, server: RealServer) -> None:
         """The host announces segments that fit the way from each director; its kernel module takes the length of the option off."""
@@ -441,7 +447,7 @@ class _Builder(Elections):
                 *(
                     BuiltModule(
                         name,
-                        {parameter: ",".join(map(str, sorted(found))) for parameter, found in known_by.items()}
+                        {parameter: ",".join(map(_member, sorted(found))) for parameter, found in known_by.items()}
                         | {"kind": str(self.host.option_kind)},
                     )
                     for name, known_by in self.built_modules.items()
@@ -480,6 +486,12 @@ def _netmask(service: Service, family: Family) -> str:
 
 def _words(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _member(one: _Member) -> str:
+    """A member of a set, as parameters of lvskit's modules have it."""
+    address, port = one
+    return f"{address}:{port}" if port else str(address)
 
 
 def _of_iptables(ports: Ports) -> str:

@@ -14,12 +14,14 @@ class Rules:
 
     chains: dict[Chain, None] = field(default_factory=dict)
     marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
-    stripped: dict[str, int] = field(default_factory=dict)  # the kind of the option, by the VIP
+    stripped: dict[str, tuple[int, ...]] = field(default_factory=dict)  # kinds of options, by the VIP
     mss: dict[tuple[str, int], int] = field(default_factory=dict)  # by the source of replies; port 0: any
     source_nats: list[SourceNat] = field(default_factory=list)
     returning_vips: dict[str, None] = field(default_factory=dict)
     one_way: list[Untracked] = field(default_factory=list)
-    guards: dict[Guard, None] = field(default_factory=dict)
+    guarded: dict[tuple[str, tuple[str, ...], int], dict[str, None]] = field(
+        default_factory=dict
+    )  # ports by address, directors and kind
     answers: dict[tuple[str, str], dict[tuple[str, int], None]] = field(
         default_factory=dict
     )  # by interface and address
@@ -30,19 +32,22 @@ class Rules:
         untracked = tuple(self.one_way) if self.source_nats else ()
         unseen = self.unseen if self.source_nats else ""
         chains = dict.fromkeys(self.chains)
-        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers else ())
+        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers or self.guarded else ())
         chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if unseen else ())
         return Netfilter(
             chains=tuple(chains),
             marks=tuple(
                 Mark(protocol, vip, tuple(ports), mark) for (protocol, vip, mark), ports in self.marked.items()
             ),
-            strips=tuple(Strip(vip, kind) for vip, kind in self.stripped.items()),
+            strips=tuple(Strip(vip, kinds) for vip, kinds in self.stripped.items()),
             mss_clamps=tuple(MssClamp(address, mss, port) for (address, port), mss in self.mss.items()),
             source_nats=tuple(self.source_nats),
             returning_vips=tuple(self.returning_vips),
             untracked=untracked,
-            guards=tuple(self.guards),
+            guards=tuple(
+                Guard(address, tuple(ports), directors, kind)
+                for (address, directors, kind), ports in self.guarded.items()
+            ),
             local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
             unseen=unseen,
             adverts=tuple(self.adverts),

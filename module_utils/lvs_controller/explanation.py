@@ -447,7 +447,9 @@ def _load(topology: Topology, host: Host, plan: HostPlan, serves: Sequence[str])
             for nat in plan.netfilter.source_nats
         ),
         "segment size": tuple(f"{clamp.address}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps),
-        "answers nobody by itself": tuple(f"{guard.address}:{guard.port}" for guard in plan.netfilter.guards),
+        "answers nobody by itself": tuple(
+            f"{guard.address}:{port}" for guard in plan.netfilter.guards for port in guard.ports
+        ),
     }
     parts: Mapping[str, tuple[str, ...]] = {"serves": tuple(serves), **kinds}
     return Load((host.name,), _kind(topology, host), tuple((title, lines) for title, lines in parts.items() if lines))

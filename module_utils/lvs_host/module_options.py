@@ -1,6 +1,6 @@
 """Parameters of the kernel modules that were built for the host, recorded in modprobe.d(5).
 
-Parameters of lvskit's modules can be changed while a module is loaded; most are lists of addresses.
+Parameters of lvskit's modules can be changed while a module is loaded; most are sets of addresses or endpoints.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .programs import CommandRunner
 from .resource import Resource, statements
 
 OWN = "lvskit_"  # modules whose parameters may be written at any time
-SETS = "/proc/net"  # where modules of lvskit's show their sets of addresses, in files of any length
+SETS = "/proc/net"  # where modules of lvskit's show their sets, in files of any length
 AT_ONCE = 4000  # characters that are written at once: a parameter's file takes a page
-ADDRESSES = ("lips", "vips", "cip_src_vips", "rips")  # those that are lists of addresses
+MEMBERS = ("lips", "vips", "cip_src_vips", "rips", "services")  # parameters that are sets
 
 
 def parse(text: str) -> dict[str, str]:
@@ -65,25 +65,25 @@ class ModuleOptions(Resource):
         return [f"{key} = {value}" for key, value in self.values.items()]
 
     def additions(self) -> list[str]:
-        """Adds addresses to the present ones of a module of lvskit's: packets for those may still arrive."""
+        """Adds to the present members of a set of lvskit's module: packets for those may still arrive."""
         return [f"{key} = {value}" for key in self.values if (value := self.widened(key)) != self.live.get(key, value)]
 
     def widened(self, key: str) -> str:
         wanted, live = self.values[key], self.live.get(key)
-        if not live or not _of_addresses(key):
+        if not live or not _is_set(key):
             return wanted
         return _joined(wanted, live) if _lacks(live, wanted) else live
 
     def removals(self) -> list[str]:
-        """A module without services stays loaded, without addresses."""
-        kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and _of_addresses(key)}
+        """A module without services stays loaded, with empty sets."""
+        kept = {key: self.values.get(key, "") for key, value in self.live.items() if value and _is_set(key)}
         return [f"{key} = {value}" for key, value in kept.items() if _lacks(value, self.live[key] or "")]
 
     def stale(self) -> list[str]:
         lines = []
         for key, value in self.of_record(parse).items():
             wanted = self.values.get(key, "")
-            if self.live.get(key) and _of_addresses(key) and _lacks(wanted, value):
+            if self.live.get(key) and _is_set(key) and _lacks(wanted, value):
                 module, _, name = key.split("/")
                 lines.append(f"options {module} {name}={_joined(wanted, value)}")
         return lines
@@ -135,12 +135,12 @@ def _place(key: str) -> str:
     return files.place(os.path.join(ROOT, key))
 
 
-def _of_addresses(key: str) -> bool:
-    return key.startswith(OWN) and key.split("/")[-1] in ADDRESSES
+def _is_set(key: str) -> bool:
+    return key.startswith(OWN) and key.split("/")[-1] in MEMBERS
 
 
 def _lacks(have: str, wanted: str) -> bool:
-    """Whether an address of `wanted` is not among those of `have`."""
+    """Whether a member of `wanted` is not among those of `have`."""
     return not set(filter(None, wanted.split(","))) <= set(have.split(","))
 
 
@@ -155,7 +155,7 @@ def _hidden(key: str) -> bool:
 
 def _read(key: str) -> str | None:
     """The live value; None if the module is not loaded."""
-    if _of_addresses(key) and os.path.exists(_set_of(key)):
+    if _is_set(key) and os.path.exists(_set_of(key)):
         with open(_set_of(key), encoding="ascii") as file:
             return ",".join(file.read().split())
     try:

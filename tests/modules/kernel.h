@@ -18,6 +18,7 @@
 typedef uint8_t u8;
 typedef uint16_t u16, __be16;
 typedef uint32_t u32, __be32;
+typedef uint64_t u64;
 
 /* Ends the test where something is not so. */
 #define CHECK(what)                                                                     \

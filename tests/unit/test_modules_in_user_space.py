@@ -52,5 +52,5 @@ def test_a_forger_changes_nothing_for_those_who_are_connected(ran, most, forgetf
     assert forged > 30_000
 
 
-def test_sets_of_addresses_change_as_a_whole_or_not_at_all(ran):
-    assert ran("addresses_cases") == "all right\n"
+def test_sets_change_as_a_whole_or_not_at_all(ran):
+    assert ran("sets_cases") == "all right\n"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible.module_utils.lvs.host_plan import BuiltModule, Chain
+from ansible.module_utils.lvs.host_plan import BuiltModule, Chain, Guard
 from ansible.module_utils.lvs.plan import plan, plans
 
 BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
@@ -114,7 +114,10 @@ def test_a_director_strips_the_kind_of_option_that_its_real_servers_read(environ
     hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_option_kind": 200}}
     service = {"name": "e", "vip": "203.0.113.86", "port": 80, "mode": "enat", "scheduler": "rr"}
     changes = {"hosts": hosts, "services": [{**service, "real_servers": [{"host": "rs3", "port": 8081}]}]}
-    assert [(one.vip, one.kind) for one in of(environment, "lb1", changes).netfilter.strips] == [("203.0.113.86", 200)]
+    strips = of(environment, "lb1", changes).netfilter.strips
+    assert [(one.vip, one.kinds) for one in strips] == [
+        ("203.0.113.86", (30, 200))
+    ]  # and MPTCP, for which enat has no room
 
 
 @pytest.mark.parametrize("first", ["lb1", "lb2"])
@@ -230,25 +233,26 @@ def test_every_service_has_its_row_in_the_directors_table(environment):
 def test_an_enat_real_server_answers_nobody_but_the_director_by_itself(environment):
     host = of(environment, "rs3")
     directors = ("10.20.1.10", "203.0.113.10")
-    assert [(g.address, g.port, g.directors) for g in host.netfilter.guards] == [("10.20.2.13", 8081, directors)]
+    assert host.netfilter.guards == (Guard("10.20.2.13", ("8081",), directors, 254),)
     assert [(m.name, m.parameters) for m in host.built_modules] == [
-        ("lvskit_ctk", {"vips": "203.0.113.84", "kind": "254"})
+        ("lvskit_ctk", {"vips": "203.0.113.84", "services": "10.20.2.13:8081", "kind": "254"})
     ]
     assert "203.0.113.84" not in [vip.address for vip in host.addresses]
 
 
 def test_an_enat_real_server_with_cip_src_is_guarded_too(environment):
     host = of(environment, "rs2")
-    assert [(g.address, g.port) for g in host.netfilter.guards] == [("10.20.1.12", 8082)]
+    assert [(g.address, g.ports) for g in host.netfilter.guards] == [("10.20.1.12", ("8082",))]
     assert [(m.name, m.parameters) for m in host.built_modules] == [
-        ("lvskit_ctk", {"cip_src_vips": "203.0.113.85", "kind": "254"})
+        ("lvskit_ctk", {"cip_src_vips": "203.0.113.85", "services": "10.20.1.12:8082", "kind": "254"})
     ]
 
 
 def test_both_forms_of_enat_on_one_host_are_parameters_of_one_module(environment):
     servers = [{"host": "rs2", "port": 8081}]
+    several = [{"host": "rs2"}]
     services = [
-        {"name": "e", "vip": "203.0.113.84", "port": 80, "mode": "enat", "real_servers": servers},
+        {"name": "e", "vip": "203.0.113.84", "port": [80, 443, 8443], "mode": "enat", "real_servers": several},
         {"name": "s", "vip": "203.0.113.85", "port": 80, "mode": "enat", "cip_src": True, "real_servers": servers},
         {"name": "t", "vip": "203.0.113.86", "port": 80, "mode": "enat", "cip_src": False, "real_servers": servers},
     ]
@@ -256,8 +260,12 @@ def test_both_forms_of_enat_on_one_host_are_parameters_of_one_module(environment
     addresses = {"vips": "203.0.113.84,203.0.113.86", "cip_src_vips": "203.0.113.85", "kind": "254"}
     assert {name: [(m.name, m.parameters) for m in modules] for name, modules in built.items()} == {
         "lb1": [("lvskit_enat", addresses)],
-        "rs2": [("lvskit_ctk", addresses)],
+        "rs2": [
+            ("lvskit_ctk", addresses | {"services": ",".join(f"10.20.1.12:{port}" for port in (80, 443, 8081, 8443))})
+        ],
     }
+    (guard,) = of(environment, "rs2", {"services": services}).netfilter.guards
+    assert guard.ports == ("80", "443", "8443", "8081")
 
 
 @pytest.mark.parametrize("cip_src", [False, True])

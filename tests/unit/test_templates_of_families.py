@@ -46,7 +46,7 @@ def rules(family):
         ),
         returning_vips=(vip,),
         untracked=(Untracked("udp", vip, ("514", "600:700")),),
-        guards=(Guard(local, 80, (vip,)),),
+        guards=(Guard(local, ("80",), (vip,), 254), Guard(vip, ("81", "82"), (), 253)),
     )
 
 
@@ -57,6 +57,9 @@ def test_both_families_have_the_same_rules(family, option, length):
     assert statements(texts[option]) == [
         "*raw",
         ":LVSKIT-PREROUTING - [0:0]",
+        f"-A LVSKIT-PREROUTING -s {vip}/{length} -d {local}/{length} -p tcp -m tcp --dport 80 -j RETURN",
+        f"-A LVSKIT-PREROUTING -d {local}/{length} ! -i lo -p tcp -m tcp --dport 80 ! --tcp-option 254 -j DROP",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} ! -i lo -p tcp -m tcp ! --tcp-option 253 -m multiport --dports 81,82 -j DROP",
         f"-A LVSKIT-PREROUTING -d {vip}/{length} -p udp -m multiport --dports 514,600:700 -j CT --notrack",
         "COMMIT",
         "*mangle",
@@ -67,6 +70,7 @@ def test_both_families_have_the_same_rules(family, option, length):
         "-A LVSKIT-POSTROUTING -o lo -j RETURN",
         f"-A LVSKIT-POSTROUTING -s {local}/{length} -d {vip}/{length} -p tcp -m tcp --sport 80 -j RETURN",
         f"-A LVSKIT-POSTROUTING -s {local}/{length} -p tcp -m tcp --sport 80 -j DROP",
+        f"-A LVSKIT-POSTROUTING -s {vip}/{length} -p tcp -m multiport --sports 81,82 -j DROP",
         f"-A LVSKIT-PREROUTING -d {vip}/{length} -p tcp -m multiport --dports 80,443,8000:8100 "
         "-j MARK --set-xmark 0x6c000001/0xffffffff",
         f"-A LVSKIT-PREROUTING -d {vip}/{length} -p sctp -m sctp --dport 80 -j MARK --set-xmark 0x6c000001/0xffffffff",

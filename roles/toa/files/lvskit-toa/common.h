@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What every module has: counters, and files in /proc/net that show them and its sets of addresses. */
+/* What every module has: counters, and files in /proc/net that show them and its sets. */
 #ifndef LVSKIT_COMMON_H
 #define LVSKIT_COMMON_H
 
@@ -10,7 +10,7 @@
 #include <linux/seq_file.h>
 #include <net/net_namespace.h>
 
-#include "addresses.h"
+#include "sets.h"
 
 /*
  * Counters, one set for each processor. A module lists them in an enum that ends with COUNTERS, and their names in
@@ -39,23 +39,27 @@
 
 #define COUNT(what) this_cpu_inc(counters.of[what])
 
-/* A set of addresses and the name of its file, which shows one address a line: a parameter's own file ends at a page. */
+/* A set and the name of its file, which shows one member a line: a parameter's own file ends at a page. */
 struct shown_set {
 	const char *name;
-	struct address_set __rcu **where;
+	struct endpoint_set __rcu **where;
 };
 #define SHOWN(set) { KBUILD_MODNAME "." #set, &set }
 
-static inline int address_set_show(struct seq_file *file, void *unused)
+static inline int set_show(struct seq_file *file, void *unused)
 {
-	struct address_set __rcu **where = file->private;
-	const struct address_set *set;
+	struct endpoint_set __rcu **where = file->private;
+	const struct endpoint_set *set;
 	unsigned int i;
 
 	rcu_read_lock();
 	set = rcu_dereference(*where);
-	for (i = 0; set && i < set->count; i++)
-		seq_printf(file, "%pI4\n", &set->addresses[i]);
+	for (i = 0; set && i < set->count; i++) {
+		seq_printf(file, "%pI4", &set->members[i].address);
+		if (set->members[i].port)
+			seq_printf(file, ":%u", ntohs(set->members[i].port));
+		seq_putc(file, '\n');
+	}
 	rcu_read_unlock();
 	return 0;
 }
@@ -75,7 +79,7 @@ static inline int show_in_proc(int (*counters)(struct seq_file *, void *), const
 	if (!proc_create_single(KBUILD_MODNAME, 0444, init_net.proc_net, counters))
 		return -ENOMEM;
 	for (i = 0; i < count; i++) {
-		if (!proc_create_single_data(sets[i].name, 0444, init_net.proc_net, address_set_show, sets[i].where)) {
+		if (!proc_create_single_data(sets[i].name, 0444, init_net.proc_net, set_show, sets[i].where)) {
 			hide(sets, i);
 			return -ENOMEM;
 		}

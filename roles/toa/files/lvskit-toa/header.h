@@ -6,6 +6,7 @@
 #ifndef LVSKIT_HEADER_H
 #define LVSKIT_HEADER_H
 
+#include "endpoint.h"
 #include "option.h"
 
 /* Whether the fixed part of a TCP header says that there is room for an option with an address. */
@@ -13,11 +14,6 @@ static inline bool may_carry_address(const struct tcphdr *tcp)
 {
 	return tcp->doff * 4 >= TCP_FIXED_HEADER + OPTION_ADDRESS_LENGTH;
 }
-
-struct endpoint {
-	__be32 address;
-	__be16 port;
-};
 
 /* The endpoint that an option of this kind names. */
 static inline bool option_endpoint(const struct tcphdr *tcp, u8 kind, struct endpoint *found)

@@ -9,23 +9,31 @@
  * Every arriving packet carries the option and explains itself. The table only remembers by which virtual service a client
  * came, for the replies; after a reload it is learned again from the next packet. Where a client uses one port for two virtual
  * services that have the same RIP:rport, the stack knows the second connection by another port of the client.
+ *
+ * Behind RIP:rport may be a socket, or a container whose port is published (DNAT): replies then leave as RIP:rport once conntrack
+ * has translated them.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
+#include <net/netfilter/nf_conntrack.h>
 
 #include "common.h"
 #include "packet.h"
 
-static struct address_set __rcu *vips;
-module_param_cb(vips, &address_set_ops, &vips, 0644);
+static struct endpoint_set __rcu *vips;
+module_param_cb(vips, &addresses_ops, &vips, 0644);
 MODULE_PARM_DESC(vips, "virtual addresses: an option from one of them names the client");
 
-static struct address_set __rcu *cip_src_vips;
-module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
+static struct endpoint_set __rcu *cip_src_vips;
+module_param_cb(cip_src_vips, &addresses_ops, &cip_src_vips, 0644);
 MODULE_PARM_DESC(cip_src_vips, "virtual addresses that an option from any other source may name");
-static const struct shown_set sets[] = { SHOWN(vips), SHOWN(cip_src_vips) };
+
+static struct endpoint_set __rcu *services;
+module_param_cb(services, &endpoints_ops, &services, 0644);
+MODULE_PARM_DESC(services, "addresses and ports of this host's services, RIP:rport: packets for others are left alone (empty: all are services)");
+static const struct shown_set sets[] = { SHOWN(vips), SHOWN(cip_src_vips), SHOWN(services) };
 
 static u8 kind = 254;
 module_param(kind, byte, 0644);
@@ -70,17 +78,21 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 {
 	const struct endpoint *client, *virtual;
 	struct endpoint source, option;
+	const struct endpoint_set *known = rcu_dereference(services);
+	bool from_vip, explained, for_service;
 	struct segment segment;
 	struct tcphdr *tcp = tcp_header(skb);
-	bool from_vip, explained;
 	struct outer outer;
 	struct flow *flow;
 
 	if (!tcp)
 		return NF_ACCEPT;
+	for_service = set_has(known, ip_hdr(skb)->daddr, tcp->dest);
+	if (!for_service && known && known->count)
+		return NF_ACCEPT; /* another kind of service, or the answer of a virtual service of which this host is a client */
 	source.address = ip_hdr(skb)->saddr;
 	source.port = tcp->source;
-	from_vip = address_set_has(rcu_dereference(vips), source.address);
+	from_vip = set_has_address(rcu_dereference(vips), source.address);
 	explained = option_endpoint(tcp, kind, &option);
 	if (from_vip && !explained) {
 		COUNT(NO_OPTION);
@@ -88,10 +100,9 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 	}
 	if (!explained)
 		return NF_ACCEPT;
-	if (!from_vip && !address_set_has(rcu_dereference(cip_src_vips), option.address)) {
-		if (tcp->syn)
-			COUNT(UNTRUSTED);
-		return NF_ACCEPT;
+	if (!from_vip && !set_has_address(rcu_dereference(cip_src_vips), option.address)) {
+		COUNT(UNTRUSTED);
+		return for_service ? NF_DROP : NF_ACCEPT; /* a service would answer it from its own address */
 	}
 	client = from_vip ? &option : &source;
 	virtual = from_vip ? &source : &option;
@@ -153,7 +164,16 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 	return NF_ACCEPT;
 }
 
-/* Replies leave before the rules of the table mangle, where what was not translated is stopped. */
+/* Replies to which conntrack has just given RIP:rport as their source. */
+static unsigned int leaving_behind_nat(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	enum ip_conntrack_info info;
+	const struct nf_conn *ct = nf_ct_get(skb, &info);
+
+	return ct && ct->status & IPS_NAT_MASK ? leaving(unused, skb, state) : NF_ACCEPT;
+}
+
+/* Replies of a socket leave before the rules of the table mangle, where what was not translated is stopped. */
 static const struct nf_hook_ops hooks[] = {
 	{
 		.hook = arriving,
@@ -166,6 +186,12 @@ static const struct nf_hook_ops hooks[] = {
 		.pf = NFPROTO_IPV4,
 		.hooknum = NF_INET_POST_ROUTING,
 		.priority = NF_IP_PRI_MANGLE - 1,
+	},
+	{
+		.hook = leaving_behind_nat,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_POST_ROUTING,
+		.priority = NF_IP_PRI_NAT_SRC + 1,
 	},
 };
 

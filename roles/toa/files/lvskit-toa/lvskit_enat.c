@@ -18,12 +18,12 @@
 #include "common.h"
 #include "packet.h"
 
-static struct address_set __rcu *vips;
-module_param_cb(vips, &address_set_ops, &vips, 0644);
+static struct endpoint_set __rcu *vips;
+module_param_cb(vips, &addresses_ops, &vips, 0644);
 MODULE_PARM_DESC(vips, "virtual addresses whose services are forwarded with the VIP as their source");
 
-static struct address_set __rcu *cip_src_vips;
-module_param_cb(cip_src_vips, &address_set_ops, &cip_src_vips, 0644);
+static struct endpoint_set __rcu *cip_src_vips;
+module_param_cb(cip_src_vips, &addresses_ops, &cip_src_vips, 0644);
 MODULE_PARM_DESC(cip_src_vips, "virtual addresses whose services are forwarded with the client as their source");
 static const struct shown_set sets[] = { SHOWN(vips), SHOWN(cip_src_vips) };
 
@@ -40,9 +40,9 @@ enum form { NOT_OURS, VIP_IS_SOURCE, CIP_IS_SOURCE };
 
 static enum form form_of_vip(__be32 vip)
 {
-	if (address_set_has(rcu_dereference(cip_src_vips), vip))
+	if (set_has_address(rcu_dereference(cip_src_vips), vip))
 		return CIP_IS_SOURCE;
-	return address_set_has(rcu_dereference(vips), vip) ? VIP_IS_SOURCE : NOT_OURS;
+	return set_has_address(rcu_dereference(vips), vip) ? VIP_IS_SOURCE : NOT_OURS;
 }
 
 /*
@@ -57,6 +57,7 @@ static DEFINE_PER_CPU(struct in_hand, in_hand);
 
 static unsigned int before_ipvs(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
 {
+	struct in_hand *mine = raw_cpu_ptr(&in_hand); /* the packet stays on its processor until it has left */
 	const struct tcphdr *tcp;
 
 	if (form_of_vip(ip_hdr(skb)->daddr) == NOT_OURS)
@@ -64,9 +65,9 @@ static unsigned int before_ipvs(void *unused, struct sk_buff *skb, const struct 
 	tcp = tcp_header(skb);
 	if (!tcp)
 		return NF_ACCEPT;
-	this_cpu_write(in_hand.virtual.address, ip_hdr(skb)->daddr);
-	this_cpu_write(in_hand.virtual.port, tcp->dest);
-	this_cpu_write(in_hand.skb, skb);
+	mine->virtual.address = ip_hdr(skb)->daddr;
+	mine->virtual.port = tcp->dest;
+	mine->skb = skb;
 	return NF_ACCEPT;
 }
 
@@ -74,15 +75,16 @@ static unsigned int before_ipvs(void *unused, struct sk_buff *skb, const struct 
 static struct ip_vs_conn *connection_of(struct net *net, const struct sk_buff *skb, const struct tcphdr *tcp)
 {
 	union nf_inet_addr client = { .ip = ip_hdr(skb)->saddr }, real = { .ip = ip_hdr(skb)->daddr };
+	struct in_hand *mine = raw_cpu_ptr(&in_hand);
 	struct ip_vs_conn_param param;
 	struct ip_vs_conn *connection;
 
-	if (this_cpu_read(in_hand.skb) == skb) {
-		union nf_inet_addr virtual = { .ip = this_cpu_read(in_hand.virtual.address) };
+	if (mine->skb == skb) {
+		union nf_inet_addr virtual = { .ip = mine->virtual.address };
 
-		this_cpu_write(in_hand.skb, NULL);
-		ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &client, tcp->source, &virtual,
-				      this_cpu_read(in_hand.virtual.port), &param);
+		mine->skb = NULL;
+		ip_vs_conn_fill_param(net_ipvs(net), AF_INET, IPPROTO_TCP, &client, tcp->source, &virtual, mine->virtual.port,
+				      &param);
 		connection = ip_vs_conn_in_get(&param);
 		if (connection && connection->daddr.ip == real.ip && connection->dport == tcp->dest)
 			return connection;

@@ -17,12 +17,12 @@
 #include "common.h"
 #include "packet.h"
 
-static struct address_set __rcu *lips;
-module_param_cb(lips, &address_set_ops, &lips, 0644);
+static struct endpoint_set __rcu *lips;
+module_param_cb(lips, &addresses_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the directors: an option from any other source is not believed");
 
-static struct address_set __rcu *rips;
-module_param_cb(rips, &address_set_ops, &rips, 0644);
+static struct endpoint_set __rcu *rips;
+module_param_cb(rips, &addresses_ops, &rips, 0644);
 MODULE_PARM_DESC(rips, "addresses of the real servers it restores for: a host in front of them may route others too");
 static const struct shown_set sets[] = { SHOWN(lips), SHOWN(rips) };
 
@@ -122,7 +122,7 @@ static void restore_quoted(struct sk_buff *skb)
 	quoted = (struct iphdr *)(icmp + 1);
 	if (icmp->type != ICMP_DEST_UNREACH || quoted->protocol != IPPROTO_TCP || quoted->ihl < 5)
 		return;
-	if (!address_set_has(rcu_dereference(lips), quoted->daddr))
+	if (!set_has_address(rcu_dereference(lips), quoted->daddr))
 		return;
 	quoted_length = offset + sizeof(*icmp) + quoted->ihl * 4 + 8;
 	if (!pskb_may_pull(skb, quoted_length) || skb_ensure_writable(skb, quoted_length))
@@ -165,12 +165,12 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 	tcp = tcp_header(skb);
 	if (!tcp)
 		return NF_ACCEPT;
-	if (!address_set_has(rcu_dereference(lips), ip_hdr(skb)->saddr)) {
+	if (!set_has_address(rcu_dereference(lips), ip_hdr(skb)->saddr)) {
 		if (tcp->syn && option_endpoint(tcp, kind, &client))
 			COUNT(UNTRUSTED);
 		return NF_ACCEPT;
 	}
-	if (!address_set_has(rcu_dereference(rips), ip_hdr(skb)->daddr))
+	if (!set_has_address(rcu_dereference(rips), ip_hdr(skb)->daddr))
 		return NF_ACCEPT;
 	outer = (struct outer){
 		.ends = {

@@ -20,8 +20,8 @@
 /* The real server's SYN-ACK may have to be sent again; until then its answers do not mean that it has the option. */
 #define ANSWERS_OF_A_HANDSHAKE 3
 
-static struct address_set __rcu *lips;
-module_param_cb(lips, &address_set_ops, &lips, 0644);
+static struct endpoint_set __rcu *lips;
+module_param_cb(lips, &addresses_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the services that hand on the client's address");
 static const struct shown_set sets[] = { SHOWN(lips) };
 
@@ -98,7 +98,7 @@ static unsigned int leaving(void *unused, struct sk_buff *skb, const struct nf_h
 		return NF_ACCEPT;
 	original = &ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
 	reply = &ct->tuplehash[IP_CT_DIR_REPLY].tuple;
-	if (reply->dst.u3.ip == original->src.u3.ip || !address_set_has(rcu_dereference(lips), reply->dst.u3.ip))
+	if (reply->dst.u3.ip == original->src.u3.ip || !set_has_address(rcu_dereference(lips), reply->dst.u3.ip))
 		return NF_ACCEPT;
 	tcp = tcp_header(skb);
 	if (!tcp)

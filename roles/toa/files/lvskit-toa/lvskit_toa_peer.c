@@ -23,8 +23,8 @@
 #define CLAIMED_LATE (86400 * HZ) /* for how long a note serves a socket that was established before it; each use renews it */
 #define CALLS_AT_ONCE 1024
 
-static struct address_set __rcu *lips;
-module_param_cb(lips, &address_set_ops, &lips, 0644);
+static struct endpoint_set __rcu *lips;
+module_param_cb(lips, &addresses_ops, &lips, 0644);
 MODULE_PARM_DESC(lips, "local addresses of the directors: an option from any other source is not believed");
 static const struct shown_set sets[] = { SHOWN(lips) };
 
@@ -110,7 +110,7 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 
 	if (!tcp || (!tcp->syn && !may_carry_address(tcp)))
 		return NF_ACCEPT;
-	if (!address_set_has(rcu_dereference(lips), ip->saddr)) {
+	if (!set_has_address(rcu_dereference(lips), ip->saddr)) {
 		if (tcp->syn && option_endpoint(tcp, kind, &client))
 			COUNT(UNTRUSTED);
 		return NF_ACCEPT;
@@ -218,7 +218,7 @@ static int getname_ends(struct kretprobe_instance *instance, struct pt_regs *reg
 			claim(note, call->sk, CLOSING);
 		else if (READ_ONCE(note->phase) == CLOSING)
 			flow_lives(note, CLAIMED_LATE);
-	} else if (address_set_has(rcu_dereference(lips), inet_sk(call->sk)->inet_daddr))
+	} else if (set_has_address(rcu_dereference(lips), inet_sk(call->sk)->inet_daddr))
 		COUNT(NOT_NOTED);
 	rcu_read_unlock();
 	return 0;

@@ -1,10 +1,11 @@
-/* Sets of addresses, as parameters of the modules change them (addresses.h). */
+/* Sets of addresses and of endpoints, as parameters of the modules change them (sets.h). */
 #include "kernel.h"
 
 #define GFP_KERNEL 0
 #define PAGE_SIZE 4096
 #define __rcu
 #define __force
+#define __maybe_unused __attribute__((unused))
 #define kvzalloc kzalloc
 #define kvfree free
 #define kvfree_rcu(pointer, member) free(pointer)
@@ -41,22 +42,24 @@ static int in4_pton(const char *text, int length, u8 *into, int delimiter, const
 	return inet_pton(AF_INET, copy, into);
 }
 
-/* "%pI4" and ",%pI4" alone, and "\n". */
+/* "%pI4" and ",%pI4" alone, ":%u", and "\n". */
 static int scnprintf(char *text, size_t room, const char *format, ...)
 {
 	char name[32] = "\n";
 	__builtin_va_list words;
 	size_t length;
 
-	if (*format != '\n') {
+	__builtin_va_start(words, format);
+	if (*format == ':') {
+		sprintf(name, ":%u", __builtin_va_arg(words, unsigned int));
+	} else if (*format != '\n') {
 		char *at = name;
 
-		__builtin_va_start(words, format);
 		if (*format == ',')
 			*at++ = ',';
 		inet_ntop(AF_INET, __builtin_va_arg(words, __be32 *), at, 20);
-		__builtin_va_end(words);
 	}
+	__builtin_va_end(words);
 	if (!room)
 		return 0;
 	length = strlen(name) < room ? strlen(name) : room - 1;
@@ -65,26 +68,36 @@ static int scnprintf(char *text, size_t room, const char *format, ...)
 	return length;
 }
 
-#include "addresses.h"
+#include "sets.h"
 
-static struct address_set *set;
-static const struct kernel_param parameter = { .arg = &set };
+static struct endpoint_set *set, *endpoints;
+static const struct kernel_param parameter = { .arg = &set }, of_endpoints = { .arg = &endpoints };
 
 static int given(const char *text)
 {
 	char *copy = strdup(text); /* with nothing behind it that could be read */
-	int error = address_set_param_set(copy, &parameter);
+	int error = addresses_param_set(copy, &parameter);
 
 	free(copy);
 	return error;
 }
 
-static bool shown(const char *text)
+static int given_endpoints(const char *text)
+{
+	return endpoints_param_set(text, &of_endpoints);
+}
+
+static bool shows(const struct kernel_param *what, const char *text)
 {
 	char page[PAGE_SIZE];
 
-	address_set_param_get(page, &parameter);
+	set_param_get(page, what);
 	return !strcmp(page, text);
+}
+
+static bool shown(const char *text)
+{
+	return shows(&parameter, text);
 }
 
 static __be32 address(unsigned int number)
@@ -99,17 +112,37 @@ int main(void)
 
 	CHECK(shown("\n"));
 	CHECK(!given("192.0.2.2,192.0.2.1,192.0.2.2\n") && set->count == 2);
-	CHECK(address_set_has(set, inet_addr("192.0.2.1")) && !address_set_has(set, inet_addr("192.0.2.3")));
+	CHECK(set_has_address(set, inet_addr("192.0.2.1")) && !set_has_address(set, inet_addr("192.0.2.3")));
 	for (const char **wrong = (const char *[]){ "192.0.2", "192.0.2.1,", ",192.0.2.1", "192.0.2.1,,192.0.2.2", "x", "+", "+x",
-						    "-192.0.2.1,x", "+ 192.0.2.1", "192.0.2.1 192.0.2.2", NULL };
+						    "-192.0.2.1,x", "+ 192.0.2.1", "192.0.2.1 192.0.2.2", "192.0.2.1:80", NULL };
 	     *wrong; wrong++)
 		if (strcmp(*wrong, "+"))
 			CHECK(given(*wrong) == -EINVAL && set->count == 2);
 	CHECK(!given("+192.0.2.3,192.0.2.1") && set->count == 3);
-	CHECK(!given("-192.0.2.1,192.0.2.9") && set->count == 2 && !address_set_has(set, inet_addr("192.0.2.1")));
+	CHECK(!given("-192.0.2.1,192.0.2.9") && set->count == 2 && !set_has_address(set, inet_addr("192.0.2.1")));
 	CHECK(!given("+") && set->count == 2);
 	CHECK(!given("\n") && set->count == 0 && shown("\n"));
 	CHECK(!given("-192.0.2.1") && !given("+192.0.2.1") && shown("192.0.2.1\n"));
+
+	CHECK(!given_endpoints("192.0.2.1:8080,192.0.2.1:80,192.0.2.1:80") && endpoints->count == 2);
+	CHECK(set_has(endpoints, inet_addr("192.0.2.1"), htons(80)) && !set_has(endpoints, inet_addr("192.0.2.1"), htons(81)));
+	CHECK(!set_has_address(endpoints, inet_addr("192.0.2.1")));
+	for (const char **wrong = (const char *[]){ "192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", ":80", "192.0.2.1:8x",
+						    "192.0.2.1:80:81", "192.0.2.1:80,", "192.0.2:80", "192.0.2.1: 80", "+192.0.2.1",
+						    "192.0.2.1:99999999999", NULL };
+	     *wrong; wrong++)
+		CHECK(given_endpoints(*wrong) == -EINVAL && endpoints->count == 2);
+	CHECK(!given_endpoints("-192.0.2.1:8080") && shows(&of_endpoints, "192.0.2.1:80\n"));
+	CHECK(!given_endpoints("+192.0.2.1:65535,0.0.0.0:1") && endpoints->count == 3);
+	CHECK(set_has(endpoints, inet_addr("192.0.2.1"), htons(65535)) && set_has(endpoints, 0, htons(1)));
+	for (unsigned int port = 1; port < 1000; port++) {
+		char name[32];
+
+		sprintf(name, "+255.255.255.255:%u", port + 60000);
+		CHECK(!given_endpoints(name));
+	}
+	CHECK(set_param_get(page, &of_endpoints) < PAGE_SIZE && strchr(page, '\n')); /* and nothing was written behind the page */
+	endpoints_ops.free(&endpoints);
 
 	for (unsigned int i = 0; i < MANY; i++) {
 		__be32 one = address(i);
@@ -119,13 +152,13 @@ int main(void)
 	}
 	CHECK(!given(text) && set->count == MANY);
 	for (unsigned int i = 0; i < MANY; i++)
-		CHECK(address_set_has(set, address(i)) && !address_set_has(set, htonl(ntohl(address(i)) + 1)));
-	CHECK(address_set_param_get(page, &parameter) < PAGE_SIZE && strchr(page, '\n'));
+		CHECK(set_has_address(set, address(i)) && !set_has_address(set, htonl(ntohl(address(i)) + 1)));
+	CHECK(set_param_get(page, &parameter) < PAGE_SIZE && strchr(page, '\n'));
 
 	fails_one_in = 1;
 	CHECK(given("+192.0.2.1") == -ENOMEM && set->count == MANY);
 	fails_one_in = 0;
-	address_set_ops.free(&set);
+	addresses_ops.free(&set);
 	free(text);
 	printf("all right\n");
 	return 0;

@@ -1,0 +1,220 @@
+"""Real servers as they are found: with published ports, as clients of virtual services, with MPTCP and TCP Fast Open."""
+
+import contextlib
+import json
+
+import pytest
+
+from tests.vm.test_state import address_of, run
+
+pytestmark = pytest.mark.sender
+
+# A server that says who its peer is, and whether it speaks MPTCP with it (SOL_MPTCP, MPTCP_INFO). Each line gets an answer.
+LINES = """
+import json, socket, sys, threading
+address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:])
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if fast:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
+listener.bind((address, port))
+listener.listen(64)
+def serve(connection):
+    with connection, connection.makefile("rwb") as stream:
+        try:
+            multipath = bool(connection.getsockopt(284, 1, 256))
+        except OSError:
+            multipath = False
+        for line in stream:
+            said = {"peer": "%s:%d" % connection.getpeername(), "multipath": multipath, "bytes": len(line)}
+            stream.write(json.dumps(said).encode() + b"\\n")
+            stream.flush()
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+# Lines, one after the other on one connection; each answer, with the address that the client has there.
+TALK = """
+import json, signal, socket, sys
+address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:])
+signal.alarm(20)
+lines = [b"one\\n", b"x" * 5000 + b"\\n", b"three\\n"]
+client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+if fast:
+    client.sendto(lines.pop(0), socket.MSG_FASTOPEN, (address, port))
+else:
+    client.connect((address, port))
+with client, client.makefile("rb") as stream:
+    said = [json.loads(stream.readline())] if fast else []
+    for line in lines:
+        client.sendall(line)
+        said.append(json.loads(stream.readline()))
+    print(json.dumps(["%s:%d" % client.getsockname(), said]))
+"""
+TCP, MPTCP = 6, 262
+KEY = "01234567-89abcdef-fedcba98-76543210"  # of the cookies: one for all real servers, so that each knows those of the others
+
+
+@contextlib.contextmanager
+def serving(real, address, port, *words):
+    """LINES instead of the demo application, at an address and port of a real server."""
+    real.run(f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT")
+    real.check_output("systemctl stop lvskit-lab-app")
+    real.check_output(f"systemd-run -q --unit lines python3 /tmp/lines.py {address} {port} {' '.join(map(str, words))}")
+    try:
+        real.check_output(f"for i in $(seq 100); do ss -ltn | grep -q :{port} && exit; sleep 0.2; done; exit 1")
+        yield
+    finally:
+        real.run("systemctl stop lines")
+        real.check_output("systemctl start lvskit-lab-app")
+
+
+@contextlib.contextmanager
+def served(other_host, entry, *words):
+    """LINES on every real server of an entry."""
+    with contextlib.ExitStack() as stack:
+        for server in entry.service.real_servers:
+            real = other_host(server.host.name)
+            stack.enter_context(serving(real, "0.0.0.0", server.at_port(entry.port), *words))
+        yield
+
+
+def knows_mptcp(host):
+    return host.file("/proc/sys/net/mptcp/enabled").exists
+
+
+@pytest.mark.clients
+def test_a_client_that_speaks_mptcp(host, other_host, entries):
+    """enat has no room for its options, and makes it speak TCP; in fullnat it is the client all the same."""
+    for entry in entries:
+        servers = [other_host(server.host.name) for server in entry.service.real_servers]
+        if not all(map(knows_mptcp, [host, *servers])):
+            continue
+        with served(other_host, entry, MPTCP, 0):
+            for _ in servers:
+                own, said = run(host, TALK, entry.vip, entry.port, MPTCP, 0)
+                assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
+                assert {answer["peer"] for answer in said} == {own}, entry
+                assert {answer["multipath"] for answer in said} == {not entry.mode.every_packet}, entry
+
+
+@pytest.mark.clients
+def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
+    """TCP Fast Open (RFC 7413): the first connection asks for a cookie, the next one uses it."""
+    for entry in entries:
+        servers = [other_host(server.host.name) for server in entry.service.real_servers]
+        machines = [host, *servers]
+        for one in machines:
+            one.check_output(
+                f"sysctl -qw net.ipv4.tcp_fastopen=3 net.ipv4.tcp_fastopen_key={KEY}; ip tcp_metrics flush"
+            )
+        try:
+            with served(other_host, entry, TCP, 1):
+                for _ in range(3 * len(servers)):
+                    own, said = run(host, TALK, entry.vip, entry.port, TCP, 1)
+                    assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
+                    assert {answer["peer"] for answer in said} == {own}, entry
+                if not entry.mode.source_nat:  # the cookie is of the client's address, which the real servers know
+                    counted = (one.check_output("nstat -asz | grep 'FastOpenPassive '") for one in servers)
+                    assert sum(int(line.split()[1]) for line in counted) > 0, entry
+        finally:
+            for one in machines:
+                one.check_output("sysctl -qw net.ipv4.tcp_fastopen=1")
+
+
+@contextlib.contextmanager
+def published(real, address, port):
+    """What Docker and kube-proxy do: the port leads to a container, here LINES in a network namespace, by DNAT."""
+    rule = f"PREROUTING -d {address} -p tcp --dport {port} -j DNAT --to-destination 172.31.0.2:9080"
+    forwarded = real.check_output("sysctl -n net.ipv4.ip_forward")
+    real.run(f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT")
+    for command in (
+        "ip netns add container",
+        "ip link add outer type veth peer name inner netns container",
+        "ip address add 172.31.0.1/24 dev outer",
+        "ip link set outer up",
+        "ip -n container address add 172.31.0.2/24 dev inner",
+        "ip -n container link set inner up",
+        "ip -n container route add default via 172.31.0.1",
+        "sysctl -qw net.ipv4.ip_forward=1",
+        f"iptables -w -t nat -A {rule}",
+        f"systemd-run -q --unit lines ip netns exec container python3 /tmp/lines.py 172.31.0.2 9080 {TCP} 0",
+        "for i in $(seq 100); do ip netns exec container ss -ltn | grep -q :9080 && exit; sleep 0.2; done; exit 1",
+    ):
+        real.check_output(command)
+    try:
+        yield
+    finally:
+        real.run("systemctl stop lines")
+        real.check_output(f"iptables -w -t nat -D {rule}")
+        real.check_output(f"ip link del outer; ip netns del container; sysctl -qw net.ipv4.ip_forward={forwarded}")
+
+
+@contextlib.contextmanager
+def heard_from(host, address):
+    """A list that has, at the end, the packets that came from an address."""
+    heard = []
+    host.check_output(f"systemd-run -q --unit heard tcpdump -U -n -i any -w /tmp/heard.pcap src host {address}")
+    host.check_output("for i in $(seq 50); do [ -s /tmp/heard.pcap ] && exit; sleep 0.2; done; exit 1")
+    try:
+        yield heard
+    finally:
+        host.run("sleep 1; systemctl stop heard")
+        heard += host.check_output("tcpdump -n -r /tmp/heard.pcap 2>/dev/null; rm /tmp/heard.pcap").splitlines()
+
+
+def ends_of(topology, entry):
+    """The only real server of an entry: its name, address and port."""
+    (server,) = entry.service.real_servers
+    return server.host.name, str(server.host.interfaces[0].address), server.at_port(entry.port)
+
+
+@pytest.mark.clients
+@pytest.mark.every_packet
+def test_a_published_port_is_a_real_server_like_any_other(host, topology, other_host, entries):
+    for entry in entries:
+        name, rip, port = ends_of(topology, entry)
+        real = other_host(name)
+        with published(real, rip, port):
+            with heard_from(host, rip) as heard:
+                for _ in range(3):
+                    own, said = run(host, TALK, entry.vip, entry.port, TCP, 0)
+                    assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
+                    assert {answer["peer"] for answer in said} == {own}, entry
+                assert host.run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{rip}/{port}'").rc == 124
+            assert heard == []  # neither to those who come by the VIP, nor to those who do not
+
+
+@pytest.mark.clients
+@pytest.mark.every_packet
+def test_a_port_answers_nobody_by_itself_while_the_module_is_away(host, topology, other_host, entries):
+    """Published or not; with the client as source the real server's own port alone, because conntrack has the last word."""
+    for entry in entries:
+        name, rip, port = ends_of(topology, entry)
+        real = other_host(name)
+        forms = [contextlib.nullcontext(), *([] if entry.mode.cip_src else [published(real, rip, port)])]
+        for form in forms:
+            with form, heard_from(host, rip) as heard:
+                real.check_output("rmmod lvskit_ctk")
+                try:
+                    assert host.run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{rip}/{port}'").rc == 124
+                    assert host.run(f"curl -sS -m 3 http://{entry.vip}:{entry.port}/").rc != 0
+                finally:
+                    real.check_output("modprobe lvskit_ctk")
+            assert heard == []
+        assert host.run(f"curl -sS -m 15 http://{entry.vip}:{entry.port}/").rc == 0
+
+
+@pytest.mark.real_servers
+def test_a_real_server_is_a_client_of_a_virtual_service(host, topology, name, entries):
+    """It is answered whenever another real server was chosen: by a VIP whose packets it knows with an option only."""
+    own = address_of(topology, name)
+    for entry in entries:
+        names = [server.host.name for server in entry.service.real_servers]
+        if not entry.mode.every_packet or name not in names or len(names) == 1:
+            continue
+        said = [host.run(f"curl -sS -m 5 http://{entry.vip}:{entry.port}/") for _ in range(2 * len(names))]
+        answers = [json.loads(one.stdout) for one in said if one.rc == 0]
+        assert len(answers) >= 2 * (len(names) - 1), entry
+        assert {answer["host"] for answer in answers} >= set(names) - {name}, entry
+        assert {answer["peer"].rpartition(":")[0] for answer in answers if answer["host"] != name} == {own}, entry
