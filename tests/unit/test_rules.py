@@ -1,4 +1,4 @@
-"""Each broken inventory of `broken/` gives the message beside it, and nothing else that stops a run."""
+"""Each broken inventory of `broken/` gives the message beside it, at its place, and nothing else that stops a run."""
 
 from itertools import product
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import refusals
 import yaml
 from ansible.module_utils.lvs import modes
+from ansible.parsing.dataloader import DataLoader
 
 BASE = yaml.safe_load((Path(__file__).parent / "base.yml").read_text())
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yml"))
@@ -14,10 +15,30 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yml"))
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_broken_inventory_is_refused_with_its_message(environment, path):
-    case = yaml.safe_load(path.read_text())
-    expected = case.pop("expect")
-    messages = environment(case).messages
-    assert any(message.startswith(expected) for message in messages), "\n".join(messages) or "accepted"
+    case = DataLoader().load_from_file(str(path))
+    expected = case["expect"]
+    found = environment(case).violations
+    matching = [violation for violation in found if str(violation).startswith(expected)]
+    assert matching, "\n".join(map(str, found)) or "accepted"
+    assert place(case, matching[0].at) == case.get("at")
+
+
+def place(inventory, value):
+    """Where in an inventory a value or key is, as the keys and numbers that lead there; None if it is nowhere."""
+    parts = (
+        inventory.items()
+        if isinstance(inventory, dict)
+        else enumerate(inventory)
+        if isinstance(inventory, list)
+        else ()
+    )
+    for name, part in parts:
+        if value is name or value is part:
+            return str(name)
+        below = place(part, value)
+        if below:
+            return f"{name}.{below}"
+    return None
 
 
 def test_only_the_rule_in_question_is_violated(environment):
@@ -244,3 +265,12 @@ def test_ports_of_two_services_on_one_vip_must_not_meet(environment, first, seco
     ]
     rules = [violation.rule for violation in environment({"services": services}).violations]
     assert rules == (["VIP-UNIQUE"] if refused else [])
+
+
+def test_every_real_server_that_is_not_in_the_shared_network_is_told(environment):
+    service = {"name": "web", "vip": "10.20.1.80", "port": 80, "mode": "dr", "network": "edge"}
+    found = environment({"services": [{**service, "real_servers": [{"group": "app"}]}]}).violations
+    assert [(v.rule, v.message.partition("shared, but ")[2].partition(" has no")[0]) for v in found] == [
+        ("DR-SAME-VLAN", "rs1"),
+        ("DR-SAME-VLAN", "rs2"),
+    ]

@@ -121,7 +121,7 @@ def table_is_full_too_early(topology: Topology, service: Service) -> Iterator[Fi
     slots = schedulers.sh_slots([server.weight for server in servers])
     without = [server for server, number in zip(servers, slots) if not number and server.weight]
     if without:
-        divisor = math.gcd(*(server.weight for server in servers)) or 1
+        divisor = math.gcd(*(server.weight for server in servers))
         smaller = "" if divisor == 1 else f", {servers[0].weight // divisor} for {servers[0].weight} and so on"
         yield (
             f"{listed([server.host.name for server in without], 'and')} would get no connection: sh has {sum(slots)} slots, and the "
