@@ -193,6 +193,65 @@ def test_an_operators_weight_does_not_bring_a_failed_server_back():
     assert Case(overrides={"rs1": Override(50)}).pass_(**ALL_PASS).pass_(rs1=FAILED).weights["rs1"] is None
 
 
+FAIL = dict.fromkeys(ALL_PASS, FAILED)
+SORRY = {"sorry": "rs9", "apologies": {VIP: "10.20.1.19:80 -g"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdicts", "share", "why"),
+    [
+        ({}, [], 1, "no verdict yet"),
+        ({}, [ALL_PASS], 1, "check passed"),
+        ({"slow_start": 100}, [ALL_PASS], 1, "check passed"),
+        ({}, [ALL_PASS, {"rs1": FAILED}], None, "check failed"),
+        ({"quiesce": True}, [ALL_PASS, {"rs1": FAILED}], 0, "check failed"),
+        ({}, [ALL_PASS, {"rs2": FAILED}, {"rs3": FAILED}, {"rs1": FAILED}], 1, "check failed, kept by the floor"),
+        ({}, [ALL_PASS, {"rs1": FAILED}, {"rs1": PASSED}], 1, "check passed"),
+        ({"hold": 10}, [ALL_PASS, {"rs1": FAILED}, {"rs1": PASSED}], None, "check passed, not long enough yet"),
+        ({"slow_start": 100}, [ALL_PASS, {"rs1": FAILED}, {"rs1": PASSED}], 0.01, "check passed, weight grows for 100 s"),
+        ({"overrides": {"rs1": Override(0)}}, [ALL_PASS], 0, "weight 0"),
+        (SORRY, [ALL_PASS, FAIL], None, "check failed, the sorry server answers"),
+        ({**SORRY, "hold": 10}, [ALL_PASS, FAIL, {"rs1": PASSED}], None, "check passed, not long enough yet, the sorry server answers"),
+    ],
+)  # fmt: skip
+def test_each_real_server_has_its_share_for_a_reason(changed, verdicts, share, why):
+    case = Case(**changed)
+    for new in verdicts:
+        case.pass_(**new)
+    own = case.state.servers["10.20.1.11:80"]
+    assert (own.share, own.why) == (share, why)
+
+
+def test_the_state_has_the_times_from_which_it_goes_on():
+    case = Case(slow_start=100, hold=10).pass_(**ALL_PASS).pass_(rs1=FAILED).pass_(rs1=PASSED).pass_(after=60)
+    usual = {
+        "verdict": PASSED,
+        "since": 1002.0,
+        "share": 1.0,
+        "weight": 100,
+        "planned": 100,
+        "why": "check passed",
+        "known": True,
+    }
+    back = {
+        "since": 1004.0, "passing_since": 1004.0, "used_since": 1064.0, "share": 0.01, "weight": 1,
+        "why": "check passed, weight grows for 100 s",
+    }  # fmt: skip
+    assert case.state == State(
+        servers={
+            end: governing.Standing(name, **{**usual, **(back if name == "rs1" else {})}) for end, name in NAMES.items()
+        },
+        due=1065.0,
+    )
+    down = Case(**SORRY).pass_(**ALL_PASS).pass_(after=8, **FAIL)
+    assert (down.state.state, down.state.since, down.state.apology, down.due_in) == (governing.SORRY, 1010.0, 1, None)
+    down.pass_(rs3=PASSED)
+    assert (down.state.state, down.state.since, down.state.apologized) == (governing.FLOOR, 1011.0, 1011.0)
+    down.pass_(after=59)
+    assert down.state.apology == 0
+    assert down.pass_(after=1).state.apology is None
+
+
 def test_a_server_that_leaves_the_plan_is_forgotten():
     case = Case().pass_(**ALL_PASS)
     case.state.servers["10.20.1.99:80"] = governing.Standing(name="gone")

@@ -80,14 +80,58 @@ def test_while_all_pass_it_writes_nothing(director):
     assert director.commands == []
 
 
-def test_a_failed_real_server_is_removed_and_returns_with_its_weight(director):
+@pytest.mark.parametrize(("failed", "address"), [(ONE, "10.20.1.11:80"), (TWO, "10.20.1.12:80")])
+def test_a_failed_real_server_is_removed_and_returns_with_its_weight(director, failed, address):
     made = director.started()
-    director.weights = {ONE: 0, TWO: 1}
+    director.weights = {ONE: 1, TWO: 1, failed: 0}
     made.step()
-    assert director.commands == [f"ipvsadm -d {VIP} -r 10.20.1.11:80"]
+    assert director.commands == [f"ipvsadm -d {VIP} -r {address}"]
     director.weights = {ONE: 1, TWO: 1}
     made.step()
-    assert director.commands[1:] == [f"ipvsadm -a {VIP} -r 10.20.1.11:80 -g -w 100"]
+    assert director.commands[1:] == [f"ipvsadm -a {VIP} -r {address} -g -w 100"]
+
+
+def test_the_journal_tells_each_decision_with_its_reason_and_nothing_twice(director, capsys):
+    made = governor.Governor(director)
+    told = []
+    for first, second in ((1, 1), (1, 1), (0, 1), (0, 0), (0, 0), (1, 1)):
+        director.weights = {ONE: first, TWO: second}
+        made.step()
+        told.append(capsys.readouterr().out.splitlines())
+    one, two = (f"event=weight service=web server=rs{n} address=10.20.1.1{n}:80" for n in (1, 2))
+    assert told == [
+        [f'<5>{one} weight=100 reason="check passed"', f'<5>{two} weight=100 reason="check passed"'],
+        [],
+        [f'<4>{one} weight=none reason="check failed"'],
+        [
+            f'<4>{two} weight=100 reason="check failed, kept by the floor"',
+            "<4>event=service service=web family=4 state=down sorry=none",
+        ],
+        [],
+        [
+            f'<5>{one} weight=100 reason="check passed"',
+            f'<5>{two} weight=100 reason="check passed"',
+            "<5>event=service service=web family=4 state=fine sorry=none",
+        ],
+    ]
+
+
+def test_the_journal_names_the_sorry_server_that_answers(director, capsys):
+    plan = [{**PLAN[0], "sorry": "rs9", "apologies": {VIP: "10.20.1.19:80 -g"}}]
+    director.write(kinds.HEALTH_PLAN.path, json.dumps(plan))
+    made = director.started()
+    capsys.readouterr()
+    director.weights = {ONE: 0, TWO: 0}
+    made.step()
+    assert capsys.readouterr().out.splitlines() == [
+        *(
+            f"<4>event=weight service=web server=rs{n} address=10.20.1.1{n}:80 weight=none "
+            'reason="check failed, the sorry server answers"'
+            for n in (1, 2)
+        ),
+        "<4>event=service service=web family=4 state=sorry sorry=rs9",
+    ]
+    assert director.destinations == {"10.20.1.19:80": "-g -w 1"}
 
 
 def test_verdicts_are_read_when_keepalived_tells_something_and_seldom_otherwise(director, monkeypatch):
@@ -296,9 +340,16 @@ def test_the_last_healthy_real_server_leaves_only_with_consent(director):
     ],
 )
 def test_checks_that_keepalived_does_not_take_completely_are_refused_with_its_words(code, said, refused):
-    document = documents.KeepalivedConf(kinds.HEALTH, "x", "", lambda argv, stdin: (code, "", said), option="-C")
+    ran = []
+
+    def keepalived(argv, stdin):
+        ran.append(argv)
+        return code, "", said
+
+    document = documents.KeepalivedConf(kinds.HEALTH, "x", "", keepalived, option="-C")
     if not refused:
         document.try_out()
+        assert ran == [["keepalived", "-t", "-C", "-f", f"{kinds.HEALTH.path}.new"]]
         return
     with pytest.raises(HostError) as error:
         document.try_out()
