@@ -1,6 +1,9 @@
 """Groups of directors of which one is elected: their plans, the order in which they change, and what is said of them."""
 
+import os
 import socket
+import sys
+import threading
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +16,7 @@ from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.rolling import Seen
 from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_controller import layout, status, takeover
-from ansible.module_utils.lvs_host import election, files, handover, network, rival
+from ansible.module_utils.lvs_host import election, files, handover, kinds, network, programs, rival
 from ansible.module_utils.lvs_host.errors import HostError
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
@@ -562,6 +565,79 @@ def test_the_advert_of_a_director_that_yields_is_a_right_one_with_the_lowest_pri
     octets = pseudo + packet
     total = sum(int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2))
     assert total % 0xFFFF == 0
+
+
+RAW = pytest.mark.skipif(os.geteuid() != 0, reason="a socket for VRRP takes root")
+
+
+@RAW
+@pytest.mark.parametrize(
+    ("source", "silent", "peer", "token"),
+    [("127.0.0.2", "192.0.2.7", "127.0.0.1", "169.254.76.51/32"), ("::1", "2001:db8::7", "::1", "fe80::4c:33/128")],
+)
+def test_that_advert_reaches_the_peers_from_the_own_address(source, silent, peer, token):
+    """Also where one of them cannot be reached. Of other senders than neighbours keepalived takes none: the hop limit is 255."""
+    instance = election.Instance(token, (), 51, 0.7, source, (silent, peer))
+    six = ":" in peer
+    (listening,) = rival.sockets([peer, peer])
+    with listening:
+        listening.settimeout(5)
+        if six:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        rival.yield_to_peers(instance)
+        packet, told, _, sender = listening.recvmsg(100, 100)
+    hops = int.from_bytes(told[0][2], sys.byteorder) if six else packet[8]
+    assert (sender[0], hops) == (source, 255)
+    assert packet[0 if six else 20 :] == rival.lowest(instance, peer)
+
+
+@RAW
+def test_an_address_that_the_host_lacks_is_named():
+    with pytest.raises(HostError, match=r"cannot listen to VRRP at 192\.0\.2\.7: "):
+        rival.sockets(["192.0.2.7"])
+
+
+@RAW
+def test_the_watcher_ends_a_keepalived_whose_peer_is_heard_all_the_while(tmp_path, monkeypatch):
+    """Adverts on the loopback interface. The host holds the token; of the group whose token it does not hold nothing comes."""
+    text = "".join(
+        RIVAL.format(name=name, number=number)
+        .replace("203.0.113.10", "127.0.0.1")
+        .replace("203.0.113.11", "127.0.0.2")
+        .replace("advert_int 0.7", "advert_int 0.01")
+        .replace(f"169.254.76.{number}/32", token)
+        for name, number, token in (("other", 52, "192.0.2.7/32"), ("edge", 51, "127.0.0.1/32"))
+    )
+    monkeypatch.setattr(files, "ROOT", str(tmp_path))
+    file = tmp_path / kinds.VRRP.path.lstrip("/")
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    told, ended = [], threading.Event()
+
+    def give_up(instances, run):
+        told.append((list(instances), run))
+        raise InterruptedError
+
+    monkeypatch.setattr(rival, "give_up", give_up)
+    peers = [election.Instance("127.0.0.1/32", (), number, 0.01, "127.0.0.2", ("127.0.0.1",)) for number in (51, 52)]
+    adverts = [bytes([*packet[:2], 253, *packet[3:]]) for packet in (rival.lowest(one, "127.0.0.1") for one in peers)]
+
+    def send():
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, rival.VRRP) as own:
+            own.bind(("127.0.0.2", 0))
+            while not ended.wait(0.01):
+                for packet in (b"no advert", *adverts):
+                    own.sendto(packet, ("127.0.0.1", 0))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(InterruptedError):
+            rival.watch(lambda event, **words: told.append((event, words["group"], words["peer"])))
+    finally:
+        ended.set()
+        sender.join()
+    assert told == [("two-masters", "edge", "127.0.0.2"), (["other", "edge"], programs.run)]
 
 
 def test_the_next_hop_of_a_predicted_reply_is_the_address_that_moves(pair, environment):
