@@ -165,7 +165,7 @@ def explain(
     """
     client = next((host for host in topology.clients if host.interfaces), None)
     kinds = _kinds(topology, only)
-    drawn = [number for number, own in enumerate(kinds) if any(s.name in only for s in own)] or list(range(DRAWN))
+    drawn = [number for number, own in enumerate(kinds) if own[0].name in only] or list(range(DRAWN))
     parts = [
         Part(
             f"service-{number + 1}",

@@ -47,6 +47,7 @@ def test_real_servers_whose_packets_go_otherwise_are_drawn_too(environment):
         ("fullnat", ("ports for connections at the same time", "64512")),
         ("fullnat", ("applications see", "a local address of the director")),
         ("dr", ("replies", "go directly to the client")),
+        ("enat", ("replies", "go directly to the client")),
         ("nat", ("replies", "pass the director")),
     ],
 )
@@ -202,6 +203,16 @@ def test_what_is_left_out_is_said(environment, monkeypatch):
     assert [part.service.name for part in explained(environment(), ["tun"]).parts if part.ways] == ["tun"]
 
 
+def test_of_many_hosts_the_first_are_listed_and_directors_among_them(environment, monkeypatch):
+    monkeypatch.setattr(explanation, "HOSTS", 3)
+    hosts = {name: BASE["hosts"][name] for name in ("rs1", "client1", "lb1", "rs2", "rs3")}
+    page = explained(environment({"hosts": hosts}))
+    assert [load.names for load in page.loads] == [("lb1",), ("rs1",), ("rs2",)]
+    assert page.limits == ["What hosts carry is listed for the first 3 of 4."]
+    monkeypatch.setattr(explanation, "HOSTS", 4)
+    assert explained(environment()).limits == []
+
+
 def test_an_environment_without_a_client_is_explained_without_pictures(environment):
     env = environment(
         {
@@ -276,6 +287,13 @@ def test_many_real_servers_that_are_alike_are_one_row(environment):
     groups = {**BASE["groups"], "real_servers": [*BASE["groups"]["real_servers"], *names], "web": names}
     service = {"name": "web", "vip": "10.20.1.80", **WEB, "real_servers": [{"group": "web"}]}
     page = explained(environment({"hosts": hosts, "groups": groups, "services": [service]}))
+    assert page.segments[2].boxes == (
+        explanation.Box("lb1", "director", "10.20.1.10 (eth1.30)"),
+        explanation.Box("rs1", "real server", "10.20.1.11 (eth1)"),
+        explanation.Box("rs2", "real server", "10.20.1.12 (eth1)"),
+        explanation.Box("web: 8 hosts", "real server", "web1 \u2026 web8"),
+    )
+    assert page.parts[0].ways[0].heading == "By web1 (the same for web2, web3, web4, web5, web6, web7 and 1 more)"
     (row,) = page.parts[0].servers
     assert (row.name, row.ends) == ("web1 \u2026 web8 (8 hosts)", "10.20.1.100:80 \u2026 10.20.1.107:80")
     director, servers = page.loads
@@ -295,6 +313,122 @@ def test_the_page_says_when_it_was_made_and_gives_commands_for_its_inventory(env
 
 
 LB2 = {"lvs_interfaces": {"eth1.30": {"network": "app", "address": "10.20.1.9"}}}
+
+
+PAIR = {
+    "hosts": {
+        **BASE["hosts"],
+        "lb2": LB2,
+        "rs4": {"lvs_interfaces": {"eth1": {"network": "app", "address": "10.20.1.19"}}},
+    },
+    "groups": {**BASE["groups"], "directors": ["lb1", "lb2"], "real_servers": ["rs1", "rs2", "rs3", "rs4"]},
+    "services": [
+        {
+            "name": "ranges",
+            "vip": "10.20.1.80",
+            "port": [80, "8000-8100"],
+            "mode": "dr",
+            "scheduler": "mh",
+            "scheduler_flags": ["mh-fallback"],
+            "real_servers": [{"host": "rs1", "weight": 3}, {"host": "rs2"}],
+            "health_check": {"type": "tcp", "port": 80},
+            "floor": "25%",
+            "sorry_server": {"host": "rs4"},
+        },
+        {
+            "name": "mapped",
+            "vip": "10.20.1.81",
+            "port": 80,
+            "mode": "fullnat",
+            "client_address": "restore",
+            "local_addresses": ["10.20.1.200"],
+            "connections": 16128,
+            "real_servers": [{"host": "rs1", "port": 8080}],
+            "health_check": {"type": "http", "way": "rip"},
+        },
+        {"name": "tunnel", "vip": "10.20.1.82", "port": 80, "mode": "tun", "real_servers": [{"host": "rs1"}]},
+    ],
+    "directors": {"directors": {"redundancy": "vrrp", "virtual_router_id": 51}},
+}
+
+
+def test_a_pair_and_its_services_are_told_completely(environment):
+    page = explained(environment(PAIR))
+    election = (
+        ("directors", "lb1, lb2"),
+        ("master", "lb1 at first; VRRP 51 in app"),
+        ("when it dies", "another director answers after about 2.1 s; open connections older than a few seconds go on"),
+    )
+    assert {part.service.name: part.facts for part in page.parts} == {
+        "ranges": (
+            *election,
+            ("scheduler", "mh"),
+            ("scheduler flags", "mh-fallback"),
+            ("replies", "go directly to the client"),
+            ("applications see", "the client"),
+            ("smallest MTU on the way", "1500 bytes"),
+            ("health check", "tcp by the VIP's own way, every 3 s; a dead real server is out within 8 s"),
+            ("floor", "25% of the weight stays in use while checks fail"),
+            ("sorry server", "rs4"),
+        ),
+        "mapped": (
+            *election,
+            ("scheduler", "wlc"),
+            ("replies", "pass the director"),
+            ("applications see", "the client"),
+            ("kernel modules", "lvskit_toa, lvskit_restore"),
+            ("smallest MTU on the way", "1500 bytes"),
+            (
+                "health check",
+                "http of the real servers' own addresses, every 3 s; a dead real server is out within 8 s",
+            ),
+            ("floor", "50% of the weight stays in use while checks fail"),
+            ("ports for connections at the same time", "64512, 16128 expected (25 %)"),
+            ("local addresses", "10.20.1.200"),
+        ),
+        "tunnel": (
+            *election,
+            ("scheduler", "wlc"),
+            ("replies", "go directly to the client"),
+            ("applications see", "the client"),
+            ("smallest MTU on the way", "1500 bytes"),
+            ("added to each packet of a request", "20 bytes; up to 1440 bytes of data are left in each"),
+            ("health check", "none: a dead real server keeps its share of the requests"),
+        ),
+    }
+    assert [part.servers for part in page.parts] == [
+        (
+            explanation.Server("rs1", "10.20.1.11:80, 8000-8100", 3, False),
+            explanation.Server("rs2", "10.20.1.12:80, 8000-8100", 1, False),
+        ),
+        (explanation.Server("rs1", "10.20.1.11:8080", 1, False),),
+        (explanation.Server("rs1", "10.20.1.11:80", 1, False),),
+    ]
+    loads = {load.name: dict(load.parts) for load in page.loads}
+    assert loads["rs1"]["serves"] == (
+        "ranges (port 80, 8000-8100, weight 3)",
+        "mapped (port 8080, weight 1)",
+        "tunnel (port 80, weight 1)",
+    )
+    assert loads["lb2"]["addresses while it is master"] == tuple(
+        f"10.20.1.{number} on eth1.30 (directors)" for number in (80, 81, 200, 82)
+    )
+    assert [(service.name, part.anchor, *numbers) for service, part, *numbers in page.services] == [
+        ("ranges", "service-1", 2, 0),
+        ("mapped", "service-2", 1, 0),
+        ("tunnel", "service-3", 1, 0),
+    ]
+    assert (page.groups, page.client, page.hosts, page.limits, page.warnings) == (["directors"], "client1", 7, [], 0)
+
+
+def test_of_a_director_alone_nobody_takes_over(environment):
+    service = {"name": "web", "vip": "10.20.1.80", **WEB}
+    changes = {"services": [service], "directors": PAIR["directors"]}
+    assert explained(environment(changes)).parts[0].facts[:3] == (
+        ("directors", "lb1"),
+        ("master", "lb1 at first; VRRP 51 in edge"),
+        ("when it dies", "nobody takes over: it is the only director"),
+    )
 
 
 def effects(environment, *services, directors=None, drained=(), groups=()):

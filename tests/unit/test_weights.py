@@ -49,6 +49,12 @@ def test_the_same_weight_once_more_changes_nothing(director, weights):
         assert director.run(weights, check=True, **{"servers": ["rs2"], "weight": 7, **changed})["changed"] is True
 
 
+def test_of_several_real_servers_each_is_waited_for(director, weights):
+    for servers in (["rs1"], ["rs1", "rs2"]):
+        assert director.run(weights, servers=servers, weight=7)["written"] is True
+    assert director.destinations == {"10.20.1.11:80": "-g -w 7", "10.20.1.12:80": "-g -w 7"}
+
+
 def test_a_weight_that_is_taken_back_is_the_planned_one_again(director, weights):
     director.run(weights, servers=["rs1", "rs2"], weight=7)
     result = director.run(weights, servers=["rs1"])
