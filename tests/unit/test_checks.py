@@ -238,6 +238,30 @@ def test_a_sorry_server_is_prepared_like_a_real_server_and_takes_no_requests(env
     assert [one.address for one in held.addresses] == ["10.20.1.80"]
 
 
+@pytest.mark.parametrize(
+    ("service", "sorry", "apologies"),
+    [
+        (
+            {"port": [80, 443]},
+            {},
+            {"-t 10.20.1.80:80": "10.20.1.12:80 -g", "-t 10.20.1.80:443": "10.20.1.12:443 -g"},
+        ),
+        ({"port": "8000-8100"}, {}, {"-f 1819830428": "10.20.1.12:0 -g"}),
+        (
+            {"vip": "203.0.113.81", "mode": "nat", "return_path": "policy"},
+            {"port": 8080},
+            {"-t 203.0.113.81:80": "10.20.1.12:8080 -m"},
+        ),
+    ],
+)
+def test_a_sorry_server_stands_in_each_virtual_service_with_its_port(environment, service, sorry, apologies):
+    """Of a mark there is no port: packets keep theirs."""
+    given = {**service, "real_servers": [{"host": "rs1"}], "sorry_server": {"host": "rs2", **sorry}}
+    check = {"type": "tcp", "port": 80}
+    (record,) = (one.record for one in directed(environment, check, **given).checks)
+    assert record["apologies"] == apologies
+
+
 def test_without_a_check_nothing_of_this_is_there(environment):
     found = directed(environment, None)
     assert (found.checks, found.probes, found.netfilter.local_sources, found.netfilter.unseen) == ((), (), (), "")

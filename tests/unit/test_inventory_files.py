@@ -71,6 +71,15 @@ def test_files_that_ansible_does_not_read_are_not_looked_at(inventory):
     )
 
 
+def test_files_in_folders_of_a_groups_folder_are_looked_at_in_their_order(inventory):
+    found = inventory(
+        **{"all/b/deep/x.yml": SERVICES, "all/a.yml": "x: 1\n", "all/b/y.yml": "x: 2\n", "all/c.yml": SERVICES}
+    )
+    assert [line.partition(",")[0] for line in found] == [
+        "group_vars/all/c.yml:1:1: lvs_services is set in x.yml:1",
+    ]
+
+
 def test_all_faults_are_told_at_once_and_those_of_the_inventory_itself(inventory):
     found = inventory(**{"a.yml": "a: [\n", "b.yml": "a: 1\na: 2\n", "hosts.yml": "all: {}\nall: {}\n"})
     assert [line.partition(":")[0] for line in found] == ["group_vars/a.yml", "group_vars/b.yml", "hosts.yml"]

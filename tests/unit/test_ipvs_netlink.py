@@ -65,6 +65,14 @@ def nested(kind, content):
             ),
         ),
         (
+            "-E -t 203.0.113.80:80 -s rr -b flag-1,flag-2,flag-3",
+            2,
+            nested(
+                1,
+                SERVICE + bytes.fromhex("07000600 72720000 0c000700 38000000 ffffffff 08000800 00000000 08000900 ffffffff"),
+            ),
+        ),
+        (
             "-E --sctp-service [2001:db8::80]:80 -s sh -b sh-port",
             2,
             nested(

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import re
 from dataclasses import replace
 
 import pytest
@@ -286,6 +287,24 @@ def test_of_a_service_with_several_entries_each_is_asked_and_the_table_has_one_l
     assert len({request["service"] for request in batch.requests}) == 4
     reports = [verification.Report(one, 2, 40, [], [], []) for one in expected]
     assert len(verification.table(verification.by_service(reports)).splitlines()) == 2
+
+
+def test_the_table_has_a_line_for_each_service_with_what_all_of_its_entries_have_seen(environment):
+    one, other = verification.expectations(environment({"services": [BOTH]}).topology, [])[:2]
+    (nat,) = verification.expectations(Scene(environment, "nat").environment.topology, ["nat"])
+    reports = [
+        verification.Report(one, 2, 40, [], [], ["198.51.100.10"], reached=["rs1"], director_bytes=50),
+        verification.Report(other, 3, 60, ["late"], [], [], untold=1, reached=["rs1"], director_bytes=75),
+        verification.Report(
+            nat, 2, 0, [], ["rs2"], ["198.51.100.10"], untold=1, reached=["rs1"], replies_at_director=2
+        ),
+    ]
+    table = [re.split(" {2,}", line) for line in verification.table(verification.by_service(reports)).splitlines()]
+    assert table == [
+        [*verification.COLUMNS],
+        ["both", "dr", "5", "rs1", "no / no", "198.51.100.10 not told", "1.25", "FAILED"],
+        ["nat", "nat", "2", "rs1", "yes / yes", "198.51.100.10 (not always told)", "-", "ok"],
+    ]
 
 
 def test_a_trace_asks_one_entry_of_the_vip_that_is_named(environment):
