@@ -274,3 +274,42 @@ def test_every_real_server_that_is_not_in_the_shared_network_is_told(environment
         ("DR-SAME-VLAN", "rs1"),
         ("DR-SAME-VLAN", "rs2"),
     ]
+
+
+WEB = {"name": "web", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"group": "app"}]}
+NAT = {**WEB, "vip": "203.0.113.81", "mode": "nat", "return_path": "policy"}
+OF_MANY = {"type": "tcp", "interval": 1, "timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("service", "rules"),
+    [
+        ({**WEB, "health_check": {"type": "tcp"}, "floor": "50%"}, []),
+        ({**WEB, "health_check": {"type": "tcp"}, "floor": "51%"}, ["CHECK-FLOOR"]),
+        ({**WEB, "health_check": {"type": "tcp"}, "floor": "51%", "real_servers": [{"host": "rs1"}]}, []),
+        ({**WEB, "real_servers": [{"host": "rs1"}], "floor": "10%", "sorry_server": {"host": "rs2"}}, ["CHECK-MISSING", "CHECK-MISSING"]),
+        ({**WEB, "health_check": {"type": "tcp", "path": "/x", "query": "x"}}, ["CHECK-KEY", "CHECK-KEY"]),
+        ({**WEB, "health_check": {"type": "script", "port": 81, "command": "/bin/true"}}, []),
+        ({**WEB, "health_check": {"type": "ping", "port": 81}}, ["CHECK-KEY"]),
+        ({**WEB, "health_check": {"type": "dns", "port": 53}}, []),
+        ({**WEB, "health_check": {"type": "dns"}}, ["CHECK-PROVES-NOTHING"]),
+        ({**WEB, "protocol": ["tcp", "udp"], "health_check": {"type": "dns"}}, []),
+        ({**WEB, "health_check": {"type": "tcp"}, "scheduler": "mh"}, ["CHECK-REMOVAL"]),
+        ({**WEB, "health_check": {"type": "tcp"}, "scheduler": "mh", "scheduler_flags": ["mh-fallback"]}, []),
+        ({**WEB, "scheduler": "mh"}, []),
+        *(
+            (
+                {**NAT, "real_servers": [{"host": "rs1", "port": 8000 + n} for n in range(count)], "health_check": check},
+                rules,
+            )
+            for count, check, rules in (
+                (230, OF_MANY, []),
+                (231, OF_MANY, ["CHECK-RATE"]),
+                (231, {**OF_MANY, "interval": 2}, []),
+                (231, {**OF_MANY, "way": "rip"}, []),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_checks_floors_and_sorry_servers_are_refused_from_there_on_where_they_cannot_work(environment, service, rules):
+    assert [violation.rule for violation in environment({"services": [service]}).violations] == rules

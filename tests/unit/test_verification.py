@@ -299,11 +299,12 @@ def test_the_table_has_a_line_for_each_service_with_what_all_of_its_entries_have
             nat, 2, 0, [], ["rs2"], ["198.51.100.10"], untold=1, reached=["rs1"], replies_at_director=2
         ),
     ]
+    reports.append(verification.Report(nat, 1, 0, [], [], ["198.51.100.10"], untold=1, reached=["rs1", "rs2"]))
     table = [re.split(" {2,}", line) for line in verification.table(verification.by_service(reports)).splitlines()]
     assert table == [
         [*verification.COLUMNS],
         ["both", "dr", "5", "rs1", "no / no", "198.51.100.10 not told", "1.25", "FAILED"],
-        ["nat", "nat", "2", "rs1", "yes / yes", "198.51.100.10 (not always told)", "-", "ok"],
+        ["nat", "nat", "3", "rs1,rs2", "yes / yes", "198.51.100.10 (not always told)", "-", "ok"],
     ]
 
 
