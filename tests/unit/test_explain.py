@@ -301,6 +301,21 @@ def test_many_real_servers_that_are_alike_are_one_row(environment):
     assert dict(servers.parts)["interfaces"][1] == "web2: eth1: 10.20.1.101/24"
 
 
+@pytest.mark.parametrize(
+    ("named", "boxes", "rows"),
+    [
+        (2, ["lb1", "rs1", "rs2"], ["rs1", "rs2"]),
+        (1, ["lb1", "app: 2 hosts"], ["rs1 \u2026 rs2 (2 hosts)"]),
+    ],
+)
+def test_from_a_number_on_hosts_of_a_group_are_not_named_one_by_one(environment, monkeypatch, named, boxes, rows):
+    monkeypatch.setattr(explanation, "NAMED", named)
+    page = explained(environment())
+    assert [box.name for box in page.segments[2].boxes] == boxes
+    assert [server.name for server in page.parts[0].servers] == rows
+    assert page.parts[0].ways[0].heading == "By rs1 (the same for rs2)"
+
+
 def test_the_page_says_when_it_was_made_and_gives_commands_for_its_inventory(environment):
     env = environment({"services": [{"name": "web", "vip": "10.20.1.80", **WEB}]})
     page = explanation.explain(
