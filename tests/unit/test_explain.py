@@ -316,6 +316,11 @@ def test_from_a_number_on_hosts_of_a_group_are_not_named_one_by_one(environment,
     assert page.parts[0].ways[0].heading == "By rs1 (the same for rs2)"
 
 
+@pytest.mark.parametrize(("names", "said"), [("abcdef", "a, b, c, d, e, f"), ("abcdefg", "a \u2026 g (7 hosts)")])
+def test_many_names_are_the_first_and_the_last_one_with_their_number(names, said):
+    assert explanation.some([*names]) == said
+
+
 def test_the_page_says_when_it_was_made_and_gives_commands_for_its_inventory(environment):
     env = environment({"services": [{"name": "web", "vip": "10.20.1.80", **WEB}]})
     page = explanation.explain(

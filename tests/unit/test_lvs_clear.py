@@ -40,6 +40,10 @@ def loaded_now(machine):
     return {path.name for path in machine.place("/sys/module").iterdir()}
 
 
+def test_the_folder_of_built_modules_is_the_one_that_they_are_installed_in(clear):
+    assert loaded("lvs_built_modules").FOLDER.format(kernel="*") == clear.BUILT
+
+
 def test_every_file_of_record_is_a_plan(clear):
     for path in TEXTS.values():
         assert any(fnmatch(path, pattern) for pattern in clear.records()), path
