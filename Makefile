@@ -14,7 +14,7 @@ PROGRAMS := qemu-system-x86_64 qemu-img vde_switch mmdebstrap mke2fs ssh
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo venv tools packages tcpdump compiler lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath bench-checks clean
+.PHONY: help demo venv tools packages tcpdump compiler lab lab-down lab-status ssh site verify status test test-unit test-browser test-vm test-long test-switches test-mutants lint docs schema collection image bench-site bench-apply bench-model bench-verify bench-datapath bench-attacks bench-checks clean
 
 help:
 	@echo "make demo                the main job, from nothing; leaves the lab up"
@@ -36,7 +36,8 @@ help:
 	@echo "make bench-model         a thousand hosts and 10,000 services: parsed, checked, planned"
 	@echo "make bench-verify        a thousand services: predicted, and compared with captures; the length of capture filters"
 	@echo "make bench-checks        20,000 real servers with health checks on one director: start, reload, the cost of a check"
-	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time"
+	@echo "make bench-datapath      what each mode costs: connections, bytes, and the director's processor time; also of an earlier version (BASE=)"
+	@echo "make bench-attacks       floods of forged packets against the kernel modules: whether new clients are served, and how fast"
 	@echo "make clean               stop the lab and remove everything that make made"
 
 venv: $(VENV)/.complete
@@ -152,10 +153,10 @@ test-switches:
 	@$(MAKE) --no-print-directory test-vm SCENARIOS=switches SWITCHES="dr nat dr tun dr fullnat dr enat nat tun nat fullnat nat enat tun fullnat tun enat fullnat enat dr"
 
 # What takes longer: all changes and kills under traffic, each mode alone, one service in each of the five modes, every way to build a kernel module,
-# every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server or a director can
+# thousands of loads of each, every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server or a director can
 # die, and the collection as somebody uses it who has only its archive.
 test-long:
-	@$(MAKE) --no-print-directory test-vm CHANGES=long OUTAGES=long TAKEOVERS=long SCENARIOS="changes dr+nat fullnat+enat tun switches builds releases trace faults health pair collection"
+	@$(MAKE) --no-print-directory test-vm CHANGES=long OUTAGES=long TAKEOVERS=long SCENARIOS="changes dr+nat fullnat+enat tun switches builds lifetime releases trace faults health pair collection"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv
@@ -178,7 +179,7 @@ bench-verify: venv
 	$(BIN)/python -m tests.bench.verification
 
 # These have a lab of their own.
-bench-apply bench-datapath bench-checks: bench-%: venv packages
+bench-apply bench-datapath bench-attacks bench-checks: bench-%: venv packages
 	@export LVSKIT_LAB=$(CURDIR)/.lab/scenarios/bench-$*; $(BIN)/python -m tests.bench.$*; code=$$?; $(BIN)/python -m lab down; exit $$code
 
 clean: lab-down

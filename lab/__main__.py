@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     ports.add_argument("--keep", action="store_true", help="also keep the ports that it serves already")
     again = commands.add_parser("reboot", parents=[common], help="shut machines down and boot them from their disks")
     again.add_argument("--cut", action="store_true", help="cut their power in place of a shutdown")
+    again.add_argument(
+        "--kernel-options", default="", metavar="TEXT", help="options for the kernel besides the usual ones"
+    )
     again.add_argument("hosts", nargs="+", metavar="HOST")
     ssh = commands.add_parser("ssh", help="log in to a machine, or run a command on it")
     ssh.add_argument("host")
@@ -64,7 +67,9 @@ def run(options: argparse.Namespace) -> None:
         elif options.command == "serve":
             update.serve(state, lab, options.keep, progress)
         elif options.command == "reboot":
-            lifecycle.reboot(state, lab, options.hosts, progress, cut=options.cut)
+            lifecycle.reboot(
+                state, lab, options.hosts, progress, cut=options.cut, kernel_options=options.kernel_options
+            )
         elif options.command == "status":
             print(lifecycle.status(state, lab))
         else:

@@ -131,7 +131,9 @@ def _start(clone: qemu.Machine, frozen: Snapshot) -> None:
     qemu.restore(clone, frozen.state)
 
 
-def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress, *, cut: bool = False) -> None:
+def reboot(
+    state: State, lab: Lab, names: Sequence[str], progress: Progress, *, cut: bool = False, kernel_options: str = ""
+) -> None:
     """Shut machines down, or cut their power, and boot them from their disks; returns when they have booted far enough to be asked.
 
     Each gets a new QEMU. One that is only reset keeps the translations of all code that ever ran, and checks every write of
@@ -146,7 +148,8 @@ def reboot(state: State, lab: Lab, names: Sequence[str], progress: Progress, *, 
 
         def again(host: Host) -> None:
             frozen = snapshot.locate(host.release, host.memory)
-            clone = replace(machine(state, host, frozen, known[host.name].ssh_port), restore=False)
+            usual = machine(state, host, frozen, known[host.name].ssh_port)
+            clone = replace(usual, restore=False, kernel_options=kernel_options)
             if cut:
                 qemu.kill(filter(None, [running(state, host.name)]))
             else:

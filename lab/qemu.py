@@ -67,6 +67,7 @@ class Machine:
     switch: Path | None = None
     switch_ports: Sequence[int | None] = (None,) * len(PORTS)
     restore: bool = False
+    kernel_options: str = ""
 
     @property
     def qmp(self) -> Path:
@@ -89,7 +90,7 @@ class Machine:
         memory = f"memory-backend-file,id=ram,size={self.memory}M,mem-path={_value(self.memory_file)}"
         emulated = this_accelerator() != "kvm"
         processor = EMULATED_PROCESSOR if emulated else "max"
-        options = KERNEL_OPTIONS + (EMULATED_KERNEL_OPTIONS if emulated else "")
+        options = f"{KERNEL_OPTIONS}{EMULATED_KERNEL_OPTIONS if emulated else ''} {self.kernel_options}".rstrip()
         words = [
             "qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "pc,memory-backend=ram", "-accel", this_accelerator(), "-cpu", processor, "-smp", "1",

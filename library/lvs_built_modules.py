@@ -99,6 +99,8 @@ TREE = "/lib/modules/{kernel}/build"
 OTHERS = ("toa", "vtoa", "hookers", "ip_vs_ca", "ttm")
 KEYS = "/proc/keys"
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+LOCKDOWN = "/sys/kernel/security/lockdown"  # "none [integrity] confidentiality"
+CLOSED = "/proc/sys/kernel/modules_disabled"
 
 
 ARGUMENTS = {
@@ -133,6 +135,11 @@ def bring(module, kernel, done):
         return {**result, "build_needed": bool(missing) and by_builder}
     if missing and by_builder and not given["binaries"]:
         return {"changed": False, "build_needed": True, "kernel": kernel, "installed": []}
+    if text(CLOSED).strip() == "1":
+        module.fail_json(
+            msg=f"this host loads no kernel module until its next boot (kernel.modules_disabled is 1), and needs {', '.join(missing + old)}. "
+            "Find what sets it (sysctl.d), reboot, and run again before it is set. Nothing was changed."
+        )
     if missing:
         if by_builder:
             install(module, kernel, missing)
@@ -165,18 +172,34 @@ def preflight(module, kernel):
 
 
 def signature_needed():
-    """Why the kernel would refuse a module without signature; empty when it would not."""
+    """Why the kernel would refuse a module without signature; empty when it would not.
+
+    Secure Boot alone does not: the kernel locks itself down for it, unless its owner has switched validation off (mokutil).
+    """
+    locked = text(LOCKDOWN)
+    if locked and "[none]" not in locked:
+        return f"the kernel is locked down ({locked.partition('[')[2].partition(']')[0]})"
     for path, offset, wanted, reason in (
         (EFI_SECURE_BOOT, 4, b"\x01", "Secure Boot is on"),
         (f"{LOADED}/module/parameters/sig_enforce", 0, b"Y", "module.sig_enforce is set"),
     ):
         try:
             with open(path, "rb") as file:
-                if file.read()[offset : offset + 1] == wanted:
-                    return reason
+                found = file.read()[offset : offset + 1] == wanted
         except OSError:
             continue
+        if found and not (locked and path == EFI_SECURE_BOOT):
+            return reason
     return ""
+
+
+def text(path):
+    """The text of a file of the kernel's; empty where the kernel has no such file."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def check_signature(module, file):

@@ -52,7 +52,8 @@ def commands(monkeypatch):
 @pytest.fixture
 def built_modules(monkeypatch, tmp_path):
     module = loaded("lvs_built_modules")
-    monkeypatch.setattr(module, "EFI_SECURE_BOOT", str(tmp_path / "SecureBoot"))
+    for name in ("EFI_SECURE_BOOT", "LOCKDOWN", "CLOSED"):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
     return module
 
 
@@ -65,6 +66,40 @@ def test_secure_boot_without_a_key_is_refused(built_modules, value, refused):
             built_modules.preflight(host, "6.1")
         host.params["signed"] = True
     built_modules.preflight(host, "6.1")
+
+
+@pytest.mark.parametrize(
+    ("lockdown", "secure_boot", "reason"),
+    [
+        ("none [integrity] confidentiality\n", 0, r"the kernel is locked down \(integrity\)"),
+        ("none integrity [confidentiality]\n", 1, r"the kernel is locked down \(confidentiality\)"),
+        ("[none] integrity confidentiality\n", 1, None),  # its owner has switched validation off
+        ("[none] integrity confidentiality\n", 0, None),
+    ],
+)
+def test_a_kernel_that_is_locked_down_wants_signatures_with_secure_boot_and_without(
+    built_modules, lockdown, secure_boot, reason
+):
+    Path(built_modules.LOCKDOWN).write_text(lockdown)
+    Path(built_modules.EFI_SECURE_BOOT).write_bytes(bytes([6, 0, 0, 0, secure_boot]))
+    host = Host(modules=["lvskit_toa"], signed=False, method="builder")
+    if reason:
+        with pytest.raises(Refused, match=f"{reason}, so the kernel 6\\.1 loads signed modules only"):
+            built_modules.preflight(host, "6.1")
+    else:
+        built_modules.preflight(host, "6.1")
+
+
+def test_a_host_that_loads_no_modules_any_more_is_refused_where_one_is_needed(built_modules, monkeypatch):
+    Path(built_modules.CLOSED).write_text("1\n")
+    host = Host(modules=["lvskit_toa", "lvskit_enat"], signed=False, method="builder", binaries={"lvskit_enat": "x"})
+    there = ["lvskit_toa"]
+    monkeypatch.setattr(built_modules, "installed", lambda given, kernel, name: name in there)
+    monkeypatch.setattr(built_modules, "outdated", lambda module, name: False)
+    with pytest.raises(Refused, match=r"modules_disabled is 1\), and needs lvskit_enat\. Find what sets it"):
+        built_modules.bring(host, "6.1", [])
+    there.append("lvskit_enat")
+    assert not built_modules.bring(host, "6.1", [])["changed"]
 
 
 def test_another_makers_module_is_refused(built_modules, monkeypatch):

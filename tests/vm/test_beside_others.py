@@ -1,4 +1,5 @@
-"""Real servers as they are found: with published ports, as clients of virtual services, with MPTCP and TCP Fast Open."""
+"""Machines as they are found: real servers with published ports or as clients of virtual services, MPTCP, TCP Fast Open, and devices
+that join segments in their own ways."""
 
 import contextlib
 import json
@@ -218,3 +219,69 @@ def test_a_real_server_is_a_client_of_a_virtual_service(host, topology, name, en
         assert len(answers) >= 2 * (len(names) - 1), entry
         assert {answer["host"] for answer in answers} >= set(names) - {name}, entry
         assert {answer["peer"].rpartition(":")[0] for answer in answers if answer["host"] != name} == {own}, entry
+
+
+@contextlib.contextmanager
+def inner_client(director, router, gateway):
+    """A client in a network namespace of the director, whose segments come in one piece however long they are: the largest it sends."""
+    size = 180_000
+    for one, command in (
+        (director, "ip netns add inner"),
+        (director, "ip link add outer type veth peer name inner netns inner"),
+        (director, "ip address add 10.66.0.1/24 dev outer && ip link set outer up"),
+        (director, "ip -n inner address add 10.66.0.2/24 dev inner && ip -n inner link set inner up"),
+        (director, "ip -n inner route add default via 10.66.0.1"),
+        (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'"),
+        (router, f"ip route add 10.66.0.0/24 via {gateway}"),
+    ):
+        one.check_output(command)
+    sizes = f"gso_max_size {size} gro_max_size {size} gso_ipv4_max_size {size} gro_ipv4_max_size {size}"
+    big = all(
+        director.run(command).rc == 0
+        for command in (f"ip link set outer {sizes}", f"ip -n inner link set inner {sizes}")
+    )
+    try:
+        yield big
+    finally:
+        director.run("ip link del outer; ip netns del inner")
+        router.run("ip route del 10.66.0.0/24")
+
+
+def uploaded(host, entry, prefix=""):
+    """Whether all of a file has arrived as it is."""
+    host.check_output("[ -e /tmp/noise ] || head -c 6000000 /dev/urandom > /tmp/noise")
+    said = host.check_output(f"{prefix} curl -sS -m 120 -T /tmp/noise http://{entry.vip}:{entry.port}/")
+    return json.loads(said)["sha256"] == host.check_output("sha256sum < /tmp/noise").split()[0]
+
+
+@pytest.mark.directors
+def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, entries):
+    """IPv4 BIG TCP, where the kernel knows it (6.3 and later); else as long as a packet can be."""
+    router = other_host(topology.groups["routers"][0])
+    director = topology.hosts[name]
+    for entry in (entry for entry in entries if director in entry.service.directors):
+        with inner_client(host, router, director.interfaces[0].address) as big:
+            host.check_output("systemd-run -q --unit heard tcpdump -U -n -s 96 -i outer -w /tmp/heard.pcap tcp")
+            host.check_output("for i in $(seq 50); do [ -s /tmp/heard.pcap ] && exit; sleep 0.2; done; exit 1")
+            try:
+                assert uploaded(host, entry, "ip netns exec inner"), entry
+            finally:
+                host.run("sleep 1; systemctl stop heard")
+            lines = host.check_output("tcpdump -n -r /tmp/heard.pcap 2>/dev/null; rm /tmp/heard.pcap").splitlines()
+            longest = max(int(line.rpartition("length ")[2].split(":")[0]) for line in lines if "length " in line)
+            assert longest > (65536 if big else 20_000), (entry, longest)
+
+
+@pytest.mark.clients
+def test_segments_that_a_director_joins_with_their_headers(host, topology, other_host, entries):
+    """rx-gro-list, which kernels from 6.10 on apply to TCP."""
+    for entry in entries:
+        director = other_host(entry.service.directors[0].name)
+        devices = {one.name.partition(".")[0] for one in topology.hosts[director.backend.get_hostname()].interfaces}
+        for device in devices:
+            director.check_output(f"ethtool -K {device} rx-gro-list on")
+        try:
+            assert uploaded(host, entry), entry
+        finally:
+            for device in devices:
+                director.check_output(f"ethtool -K {device} rx-gro-list off")

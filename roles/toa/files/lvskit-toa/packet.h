@@ -40,7 +40,11 @@ static inline struct tcphdr *tcp_header(struct sk_buff *skb)
 	return (struct tcphdr *)(skb_network_header(skb) + offset);
 }
 
-/* Makes the headers of a packet writable; the TCP header, which may have moved, or NULL when memory is short. */
+/*
+ * Makes the headers of a packet writable; the TCP header, which may have moved, or NULL when memory is short. Segments that were
+ * joined with their headers (rx-gro-list) will leave with the header of the first: the kernel would give the others addresses and
+ * ports alone.
+ */
 static inline struct tcphdr *tcp_header_writable(struct sk_buff *skb)
 {
 	unsigned int offset = ip_hdr(skb)->ihl * 4;
@@ -48,6 +52,11 @@ static inline struct tcphdr *tcp_header_writable(struct sk_buff *skb)
 
 	if (skb_ensure_writable(skb, offset + tcp->doff * 4))
 		return NULL;
+	if (skb_is_gso(skb) && (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST)) {
+		if (skb_unclone(skb, GFP_ATOMIC))
+			return NULL;
+		skb_shinfo(skb)->gso_type &= ~SKB_GSO_FRAGLIST;
+	}
 	return (struct tcphdr *)(skb_network_header(skb) + offset);
 }
 
@@ -86,9 +95,11 @@ static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp,
 {
 	static const u8 empty[OPTION_ADDRESS_LENGTH];
 	unsigned int ip_length = ip_hdrlen(skb);
-	__be16 old_length, new_length, flags, new_flags;
+	__be32 old_length, new_length;
+	__be16 flags, new_flags;
 	u8 option[OPTION_ADDRESS_LENGTH];
 	struct iphdr *ip;
+	__be16 total;
 
 	if (tcp->doff * 4 + OPTION_ADDRESS_LENGTH > TCP_LARGEST_HEADER)
 		return squeeze_option(skb, tcp, kind, endpoint);
@@ -97,8 +108,8 @@ static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp,
 	/* The sum over the whole packet is about to become wrong; the one in its header is kept right. */
 	if (skb->ip_summed == CHECKSUM_COMPLETE)
 		skb->ip_summed = CHECKSUM_NONE;
-	old_length = htons(skb->len - ip_length);
-	new_length = htons(skb->len - ip_length + OPTION_ADDRESS_LENGTH);
+	old_length = htonl(skb->len - ip_length);
+	new_length = htonl(skb->len - ip_length + OPTION_ADDRESS_LENGTH);
 
 	/* The IP header and the fixed part of the TCP header move towards the front; the option fills the gap. */
 	skb_push(skb, OPTION_ADDRESS_LENGTH);
@@ -108,9 +119,11 @@ static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp,
 	if (skb->ip_summed == CHECKSUM_PARTIAL)
 		skb->csum_start -= OPTION_ADDRESS_LENGTH;
 
+	/* Joined segments may be longer than the field can say; it has 0 then, and each gets its own when they are cut again. */
 	ip = ip_hdr(skb);
-	csum_replace2(&ip->check, ip->tot_len, htons(skb->len));
-	ip->tot_len = htons(skb->len);
+	total = skb->len <= IP_MAX_MTU ? htons(skb->len) : 0;
+	csum_replace2(&ip->check, ip->tot_len, total);
+	ip->tot_len = total;
 
 	tcp = tcp_hdr(skb);
 	memcpy(tcp + 1, empty, OPTION_ADDRESS_LENGTH);
@@ -120,7 +133,7 @@ static inline int add_option_beyond_mtu(struct sk_buff *skb, struct tcphdr *tcp,
 	tcp->doff += OPTION_ADDRESS_LENGTH / 4;
 	memcpy(&new_flags, (u8 *)tcp + 12, sizeof(new_flags));
 	inet_proto_csum_replace2(&tcp->check, skb, flags, new_flags, false);
-	inet_proto_csum_replace2(&tcp->check, skb, old_length, new_length, true);
+	inet_proto_csum_replace4(&tcp->check, skb, old_length, new_length, true);
 	return 0;
 }
 
