@@ -87,7 +87,7 @@ def test_parameters_of_modules_are_the_planned_ones(host, host_plan):
         for module in host_plan.built_modules
         for parameter, value in module.parameters.items()
     }
-    acting = [f"/sys/module/lvskit_*/parameters/{name}" for name in module_options.ADDRESSES]
+    acting = [f"/sys/module/lvskit_*/parameters/{name}" for name in module_options.MEMBERS]
     live = {path: value for path, (value,) in lines_of(host, [*planned, *acting]).items()}
     assert {path: value for path, value in live.items() if value or path in planned} == planned
 
