@@ -119,6 +119,7 @@ int main(void)
 		if (strcmp(*wrong, "+"))
 			CHECK(given(*wrong) == -EINVAL && set->count == 2);
 	CHECK(!given("+192.0.2.3,192.0.2.1") && set->count == 3);
+	CHECK(!given("10.0.2.1,9.0.3.1,10.0.1.2") && shown("9.0.3.1,10.0.1.2,10.0.2.1\n") && !given("192.0.2.2,192.0.2.3,192.0.2.1"));
 	CHECK(!given("-192.0.2.1,192.0.2.9") && set->count == 2 && !set_has_address(set, inet_addr("192.0.2.1")));
 	CHECK(!given("+") && set->count == 2);
 	CHECK(!given("\n") && set->count == 0 && shown("\n"));
@@ -132,7 +133,9 @@ int main(void)
 						    "192.0.2.1:99999999999", NULL };
 	     *wrong; wrong++)
 		CHECK(given_endpoints(*wrong) == -EINVAL && endpoints->count == 2);
-	CHECK(!given_endpoints("-192.0.2.1:8080") && shows(&of_endpoints, "192.0.2.1:80\n"));
+	CHECK(!given_endpoints("192.0.2.1:8080,192.0.2.1:443,192.0.2.1:80") &&
+	      shows(&of_endpoints, "192.0.2.1:80,192.0.2.1:443,192.0.2.1:8080\n"));
+	CHECK(!given_endpoints("-192.0.2.1:8080,192.0.2.1:443") && shows(&of_endpoints, "192.0.2.1:80\n"));
 	CHECK(!given_endpoints("+192.0.2.1:65535,0.0.0.0:1") && endpoints->count == 3);
 	CHECK(set_has(endpoints, inet_addr("192.0.2.1"), htons(65535)) && set_has(endpoints, 0, htons(1)));
 	for (unsigned int port = 1; port < 1000; port++) {

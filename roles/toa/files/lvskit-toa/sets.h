@@ -36,9 +36,10 @@ struct endpoint_set {
 	struct endpoint members[];
 };
 
+/* Its place among the members, as people sort addresses. */
 static inline u64 rank(const struct endpoint *member)
 {
-	return (u64)(__force u32)member->address << 16 | (__force u16)member->port;
+	return (u64)ntohl(member->address) << 16 | ntohs(member->port);
 }
 
 static int compare_members(const void *a, const void *b)
