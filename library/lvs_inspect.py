@@ -100,6 +100,7 @@ marks:
   returned: always
   type: list
   elements: dict
+offloads: {description: Firewall rules that give connections to a flow table., returned: always, type: list, elements: str}
 counters: {description: Kernel counters of packets that were not accepted., returned: always, type: dict}
 config: {description: IPVS features that the kernel was built without., returned: always, type: list, elements: str}
 companions: {description: Running software that manages the same kernel state., returned: always, type: list, elements: str}
@@ -180,6 +181,7 @@ def look(given, run):
         "trials": obstacles(given["trials"]),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
+        "offloads": list(counters.nft_offloads(rules[2])),
         "counters": counters.kernel([read(f"/proc/net/{name}") for name in ("snmp", "snmp6", "netstat")]),
         "config": unbuilt(read(f"/boot/config-{os.uname().release}")),
         "companions": companions(running()),

@@ -62,12 +62,14 @@ CHECKS = {
     "SETTING-ALL": "conf/all does not override the sysctls of single interfaces",
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
+    "FLOW-TABLE": "no rule gives replies that lvskit's modules have to translate to a flow table",
     "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
     "CHECK": "real servers pass the health checks, tried once at their own addresses",
     "ORDER": "directors that share a service have its real servers in the planned order, if the scheduler makes a table of them",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
+_TRANSLATING = ("lvskit_restore", "lvskit_ctk")  # they give replies their source
 _FORWARDING6 = "net/ipv6/conf/all/forwarding"
 # By the sysctl of a host that forwards a family: how rules begin that see its packets.
 _FORWARDING = {
@@ -280,6 +282,13 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         if refuses and rule.startswith(concerned):
             text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
+    translating = [module.name for module in plan.built_modules if module.name in _TRANSLATING]
+    for rule in answer["offloads"] if translating else ():
+        text = (
+            f"The kernel forwards packets of connections that match it past {' and '.join(translating)}: replies of hosts and containers behind "
+            "this host leave with the real server's address, and clients reset the connection. Leave the ports of services out of the rule."
+        )
+        yield Finding(host.name, "FLOW-TABLE", "firewall", rule, "no such rule for the services", text, risk=True)
     for name in answer["companions"] if not plan.empty else ():
         text = departures.sentence(_COMPANIONS[name])
         yield Finding(

@@ -1,4 +1,4 @@
-"""Kernel counters of packets that are not accepted, and firewall rules that drop packets."""
+"""Kernel counters of packets that are not accepted, and firewall rules that drop packets, or have them forwarded past all rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _POLICY = re.compile(r"^:(\S+) (DROP) \[(\d+):\d+\]$")
 _VERDICT = re.compile(r" -j (DROP|REJECT)(\s|$)")
 _NFT_FAMILIES = ("ip", "ip6", "inet", "netdev")  # that see IP packets of this host
 _NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes \d+ ?")
+_NFT_OFFLOAD = re.compile(r"\bflow (?:add|offload) @")
 _NFT_VERDICT = re.compile(r"\b(drop|reject)\b")
 
 
@@ -53,6 +54,13 @@ def nft_drops(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, in
             yield f"nft {chain} hook {words[words.index('hook') + 1]} policy drop", None
         elif _NFT_VERDICT.search(re.sub(r'"[^"]*"', "", line)) and not line.startswith("type "):
             yield f"nft {chain} {line}", count
+
+
+def nft_offloads(text: str) -> Iterator[str]:
+    """Each rule in the output of `nft list ruleset` that gives connections to a flow table."""
+    for chain, line, _ in nft_rules(text, ""):
+        if _NFT_OFFLOAD.search(re.sub(r'"[^"]*"', "", line)):
+            yield f"nft {chain} {line}"
 
 
 def nft_rules(text: str, saved: str, saved6: str = "") -> Iterator[tuple[str, str, int | None]]:

@@ -53,6 +53,7 @@ class Network:
             "orders": {},
             "trials": [""] * len(asked.trials),
             "marks": [],
+            "offloads": [],
             "counters": {},
             "config": [],
             "companions": [],
@@ -486,6 +487,24 @@ def test_software_that_works_on_the_same_things_is_a_risk_where_lvskit_keeps_som
     for host in ("lb1", "client1"):
         network.answers[host]["companions"] = ["docker"]
     assert [(f.host, f.check, f.risk) for f in network.wrong()] == [("lb1", "COMPANION", True)]
+
+
+def test_a_rule_that_has_replies_forwarded_past_the_modules_is_a_risk_where_those_translate(network):
+    rule = "nft inet filter forward tcp dport 80 flow add @fast"
+    for host in ("lb1", "rs1", "client1"):
+        network.answers[host]["offloads"] = [rule]
+    translating = [
+        name
+        for name, plan in network.plans.items()
+        if {module.name for module in plan.built_modules} & {"lvskit_ctk", "lvskit_restore"}
+    ]
+    for host in translating:
+        network.answers[host]["offloads"] = [rule]
+    assert translating
+    assert "lb1" not in translating
+    assert [(f.host, f.check, f.found, f.risk) for f in network.wrong()] == [
+        (host, "FLOW-TABLE", rule, True) for host in network.asked if host in translating
+    ]
 
 
 def test_what_the_kernel_lacks_is_named(network):

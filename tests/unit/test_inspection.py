@@ -117,6 +117,29 @@ table ip6 filter {
 """
 
 
+FLOW_TABLES = """table inet filter {
+	flowtable fast {
+		hook ingress priority filter
+		devices = { eth1 }
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		ip protocol tcp counter packets 5 bytes 200 flow add @fast
+		meta l4proto udp flow offload @fast
+		tcp dport 22 log prefix "flow add @fast" accept
+	}
+}
+"""
+
+
+def test_rules_that_give_connections_to_a_flow_table():
+    assert list(counters.nft_offloads(FLOW_TABLES)) == [
+        "nft inet filter forward ip protocol tcp flow add @fast",
+        "nft inet filter forward meta l4proto udp flow offload @fast",
+    ]
+    assert list(counters.nft_offloads(NFT)) == []
+
+
 def test_nftables_rules_that_drop():
     own = [
         ("nft inet host in hook input policy drop", None),
