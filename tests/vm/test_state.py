@@ -229,6 +229,29 @@ def test_a_client_is_told_the_size_that_its_packets_may_have(host, other_host, e
 
 
 @pytest.mark.clients
+@pytest.mark.restored
+def test_a_real_server_learns_that_the_way_to_the_director_is_narrower_than_the_one_to_the_client(
+    host, topology, other_host, entries
+):
+    """From the host itself that changes the way of the replies: the real server, or the one in front of it."""
+    for entry in entries:
+        with contextlib.ExitStack() as left, table_of(other_host, topology, entry, 1 << 20) as carriers:
+            for carrier in carriers:
+                for local in entry.service.local_addresses:
+                    (hop,) = json.loads(carrier.check_output(f"ip -j route get {local}"))
+                    via = f"via {hop['gateway']} " if "gateway" in hop else ""
+                    carrier.check_output(f"ip route add {local} {via}dev {hop['dev']} mtu 1000")
+                    left.callback(carrier.check_output, f"ip route del {local}")
+            for server in entry.service.real_servers:
+                left.callback(other_host(server.host.name).check_output, "ip route flush cache")
+            for _ in range(2 * len(entry.service.real_servers)):
+                asked = (
+                    f"curl -sS -m 30 -o /dev/null -w '%{{size_download}}' http://{entry.vip}:{entry.port}/bytes/200000"
+                )
+                assert host.check_output(asked) == "200000", entry
+
+
+@pytest.mark.clients
 @pytest.mark.noted
 def test_a_users_own_namespaces_do_not_fill_the_table(host, topology, name, other_host, entries):
     own = address_of(topology, name)

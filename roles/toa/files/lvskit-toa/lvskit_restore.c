@@ -105,17 +105,22 @@ static struct flow *opening(struct flow *older, const struct outer *outer, const
 }
 
 /*
- * A router's complaint about a reply (RFC 1191: too large) quotes it as RIP -> LIP; the stack knows it as RIP -> CIP.
+ * A router's complaint about a reply (RFC 1191: too large) quotes it as RIP -> LIP; the stack knows it as RIP -> CIP. A checksum that
+ * was wrong stays wrong.
  */
 static void restore_quoted(struct sk_buff *skb)
 {
-	unsigned int offset = ip_hdrlen(skb), quoted_length;
+	unsigned int offset, quoted_length;
 	struct icmphdr *icmp;
 	struct iphdr *quoted;
 	struct outer outer;
 	struct flow *flow;
 	__be16 *ports;
+	__sum16 check;
 
+	if (!pskb_may_pull(skb, sizeof(struct iphdr)) || ip_hdr(skb)->protocol != IPPROTO_ICMP || ip_is_fragment(ip_hdr(skb)))
+		return;
+	offset = ip_hdrlen(skb);
 	if (!pskb_may_pull(skb, offset + sizeof(*icmp) + sizeof(*quoted)))
 		return;
 	icmp = (struct icmphdr *)(skb_network_header(skb) + offset);
@@ -141,13 +146,20 @@ static void restore_quoted(struct sk_buff *skb)
 	flow = flow_of_outer(&table, &outer);
 	if (!flow)
 		return;
+	check = quoted->check;
 	csum_replace4(&quoted->check, quoted->daddr, flow->inner.peer);
+	csum_replace4(&icmp->checksum, quoted->daddr, flow->inner.peer);
+	csum_replace2(&icmp->checksum, (__force __be16)check, (__force __be16)quoted->check);
+	csum_replace2(&icmp->checksum, ports[1], flow->inner.peer_port);
 	quoted->daddr = flow->inner.peer;
 	ports[1] = flow->inner.peer_port;
-	icmp->checksum = 0;
-	icmp->checksum = csum_fold(skb_checksum(skb, offset, skb->len - offset, 0));
-	if (skb->ip_summed == CHECKSUM_COMPLETE)
-		skb->ip_summed = CHECKSUM_NONE;
+}
+
+/* A complaint of this host itself, about a reply that it routes for a real server behind it. */
+static unsigned int complaining(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	restore_quoted(skb);
+	return NF_ACCEPT;
 }
 
 static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -158,10 +170,7 @@ static unsigned int arriving(void *unused, struct sk_buff *skb, const struct nf_
 	struct tcphdr *tcp;
 	struct flow *flow;
 
-	if (!pskb_may_pull(skb, sizeof(struct iphdr)))
-		return NF_ACCEPT;
-	if (ip_hdr(skb)->protocol == IPPROTO_ICMP && !ip_is_fragment(ip_hdr(skb)))
-		restore_quoted(skb);
+	restore_quoted(skb);
 	tcp = tcp_header(skb);
 	if (!tcp)
 		return NF_ACCEPT;
@@ -238,6 +247,12 @@ static const struct nf_hook_ops hooks[] = {
 		.hook = arriving,
 		.pf = NFPROTO_IPV4,
 		.hooknum = NF_INET_PRE_ROUTING,
+		.priority = NF_IP_PRI_CONNTRACK - 1,
+	},
+	{
+		.hook = complaining,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_OUT,
 		.priority = NF_IP_PRI_CONNTRACK - 1,
 	},
 	{
