@@ -8,13 +8,23 @@ import pytest
 
 from tests.vm.test_state import address_of, run
 
-pytestmark = pytest.mark.sender
+# TCP_MD5SIG (RFC 2385): the segments to and from an address are signed.
+SIGNED = """
+import socket, struct
+def signed(one, peer):
+    place = struct.pack("=HH4s120x", socket.AF_INET, 0, socket.inet_aton(peer))
+    one.setsockopt(socket.IPPROTO_TCP, 14, place + struct.pack("=BBHI80s", 0, 0, 6, 0, b"secret"))
+"""
 
 # A server that says who its peer is, and whether it speaks MPTCP with it (SOL_MPTCP, MPTCP_INFO). Each line gets an answer.
-LINES = """
+LINES = (
+    SIGNED
+    + """
 import json, socket, sys, threading
-address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:])
+address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:5])
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+for peer in sys.argv[5:]:
+    signed(listener, peer)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 if fast:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
@@ -33,14 +43,20 @@ def serve(connection):
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 """
+)
 
 # Lines, one after the other on one connection; each answer, with the address that the client has there.
-TALK = """
+TALK = (
+    SIGNED
+    + """
 import json, signal, socket, sys
-address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:])
+address, port, protocol, fast = sys.argv[1], *map(int, sys.argv[2:5])
 signal.alarm(20)
 lines = [b"one\\n", b"x" * 5000 + b"\\n", b"three\\n"]
 client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+for peer in sys.argv[5:]:
+    signed(client, peer)
+    client.settimeout(4)
 if fast:
     client.sendto(lines.pop(0), socket.MSG_FASTOPEN, (address, port))
 else:
@@ -52,6 +68,7 @@ with client, client.makefile("rb") as stream:
         said.append(json.loads(stream.readline()))
     print(json.dumps(["%s:%d" % client.getsockname(), said]))
 """
+)
 TCP, MPTCP = 6, 262
 KEY = "01234567-89abcdef-fedcba98-76543210"  # of the cookies: one for all real servers, so that each knows those of the others
 
@@ -85,6 +102,7 @@ def knows_mptcp(host):
 
 
 @pytest.mark.clients
+@pytest.mark.sender
 def test_a_client_that_speaks_mptcp(host, other_host, entries):
     """enat has no room for its options, and makes it speak TCP; in fullnat it is the client all the same."""
     for entry in entries:
@@ -100,6 +118,7 @@ def test_a_client_that_speaks_mptcp(host, other_host, entries):
 
 
 @pytest.mark.clients
+@pytest.mark.sender
 def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
     """TCP Fast Open (RFC 7413): the first connection asks for a cookie, the next one uses it."""
     for entry in entries:
@@ -121,6 +140,18 @@ def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
         finally:
             for one in machines:
                 one.check_output("sysctl -qw net.ipv4.tcp_fastopen=1")
+
+
+@pytest.mark.clients
+@pytest.mark.tcp
+def test_signed_connections_are_for_modes_that_leave_addresses_alone(host, topology, name, other_host, entries):
+    """TCP-MD5, as BGP uses it, signs the addresses, too."""
+    one_each = {entry.mode: entry for entry in reversed(entries) if entry.family.version == 4 and entry.port}
+    for entry in one_each.values():
+        with served(other_host, entry, TCP, 0, address_of(topology, name)):
+            host.run(f"cat > /tmp/state.py <<'LVSKIT'\n{TALK}\nLVSKIT")
+            said = host.run(f"timeout 20 python3 /tmp/state.py {entry.vip} {entry.port} {TCP} 0 {entry.vip}")
+        assert (said.rc == 0) == entry.mode.holds_vip, (entry, said.stderr)
 
 
 @contextlib.contextmanager
@@ -207,6 +238,7 @@ def test_a_port_answers_nobody_by_itself_while_the_module_is_away(host, topology
 
 
 @pytest.mark.real_servers
+@pytest.mark.sender
 def test_a_real_server_is_a_client_of_a_virtual_service(host, topology, name, entries):
     """It is answered whenever another real server was chosen: by a VIP whose packets it knows with an option only."""
     own = address_of(topology, name)
@@ -255,6 +287,7 @@ def uploaded(host, entry, prefix=""):
 
 
 @pytest.mark.directors
+@pytest.mark.sender
 def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, entries):
     """IPv4 BIG TCP, where the kernel knows it (6.3 and later); else as long as a packet can be."""
     router = other_host(topology.groups["routers"][0])
@@ -273,6 +306,7 @@ def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, ent
 
 
 @pytest.mark.clients
+@pytest.mark.sender
 def test_segments_that_a_director_joins_with_their_headers(host, topology, other_host, entries):
     """rx-gro-list, which kernels from 6.10 on apply to TCP."""
     for entry in entries:
