@@ -288,6 +288,46 @@ static void full(void)
 	CHECK(flow_count(&table) == 0);
 }
 
+/* A flood leaves a client time for its handshake, also where all the table is of established connections. */
+static void flooded(bool forgetful)
+{
+	enum { MOST = 80, EIGHTH = MOST / 8 };
+	unsigned int forged = 1000, kept = 0;
+	struct outer outer;
+	struct flow *flow;
+
+	table.forgetful = forgetful;
+	for (unsigned int port = 1; port <= MOST; port++)
+		established(port);
+	for (unsigned int port = 200; port < 210; port++) {
+		flow = begin(port, 1, true, MOST);
+		outer = flow->outer;
+		CHECK(client(flow, 100, 0, 0, "S") == OPENING);
+		for (unsigned int i = 0; i < EIGHTH - 1; i++)
+			CHECK(!IS_ERR(begin(forged++, 1, true, MOST)));
+		CHECK(flow_of_outer(&table, &outer) == flow);
+		CHECK(server(flow, 500, 101, 0, "SA") == OPENING);
+		CHECK(table.unconfirmed <= EIGHTH);
+		if (forgetful) {
+			CHECK(client(flow, 101, 501, 0, "A") == OPEN);
+			CHECK(flow_count(&table) == MOST);
+		} else {
+			CHECK(flow_count(&table) <= MOST + EIGHTH);
+		}
+	}
+	for (unsigned int i = 0; i < 10 * MOST; i++)
+		CHECK(!IS_ERR(begin(forged++, 1, true, MOST)));
+	CHECK(table.unconfirmed == EIGHTH);
+	for (unsigned int port = 1; port <= MOST; port++) {
+		outer = outer_of(port, 1);
+		kept += !!flow_of_outer(&table, &outer);
+	}
+	CHECK(kept >= (forgetful ? MOST - EIGHTH - 10 : MOST));
+	table.forgetful = false;
+	wait_for(10000);
+	CHECK(flow_count(&table) == 0 && table.unconfirmed == 0);
+}
+
 /* As lvskit_toa_peer uses it. */
 static void owned(void)
 {
@@ -323,6 +363,8 @@ int main(void)
 	ages();
 	names();
 	full();
+	flooded(true);
+	flooded(false);
 	owned();
 	flow_table_end(&table);
 	printf("all right\n");

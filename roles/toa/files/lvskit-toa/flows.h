@@ -4,8 +4,9 @@
  * host's stack knows it (in a table whose connections are owned by sockets they have no inner name).
  *
  * Memory is bounded by `most`. A full table takes in the new all the same: it forgets what is closed, then what nobody has
- * confirmed, the eldest first. Established connections go only from a table that is `forgetful`, which learns them again from
- * their next packet: the one that was silent longest, of LOOKED_AT.
+ * confirmed, the eldest first. An eighth of the table is for the latter whatever there is, so that a flood does not push a client out
+ * between its SYN and its acknowledgement. A table that is `forgetful`, because it learns connections again from their next packet, gives
+ * up established ones for it: the one that was silent longest, of LOOKED_AT. Any other grows by this eighth.
  *
  * The same text is compiled for user space, where it is tested: tests/modules.
  */
@@ -36,6 +37,7 @@
 #define FORGOTTEN_AT_ONCE 2
 #define PORTS_TRIED 16
 #define FIRST_FREE_PORT 1024
+#define SHARE_OF_UNCONFIRMED 8 /* an eighth of the table is theirs */
 #define SHARE_OF_OTHERS 8 /* namespaces of other users have an eighth of the table together */
 
 /* The two ends of a connection. It serves as a key whose hash is over all of it, so there must be no gap. */
@@ -73,6 +75,7 @@ struct flow_table {
 	struct rhashtable outer, inner;
 	spinlock_t lock; /* for what comes and goes, and for what follows */
 	struct list_head lists[CLOSED + 1]; /* by phase; who came last is last */
+	unsigned int unconfirmed; /* how many are OPENING */
 	unsigned int of_others;
 	bool forgetful;
 	bool owned; /* a connection is a socket's: it has no inner name, and does not expire while it is established */
@@ -134,6 +137,7 @@ static inline void flow_remove(struct flow_table *table, struct flow *flow)
 	if (list_empty(&flow->place))
 		return;
 	list_del_init(&flow->place);
+	table->unconfirmed -= flow->phase == OPENING;
 	rhashtable_remove_fast(&table->outer, &flow->by_outer, outer_shape);
 	if (!table->owned)
 		rhashtable_remove_fast(&table->inner, &flow->by_inner, inner_shape);
@@ -166,14 +170,17 @@ static inline struct flow *flow_longest_silent(struct flow_table *table)
 }
 
 /* What gives way to a new connection; NULL when all there is must stay. */
-static inline struct flow *flow_least(struct flow_table *table)
+static inline struct flow *flow_least(struct flow_table *table, unsigned int most)
 {
 	struct flow *flow = list_first_entry_or_null(&table->lists[CLOSED], struct flow, place);
 
+	if (!flow && table->forgetful && table->unconfirmed < most / SHARE_OF_UNCONFIRMED) {
+		flow = list_first_entry_or_null(&table->lists[CLOSING], struct flow, place);
+		if (!flow)
+			flow = flow_longest_silent(table);
+	}
 	if (!flow)
 		flow = list_first_entry_or_null(&table->lists[OPENING], struct flow, place);
-	if (!flow && table->forgetful)
-		flow = list_first_entry_or_null(&table->lists[CLOSING], struct flow, place);
 	if (!flow && table->forgetful)
 		flow = flow_longest_silent(table);
 	return flow;
@@ -185,10 +192,12 @@ static inline struct flow *flow_least(struct flow_table *table)
  */
 static inline int flow_make_room(struct flow_table *table, unsigned int most)
 {
-	unsigned int i, gone = 0;
+	unsigned int i, gone = 0, theirs = most / SHARE_OF_UNCONFIRMED;
 
+	if (!table->forgetful && table->unconfirmed < theirs)
+		most += theirs;
 	for (i = 0; i < FORGOTTEN_AT_ONCE && flow_count(table) >= most; i++) {
-		struct flow *flow = flow_least(table);
+		struct flow *flow = flow_least(table, most);
 
 		if (!flow)
 			break;
@@ -223,6 +232,7 @@ static inline int flow_add(struct flow_table *table, struct flow *flow, unsigned
 		goto out;
 	}
 	list_add_tail(&flow->place, &table->lists[OPENING]);
+	table->unconfirmed++;
 	table->of_others += flow->of_others;
 out:
 	spin_unlock_bh(&table->lock);
@@ -290,6 +300,7 @@ static inline void flow_settle(struct flow_table *table, struct flow *flow, enum
 	spin_lock_bh(&table->lock);
 	if (flow->phase != phase && !list_empty(&flow->place)) {
 		list_move_tail(&flow->place, &table->lists[phase]);
+		table->unconfirmed += (phase == OPENING) - (flow->phase == OPENING);
 		WRITE_ONCE(flow->phase, phase);
 		WRITE_ONCE(flow->until, now() + ticks);
 	}
