@@ -175,7 +175,7 @@ stay([f"{entry.vip}:{entry.port}:{{port}}" for port in range({17300 + 10 * numbe
             evicted = sum(count_of(carrier, entry, "evicted") for carrier in carriers)
             expected = [f"{own}:{port}" for port in range(17300 + 10 * number, 17303 + 10 * number)]
             assert run(host, RAW_CLIENT + STAY + flood) == [expected] * 2, entry
-            assert all(count_of(carrier, entry, "connections") <= FEW for carrier in carriers)
+            assert all(count_of(carrier, entry, "connections") <= FEW * 9 // 8 for carrier in carriers)
             assert sum(count_of(carrier, entry, "evicted") for carrier in carriers) > evicted
 
 
