@@ -104,7 +104,7 @@ def main() -> None:
             *_, calm = ask(machines, service)
             for kind in ("syn", "pin") if crowd.module != "lvskit_toa_peer" else ("syn",):
                 for sources in (MANY, 1):
-                    number = 16 * FEW
+                    number = 3 * RATE
                     evicted = crowd.count("evicted")
                     with attacked(machines, service.host, crowd.command(kind, number, service.rport, sources, RATE)):
                         served, known, seconds = ask(machines, service)
