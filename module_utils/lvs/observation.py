@@ -82,11 +82,6 @@ class Ends:
     client: Endpoint
     local: Endpoint | None = None
 
-    def concern(self, packet: Packet) -> bool:
-        """Whether the packet belongs to the connection, in either direction."""
-        own = (packet.source, packet.destination, packet.option)
-        return self.client in own or (self.local is not None and self.local in own)
-
 
 def find_ends(client: Endpoint, service: Service, director: str, frames: Sequence[Frame]) -> Ends:
     """Finds the local address and port that `director` gave to the client's connection.

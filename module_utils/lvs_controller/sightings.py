@@ -34,16 +34,24 @@ class Sightings:
     def of(self, ends: Ends, addresses: Container[Address]) -> list[Frame]:
         """The frames of one connection, `addresses` are those of its service and real servers.
 
-        Filters also let packets of other clients pass: a local address and port may be in use towards other hosts at the same time.
+        Filters also let packets of other clients pass: a local address and port may be in use towards other hosts at the same time,
+        also towards other real servers of the service, by health checks among others.
         """
         numbers = set(self._by_end.get(ends.client, ()))
         if ends.local:
-            numbers |= {n for n in self._by_end.get(ends.local, ()) if self._other(n, ends.local) in addresses}
+            own = {self.frames[number].mark for number in numbers}
+            by_local = {number: self._other(number, ends.local) for number in self._by_end.get(ends.local, ())}
+            opened = {number: other for number, other in by_local.items() if self.frames[number].mark is not None}
+            ours = {other for number, other in opened.items() if self.frames[number].mark in own}
+            somebody_elses = {*opened.values()} - ours
+            numbers |= {
+                n for n, other in by_local.items() if other.address in addresses and other not in somebody_elses
+            }
         return self._at(sorted(numbers))
 
-    def _other(self, number: int, end: Endpoint) -> Address:
+    def _other(self, number: int, end: Endpoint) -> Endpoint:
         packet = self.frames[number].packet
-        return packet.source.address if packet.destination == end else packet.destination.address
+        return packet.source if packet.destination == end else packet.destination
 
     def _at(self, numbers: Iterable[int]) -> list[Frame]:
         return [self.frames[number] for number in numbers]

@@ -4,6 +4,7 @@ import base64
 import gzip
 import re
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -95,6 +96,29 @@ def test_ports_that_differ_between_connections_are_named_by_symbols_and_addresse
 def test_an_application_that_gets_no_request_is_not_said_to_be_silent(environment):
     scene = Scene(environment, "tun", port=3306, real_servers=[{"group": "farm", "weight": 50}])
     assert column(report(scene, peer="", bytes=0), "application sees") == "not asked"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_connection_by_the_same_local_port_to_another_real_server_of_the_service_does_not_confuse(
+    environment, first
+):
+    """A health check's: source NAT gives one port for each of the real servers' addresses."""
+    scene, check = (
+        Scene(environment, "fullnat", real_servers=[{"host": "rs3", "port": 8080}, {"host": "rs1", "port": 8080}])
+        for _ in range(2)
+    )
+    scene.server, check.server = "rs3", "rs1"
+    rs1 = Endpoint(IPv4Address("10.20.1.11"), 8080)
+    own = [frame for hop in check.walks["rs1"].hops for frame in check._seen(hop)]
+    others = [
+        replace(frame, mark=frame.mark and 4712)
+        for frame in own
+        if LOCAL in (frame.packet.source, frame.packet.destination)
+    ]
+    assert any(rs1 == frame.packet.destination and frame.mark for frame in others)
+    frames = [*others, *scene.frames] if first else [*scene.frames, *others]
+    found = report(scene, frames, peer=str(LOCAL))
+    assert found.failures == []
 
 
 def test_another_clients_connection_by_the_same_local_port_does_not_confuse(environment):
