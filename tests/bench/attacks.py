@@ -55,9 +55,9 @@ class Service:
 def service_of(machines: Machines, name: str) -> Service:
     found = next(one for one in environment.topology(machines.listing).services if one.name == name)
     (server,) = found.real_servers
-    return Service(
-        str(found.vips[0]), found.ports[0].first, server.host.name, str(server.host.interfaces[0].address), server.port
-    )
+    port = found.ports[0].first
+    rip = str(server.host.interfaces[0].address)
+    return Service(str(found.vips[0]), port, server.host.name, rip, server.at_port(port))
 
 
 def ask(machines: Machines, service: Service) -> tuple[int, int, float]:

@@ -109,8 +109,9 @@ def main() -> None:
     machines.ask(CLIENT, "gcc -O2 -o /tmp/connect /tmp/connect.c")
     topology = environment.topology(machines.listing)
     ends = {service.name: (str(service.entries[0].vip), service.entries[0].port) for service in topology.services}
-    server = topology.services[0].real_servers[0]
-    ends = {"direct": (str(server.host.interfaces[0].address), server.port), **ends}
+    first = topology.services[0]
+    (server,) = first.real_servers
+    ends = {"direct": (str(server.host.interfaces[0].address), server.at_port(first.ports[0].first)), **ends}
     by_module = [service.name for service in topology.services if service.mode.sender]
     hosts = {one.host.name for service in topology.services if service.mode.sender for one in service.real_servers}
     versions = Versions(machines, os.environ.get("BASE", ""), (DIRECTOR, *sorted(hosts)))

@@ -78,7 +78,9 @@ def serving(real, address, port, *words):
     """LINES instead of the demo application, at an address and port of a real server."""
     real.run(f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT")
     real.check_output("systemctl stop lvskit-lab-app")
-    real.check_output(f"systemd-run -q --unit lines python3 /tmp/lines.py {address} {port} {' '.join(map(str, words))}")
+    real.check_output(
+        f"systemd-run -q --collect --unit lines python3 /tmp/lines.py {address} {port} {' '.join(map(str, words))}"
+    )
     try:
         real.check_output(f"for i in $(seq 100); do ss -ltn | grep -q :{port} && exit; sleep 0.2; done; exit 1")
         yield
@@ -170,7 +172,7 @@ def published(real, address, port):
         "ip -n container route add default via 172.31.0.1",
         "sysctl -qw net.ipv4.ip_forward=1",
         f"iptables -w -t nat -A {rule}",
-        f"systemd-run -q --unit lines ip netns exec container python3 /tmp/lines.py 172.31.0.2 9080 {TCP} 0",
+        f"systemd-run -q --collect --unit lines ip netns exec container python3 /tmp/lines.py 172.31.0.2 9080 {TCP} 0",
         "for i in $(seq 100); do ip netns exec container ss -ltn | grep -q :9080 && exit; sleep 0.2; done; exit 1",
     ):
         real.check_output(command)
@@ -183,16 +185,18 @@ def published(real, address, port):
 
 
 @contextlib.contextmanager
-def heard_from(host, address):
-    """A list that has, at the end, the packets that came from an address."""
-    heard = []
-    host.check_output(f"systemd-run -q --unit heard tcpdump -U -n -i any -w /tmp/heard.pcap src host {address}")
+def heard(host, interface, about):
+    """A list that has, at the end, the packets on an interface that tcpdump's filter is about."""
+    lines = []
+    host.check_output("rm -f /tmp/heard.pcap")
+    dump = f"tcpdump -U -n -s 96 -i {interface} -w /tmp/heard.pcap {about}"
+    host.check_output(f"systemd-run -q --collect --unit heard {dump}")
     host.check_output("for i in $(seq 50); do [ -s /tmp/heard.pcap ] && exit; sleep 0.2; done; exit 1")
     try:
-        yield heard
+        yield lines
     finally:
         host.run("sleep 1; systemctl stop heard")
-        heard += host.check_output("tcpdump -n -r /tmp/heard.pcap 2>/dev/null; rm /tmp/heard.pcap").splitlines()
+        lines += host.check_output("tcpdump -n -r /tmp/heard.pcap 2>/dev/null").splitlines()
 
 
 def ends_of(topology, entry):
@@ -208,13 +212,13 @@ def test_a_published_port_is_a_real_server_like_any_other(host, topology, other_
         name, rip, port = ends_of(topology, entry)
         real = other_host(name)
         with published(real, rip, port):
-            with heard_from(host, rip) as heard:
+            with heard(host, "any", f"src host {rip}") as packets:
                 for _ in range(3):
                     own, said = run(host, TALK, entry.vip, entry.port, TCP, 0)
                     assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
                     assert {answer["peer"] for answer in said} == {own}, entry
                 assert host.run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{rip}/{port}'").rc == 124
-            assert heard == []  # neither to those who come by the VIP, nor to those who do not
+            assert packets == []  # neither to those who come by the VIP, nor to those who do not
 
 
 @pytest.mark.clients
@@ -226,14 +230,14 @@ def test_a_port_answers_nobody_by_itself_while_the_module_is_away(host, topology
         real = other_host(name)
         forms = [contextlib.nullcontext(), *([] if entry.mode.cip_src else [published(real, rip, port)])]
         for form in forms:
-            with form, heard_from(host, rip) as heard:
+            with form, heard(host, "any", f"src host {rip}") as packets:
                 real.check_output("rmmod lvskit_ctk")
                 try:
                     assert host.run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{rip}/{port}'").rc == 124
                     assert host.run(f"curl -sS -m 3 http://{entry.vip}:{entry.port}/").rc != 0
                 finally:
                     real.check_output("modprobe lvskit_ctk")
-            assert heard == []
+            assert packets == []
         assert host.run(f"curl -sS -m 15 http://{entry.vip}:{entry.port}/").rc == 0
 
 
@@ -264,6 +268,10 @@ def inner_client(director, router, gateway):
         (director, "ip -n inner address add 10.66.0.2/24 dev inner && ip -n inner link set inner up"),
         (director, "ip -n inner route add default via 10.66.0.1"),
         (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'"),
+        (
+            director,
+            "sysctl -qw net.ipv4.conf.all.accept_local=1",
+        ),  # replies of enat pass it on their way to this client
         (router, f"ip route add 10.66.0.0/24 via {gateway}"),
     ):
         one.check_output(command)
@@ -275,7 +283,7 @@ def inner_client(director, router, gateway):
     try:
         yield big
     finally:
-        director.run("ip link del outer; ip netns del inner")
+        director.run("ip link del outer; ip netns del inner; sysctl -qw net.ipv4.conf.all.accept_local=0")
         router.run("ip route del 10.66.0.0/24")
 
 
@@ -294,13 +302,8 @@ def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, ent
     director = topology.hosts[name]
     for entry in (entry for entry in entries if director in entry.service.directors):
         with inner_client(host, router, director.interfaces[0].address) as big:
-            host.check_output("systemd-run -q --unit heard tcpdump -U -n -s 96 -i outer -w /tmp/heard.pcap tcp")
-            host.check_output("for i in $(seq 50); do [ -s /tmp/heard.pcap ] && exit; sleep 0.2; done; exit 1")
-            try:
+            with heard(host, "outer", "tcp") as lines:
                 assert uploaded(host, entry, "ip netns exec inner"), entry
-            finally:
-                host.run("sleep 1; systemctl stop heard")
-            lines = host.check_output("tcpdump -n -r /tmp/heard.pcap 2>/dev/null; rm /tmp/heard.pcap").splitlines()
             longest = max(int(line.rpartition("length ")[2].split(":")[0]) for line in lines if "length " in line)
             assert longest > (65536 if big else 20_000), (entry, longest)
 
