@@ -20,7 +20,7 @@ sysctl -qw net.ipv4.conf.crowd0.rp_filter=2 net.ipv4.tcp_max_syn_backlog=1024
 ip address replace 10.127.255.1/30 dev crowd0
 ip neighbour replace 10.127.255.2 lladdr $(cat /sys/class/net/crowd1/address) dev crowd0 nud permanent
 ip route replace {CLIENTS} via 10.127.255.2 dev crowd0
-tc qdisc replace dev crowd1 clsact; tc filter replace dev crowd1 ingress prio 1 matchall action drop
+if tc qdisc add dev crowd1 clsact 2>/dev/null; then tc filter add dev crowd1 ingress matchall action drop; fi
 iptables -w -t mangle -C INPUT -p tcp --dport {SILENT} -j DROP 2>/dev/null || iptables -w -t mangle -A INPUT -p tcp --dport {SILENT} -j DROP
 """
 

@@ -130,13 +130,37 @@ def main() -> None:
             rounds.append(found)
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
     versions.load("")
-    report(rounds, list(rounds[0]))
+    report(
+        rounds,
+        [
+            f"{name} {version}".strip()
+            for name in ends
+            for version in versions.folders
+            if name in by_module or not version
+        ],
+    )
+    for version in filter(None, versions.folders):
+        beside(rounds, by_module, version)
+    remember(machines, ends, server.host.name)
+
+
+def beside(rounds: list[dict[str, dict[str, float]]], names: list[str], base: str) -> None:
+    """The modules of this version beside those of an earlier one: more than 1 is more work in the same time, or less time for the same work."""
+    print(f"\nas a multiple of {base} in the same round, median (least to most):")
+    for name in names:
+        found = []
+        for what in ("connection", "octet", "connection, director", "octet, director"):
+            ratios = sorted(one[f"{name} {base}"][what] / one[name][what] for one in rounds)
+            found.append(f"{what} {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"{name:<16}  {'   '.join(found)}")
+
+
+def remember(machines: Machines, ends: dict[str, tuple[str, int]], host: str) -> None:
+    """What is measured while the modules of a real server remember many connections."""
     remembering = {"enat": ("lvskit_ctk", "vip"), "fullnat+restore": ("lvskit_restore", "lip")}
     for entries in ENTRIES:
         for module, form in remembering.values():
-            crowd = Crowd(
-                machines, server.host.name, module, form, ends["direct"][0], *(ends["enat"] if form == "vip" else ())
-            )
+            crowd = Crowd(machines, host, module, form, ends["direct"][0], *(ends["enat"] if form == "vip" else ()))
             crowd.prepare()
             packets, seconds = crowd.open(entries)
             remembered = crowd.count("connections")
