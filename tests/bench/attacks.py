@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from lab import environment
 
-from .crowds import CLIENTS, FIRST_CLIENT, PORTS, SOURCE, Crowd
+from .crowds import CLIENTS, FIRST_CLIENT, LOCALS, PORTS, SOURCE, Crowd
 from .datapath import CLIENT, HERE
 from .machines import Machines
 
@@ -105,7 +105,7 @@ def main() -> None:
                 print(f"{name}: {crowd.count('connections')} connections", file=sys.stderr, flush=True)
             *_, calm = ask(machines, service)
             for kind in ("syn", "pin") if crowd.module != "lvskit_toa_peer" else ("syn",):
-                for sources in (MANY, 1):
+                for sources in (LOCALS if crowd.form == "lip" else MANY, 1):
                     number = 3 * RATE
                     evicted, begin = crowd.count("evicted"), time.monotonic()
                     with attacked(machines, service.host, crowd.command(kind, number, service.rport, sources, RATE)):

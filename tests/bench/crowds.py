@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parent / "crowd.c"
 CLIENTS = "10.64.0.0/10"  # somebody else's addresses: nobody in the lab has them
 FIRST_CLIENT, FIRST_LOCAL = "10.80.0.1", "10.90.0.1"
 PORTS = 64000  # connections of one client
+LOCALS = 32  # addresses from FIRST_LOCAL on that modules take for a director's
 SILENT = 9999  # a port at which this host does not answer by itself
 READY = f"""set -e
 gcc -O2 -o /tmp/crowd /tmp/crowd.c
@@ -43,7 +44,7 @@ class Crowd:
         self.machines.ask(self.host, READY)
         parameters = f"/sys/module/{self.module}/parameters"
         service = f"[ ! -e {parameters}/services ] || echo +{self.rip}:{SILENT} > {parameters}/services"
-        start, numbers = self.other.rpartition(".")[0], range(1, 33)
+        start, numbers = self.other.rpartition(".")[0], range(1, LOCALS + 1)
         locals_ = f"echo +{','.join(f'{start}.{number}' for number in numbers)} > {parameters}/lips"
         self.machines.ask(self.host, locals_ if self.form == "lip" else service)
 
