@@ -70,7 +70,6 @@ with client, client.makefile("rb") as stream:
 """
 )
 TCP, MPTCP = 6, 262
-KEY = "01234567-89abcdef-fedcba98-76543210"  # of the cookies: one for all real servers, so that each knows those of the others
 
 
 @contextlib.contextmanager
@@ -127,16 +126,15 @@ def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
         servers = [other_host(server.host.name) for server in entry.service.real_servers]
         machines = [host, *servers]
         for one in machines:
-            one.check_output(
-                f"sysctl -qw net.ipv4.tcp_fastopen=3 net.ipv4.tcp_fastopen_key={KEY}; ip tcp_metrics flush"
-            )
+            one.check_output("sysctl -qw net.ipv4.tcp_fastopen=3; ip tcp_metrics flush")
         try:
             with served(other_host, entry, TCP, 1):
                 for _ in range(3 * len(servers)):
                     own, said = run(host, TALK, entry.vip, entry.port, TCP, 1)
                     assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
                     assert {answer["peer"] for answer in said} == {own}, entry
-                if not entry.mode.source_nat:  # the cookie is of the client's address, which the real servers know
+                # A cookie is of both addresses, as the real server knows them: another one does not take it.
+                if not entry.mode.source_nat and len(servers) == 1:
                     counted = (one.check_output("nstat -asz | grep 'FastOpenPassive '") for one in servers)
                     assert sum(int(line.split()[1]) for line in counted) > 0, entry
         finally:
@@ -266,7 +264,8 @@ def inner_client(director, router, gateway):
         (director, "ip link add outer type veth peer name inner netns inner"),
         (director, "ip address add 10.66.0.1/24 dev outer && ip link set outer up"),
         (director, "ip -n inner address add 10.66.0.2/24 dev inner && ip -n inner link set inner up"),
-        (director, "ip -n inner route add default via 10.66.0.1"),
+        (director, "ip -n inner route add default via 10.66.0.1 initcwnd 300"),
+        (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_tso_rtt_log=30 || true"),  # 5.18 and later
         (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'"),
         (
             director,
@@ -305,7 +304,7 @@ def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, ent
             with heard(host, "outer", "tcp") as lines:
                 assert uploaded(host, entry, "ip netns exec inner"), entry
             longest = max(int(line.rpartition("length ")[2].split(":")[0]) for line in lines if "length " in line)
-            assert longest > (65536 if big else 20_000), (entry, longest)
+            assert longest > (65536 if big else 5_000), (entry, longest)
 
 
 @pytest.mark.clients

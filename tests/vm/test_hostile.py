@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.lvs.plan import MPTCP
 
 pytestmark = pytest.mark.sender
 
@@ -81,8 +82,9 @@ def counters(host, entry):
 @contextlib.contextmanager
 def without_rule(director, entry):
     """The kernel module alone strips what clients forge."""
-    kind = entry.service.directors[0].option_kind
-    rule = f"LVSKIT-PREROUTING -d {entry.vip}/32 -p tcp -m tcp -j TCPOPTSTRIP --strip-options {kind}"
+    kinds = {entry.service.directors[0].option_kind, *([MPTCP] if entry.mode.every_packet else [])}
+    words = f"--strip-options {','.join(map(str, sorted(kinds)))}"
+    rule = f"LVSKIT-PREROUTING -d {entry.vip}/32 -p tcp -m tcp -j TCPOPTSTRIP {words}"
     director.check_output(f"iptables -w -t mangle -D {rule}")
     try:
         yield
