@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from lab import environment
 
-from .crowds import CLIENTS, FIRST_CLIENT, LOCALS, PORTS, SOURCE, Crowd
+from .crowds import CLIENTS, FIRST_CLIENT, FIRST_LOCAL, LOCALS, PORTS, SOURCE, Crowd
 from .datapath import CLIENT, HERE
 from .machines import Machines
 
@@ -26,6 +26,8 @@ FEW, ALL = 1_000, 1 << 20
 RATE = int(os.environ.get("RATE", "5000"))  # packets per second of an attack on a real server
 SLOWER = 5  # how much slower a client sends, which has a director on its way
 ASKED = 60  # new clients
+# Each module has its own: what lvskit_restore takes for a director's packet, lvskit_toa_peer does not see as one any more.
+LOCAL_OF = {"lvskit_restore": FIRST_LOCAL, "lvskit_toa_peer": "10.91.0.1"}
 MANY = 4096  # sources of an attack
 # Seconds of each request on a connection of its own; null where there was no answer within 10 s.
 NEW_CLIENTS = f"""
@@ -92,7 +94,7 @@ def main() -> None:
             ("fullnat+toa", "lvskit_toa_peer", "lip"),
         )
         for one in [service_of(machines, name)]
-        for other in [(one.vip, one.port) if form in ("vip", "cip") else ()]
+        for other in [(one.vip, one.port) if form in ("vip", "cip") else (LOCAL_OF[module],)]
     }
     rows = [("service", "entries", "attack", "sources", "served", "client known", "x calm", "at most", "evicted/s")]
     for name, crowd in crowds.items():
