@@ -179,18 +179,18 @@ def signature_needed():
     locked = text(LOCKDOWN)
     if locked and "[none]" not in locked:
         return f"the kernel is locked down ({locked.partition('[')[2].partition(']')[0]})"
-    for path, offset, wanted, reason in (
-        (EFI_SECURE_BOOT, 4, b"\x01", "Secure Boot is on"),
-        (f"{LOADED}/module/parameters/sig_enforce", 0, b"Y", "module.sig_enforce is set"),
-    ):
-        try:
-            with open(path, "rb") as file:
-                found = file.read()[offset : offset + 1] == wanted
-        except OSError:
-            continue
-        if found and not (locked and path == EFI_SECURE_BOOT):
-            return reason
-    return ""
+    if text(f"{LOADED}/module/parameters/sig_enforce").startswith("Y"):
+        return "module.sig_enforce is set"
+    return "Secure Boot is on" if not locked and secure_boot() else ""
+
+
+def secure_boot():
+    """Whether the firmware has checked what it booted. Its variable begins with four bytes of attributes."""
+    try:
+        with open(EFI_SECURE_BOOT, "rb") as file:
+            return file.read()[4:5] == b"\x01"
+    except OSError:
+        return False
 
 
 def text(path):

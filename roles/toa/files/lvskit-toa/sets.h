@@ -97,7 +97,7 @@ static bool member_parse(struct endpoint *member, const char *at, const char *en
 
 	if (with_port != !!colon || !in4_pton(at, (colon ?: end) - at, (u8 *)&member->address, -1, NULL))
 		return false;
-	for (at = colon; at && ++at < end;) {
+	for (at = colon ? colon + 1 : end; at < end; at++) {
 		if (*at < '0' || *at > '9')
 			return false;
 		port = port * 10 + *at - '0';
