@@ -1,5 +1,6 @@
 """What the tests on virtual machines share: the plan of the host at hand, from the scenario's inventories."""
 
+import functools
 import os
 import time
 from ipaddress import IPv4Address, IPv4Network
@@ -88,11 +89,11 @@ def host(_testinfra_host):
     return connected(_testinfra_host)
 
 
-@pytest.fixture
-def other_host(request):
-    """Another machine of the lab, by name."""
-    ssh_config = request.config.getoption("--ssh-config")
-    return lambda name: connected(testinfra.get_host(f"paramiko://{name}", ssh_config=ssh_config))
+@pytest.fixture(scope="session")
+def other_host(pytestconfig):
+    """Another machine of the lab, by name; one connection to each serves all tests."""
+    ssh_config = pytestconfig.getoption("--ssh-config")
+    return functools.cache(lambda name: connected(testinfra.get_host(f"paramiko://{name}", ssh_config=ssh_config)))
 
 
 @pytest.fixture

@@ -72,20 +72,31 @@ with client, client.makefile("rb") as stream:
 TCP, MPTCP = 6, 262
 
 
+def together(host, *commands):
+    """Commands in one go: on an emulated machine each call takes half a second. The first that fails ends it."""
+    host.check_output("\n".join(["set -e", *commands]))
+
+
+def listens(port, inside=""):
+    """A command that waits until somebody listens on a TCP port."""
+    return f"for i in $(seq 100); do {inside} ss -ltn | grep -q :{port} && exit; sleep 0.2; done; exit 1"
+
+
 @contextlib.contextmanager
 def serving(real, address, port, *words):
     """LINES instead of the demo application, at an address and port of a real server."""
-    real.run(f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT")
-    real.check_output("systemctl stop lvskit-lab-app")
-    real.check_output(
-        f"systemd-run -q --collect --unit lines python3 /tmp/lines.py {address} {port} {' '.join(map(str, words))}"
+    arguments = " ".join(map(str, (address, port, *words)))
+    together(
+        real,
+        f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT",
+        "systemctl stop lvskit-lab-app",
+        f"systemd-run -q --collect --unit lines python3 /tmp/lines.py {arguments}",
     )
     try:
-        real.check_output(f"for i in $(seq 100); do ss -ltn | grep -q :{port} && exit; sleep 0.2; done; exit 1")
+        real.check_output(listens(port))
         yield
     finally:
-        real.run("systemctl stop lines")
-        real.check_output("systemctl start lvskit-lab-app")
+        real.check_output("systemctl stop lines; systemctl start lvskit-lab-app")
 
 
 @contextlib.contextmanager
@@ -129,7 +140,7 @@ def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
             one.check_output("sysctl -qw net.ipv4.tcp_fastopen=3; ip tcp_metrics flush")
         try:
             with served(other_host, entry, TCP, 1):
-                for _ in range(3 * len(servers)):
+                for _ in range(1 + len(servers)):
                     own, said = run(host, TALK, entry.vip, entry.port, TCP, 1)
                     assert [answer["bytes"] for answer in said] == [4, 5001, 6], entry
                     assert {answer["peer"] for answer in said} == {own}, entry
@@ -159,8 +170,9 @@ def published(real, address, port):
     """What Docker and kube-proxy do: the port leads to a container, here LINES in a network namespace, by DNAT."""
     rule = f"PREROUTING -d {address} -p tcp --dport {port} -j DNAT --to-destination 172.31.0.2:9080"
     forwarded = real.check_output("sysctl -n net.ipv4.ip_forward")
-    real.run(f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT")
-    for command in (
+    together(
+        real,
+        f"cat > /tmp/lines.py <<'LVSKIT'\n{LINES}\nLVSKIT",
         "ip netns add container",
         "ip link add outer type veth peer name inner netns container",
         "ip address add 172.31.0.1/24 dev outer",
@@ -171,15 +183,19 @@ def published(real, address, port):
         "sysctl -qw net.ipv4.ip_forward=1",
         f"iptables -w -t nat -A {rule}",
         f"systemd-run -q --collect --unit lines ip netns exec container python3 /tmp/lines.py 172.31.0.2 9080 {TCP} 0",
-        "for i in $(seq 100); do ip netns exec container ss -ltn | grep -q :9080 && exit; sleep 0.2; done; exit 1",
-    ):
-        real.check_output(command)
+        listens(9080, "ip netns exec container"),
+    )
     try:
         yield
     finally:
-        real.run("systemctl stop lines")
-        real.check_output(f"iptables -w -t nat -D {rule}")
-        real.check_output(f"ip link del outer; ip netns del container; sysctl -qw net.ipv4.ip_forward={forwarded}")
+        together(
+            real,
+            "systemctl stop lines || true",
+            f"iptables -w -t nat -D {rule}",
+            "ip link del outer",
+            "ip netns del container",
+            f"sysctl -qw net.ipv4.ip_forward={forwarded}",
+        )
 
 
 @contextlib.contextmanager
@@ -259,21 +275,20 @@ def test_a_real_server_is_a_client_of_a_virtual_service(host, topology, name, en
 def inner_client(director, router, gateway):
     """A client in a network namespace of the director, whose segments come in one piece however long they are: the largest it sends."""
     size = 180_000
-    for one, command in (
-        (director, "ip netns add inner"),
-        (director, "ip link add outer type veth peer name inner netns inner"),
-        (director, "ip address add 10.66.0.1/24 dev outer && ip link set outer up"),
-        (director, "ip -n inner address add 10.66.0.2/24 dev inner && ip -n inner link set inner up"),
-        (director, "ip -n inner route add default via 10.66.0.1 initcwnd 300"),
-        (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_tso_rtt_log=30 || true"),  # 5.18 and later
-        (director, "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'"),
-        (
-            director,
-            "sysctl -qw net.ipv4.conf.all.accept_local=1",
-        ),  # replies of enat pass it on their way to this client
-        (router, f"ip route add 10.66.0.0/24 via {gateway}"),
-    ):
-        one.check_output(command)
+    together(
+        director,
+        "ip netns add inner",
+        "ip link add outer type veth peer name inner netns inner",
+        "ip address add 10.66.0.1/24 dev outer",
+        "ip link set outer up",
+        "ip -n inner address add 10.66.0.2/24 dev inner",
+        "ip -n inner link set inner up",
+        "ip -n inner route add default via 10.66.0.1 initcwnd 300",
+        "ip netns exec inner sysctl -qw net.ipv4.tcp_tso_rtt_log=30 || true",  # 5.18 and later
+        "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'",
+        "sysctl -qw net.ipv4.conf.all.accept_local=1",  # replies of enat pass it on their way to this client
+    )
+    router.check_output(f"ip route add 10.66.0.0/24 via {gateway}")
     sizes = f"gso_max_size {size} gro_max_size {size} gso_ipv4_max_size {size} gro_ipv4_max_size {size}"
     big = all(
         director.run(command).rc == 0

@@ -68,8 +68,7 @@ def stay(ends, between=lambda: None):
 
 def run(host, program, *words):
     """What a Python program prints, as JSON; and its complaint, where it fails."""
-    host.run(f"cat > /tmp/state.py <<'LVSKIT'\n{program}\nLVSKIT")
-    said = host.run(f"timeout 120 python3 /tmp/state.py {' '.join(map(str, words))}")
+    said = host.run(f"timeout 120 python3 - {' '.join(map(str, words))} <<'LVSKIT'\n{program}\nLVSKIT")
     assert said.rc == 0, said.stderr[-600:]
     return json.loads(said.stdout) if said.stdout.strip() else None
 
@@ -346,6 +345,18 @@ def test_who_accepts_a_connection_that_was_reset_is_told_its_client(host, topolo
     assert said == ["6.6.6.6", "ConnectionResetError"]
 
 
+# Ten thousand addresses, 200 in each write.
+MEMBERS = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
+IN_PIECES = """
+import sys
+file, sign = sys.argv[1:]
+members = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
+for start in range(0, len(members), 200):
+    with open(file, "w") as parameter:
+        parameter.write(sign + ",".join(members[start : start + 200]))
+"""
+
+
 @pytest.mark.clients
 def test_ten_thousand_addresses(host, other_host, entries):
     """More than a page, which a parameter's own file ends at: given when the module is loaded, and while it works."""
@@ -355,17 +366,14 @@ def test_ten_thousand_addresses(host, other_host, entries):
         shown, file = f"/proc/net/{module}.{parameter}", f"/sys/module/{module}/parameters/{parameter}"
         before = director.check_output(f"cat {shown}")
         assert before
-        addresses = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
-        for start in range(0, len(addresses), 200):
-            director.check_output(f"echo +{','.join(addresses[start : start + 200])} > {file}")
-        assert set(director.check_output(f"cat {shown}").split()) == {*addresses, *before.split()}
+        run(director, IN_PIECES, file, "+")
+        assert set(director.check_output(f"cat {shown}").split()) == {*MEMBERS, *before.split()}
         assert director.run(f"echo +10.0.0.256 > {file}").rc != 0
         assert run(host, AGAIN, entry.vip, entry.port, 17600, 1)[0].endswith(":17600")
-        for start in range(0, len(addresses), 200):
-            director.check_output(f"echo -{','.join(addresses[start : start + 200])} > {file}")
+        run(director, IN_PIECES, file, "-")
         assert director.check_output(f"cat {shown}") == before
         # As systemd-modules-load gives it: from a file.
-        line = f"options {module} {parameter}={','.join([*before.split(), *addresses])}"
+        line = f"options {module} {parameter}={','.join([*before.split(), *MEMBERS])}"
         for start in range(0, len(line), 100_000):
             director.check_output(
                 f"printf %s '{line[start : start + 100_000]}' {'>>' if start else '>'} /tmp/many.conf"
