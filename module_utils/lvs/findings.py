@@ -15,8 +15,8 @@ from ansible.module_utils.lvs_host import evidence, marks
 from . import departures
 from .families import IPV6
 from .host_plan import HostPlan
-from .plan import GATEWAY_TABLE
 from .questions import Questions
+from .real_server import GATEWAY_TABLE
 from .topology import Host, Interface, Topology
 
 Answer = Mapping[str, Any]

@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 from ansible.module_utils.lvs import modes, rules
 from ansible.module_utils.lvs.contract.key import keys_of
+from ansible.module_utils.lvs.director import settings
 from ansible.module_utils.lvs.host_plan import HostPlan
 from ansible.module_utils.lvs.modes import Address
-from ansible.module_utils.lvs.plan import plans, settings
+from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 from ansible.module_utils.lvs.walk import Walk, walk

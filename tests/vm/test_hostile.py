@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.lvs.plan import MPTCP
+from ansible.module_utils.lvs.director import MPTCP
 
 pytestmark = pytest.mark.sender
 

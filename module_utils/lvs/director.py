@@ -1,0 +1,224 @@
+"""What a host needs as a director of services: addresses, IPVS' table, health checks, and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+from typing import Any
+
+from . import checks, families
+from .contract.values import Ports
+from .families import IPV4, IPV6, Address, Family, bracketed
+from .host_plan import AddressRange, Chain, Destination, SourceNat, Untracked, VirtualService
+from .needs import Needs
+from .topology import Attachment, Entry, Service, marks_of
+
+MPTCP = 30  # a kind of TCP option (RFC 8684, 3)
+_PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+# ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
+_OPTIONS = {
+    "persistence_timeout": "-p {}",
+    "persistence_netmask": "-M {}",
+    "persistence_engine": "--pe {}",
+    "one_packet": "-o",
+    "scheduler_flags": "-b {}",
+}
+
+
+def direct(needs: Needs, service: Service) -> None:
+    """The host is a director of `service`."""
+    mode = service.mode
+    needs.programs["ipvsadm"] = None
+    helper = (f"ip_vs_{service.helper}",) if service.helper else ()
+    needs.modules.update(dict.fromkeys(("ip_vs", f"ip_vs_{service.scheduler}", *mode.director_modules, *helper)))
+    for entry in service.by_vip:
+        entrance = needs.topology.vip_interface(entry, needs.host)
+        needs.carry(service, entry.text, entrance.name if entrance else "lo")
+        needs.arrives_by(entrance)
+        if entrance is None and entry.family is IPV4:
+            needs.keep_silent("routers send packets for the VIP to this host, which must not answer ARP for it")
+    why = "a connection whose real server has been removed ends at once, and the client can open another one"
+    needs.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
+    for family in service.families if mode.reply_through_director else ():
+        _forward(needs, family)
+    if not mode.reply_through_director:
+        _pass_by_conntrack(needs, service)
+    if mode.source_nat:
+        _translate_sources(needs, service)
+    if service.persistence_timeout:
+        why = "a client that was at a real server with weight 0 gets another one for its next connection"
+        needs.sysctl("net/ipv4/vs/expire_quiescent_template", 1, why)
+    needs.act_on(mode.sender, service)
+    for entry in service.by_vip if mode.sender else ():
+        rules = needs.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+        kinds = {needs.host.option_kind, *((MPTCP,) if mode.every_packet else ())}
+        rules.stripped[str(entry.vip)] = tuple(sorted(kinds))
+    found = tuple(_virtual_services(needs, service))
+    needs.services += found
+    if service.health_check:
+        _check(needs, service, found)
+
+
+def _check(needs: Needs, service: Service, found: tuple[VirtualService, ...]) -> None:
+    """The director checks the real servers of a service."""
+    needs.programs["keepalived"] = None
+    needs.modules["ip_vs_rr"] = None
+    named: dict[str, list[str]] = {}
+    for one in found:
+        six = one.endpoint.startswith("[") or one.endpoint.endswith(" -6")
+        named.setdefault("6" if six else "4", []).append(one.name)
+    needs.checked += checks.checked(needs.topology, service, needs.host, needs.probe_marks, needs.stand_ins, named)
+    own = marks_of(service)
+    for _, real, questions in checks.of_service(needs.topology, service, needs.host):
+        for question in questions:
+            if question.way:
+                _probe(needs, service, real, question, needs.probe_marks[own, question.way])
+
+
+def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Question, mark: int) -> None:
+    """A check goes by IPVS to one real server, and its answer comes back."""
+    entry, way, asked = question.entry, question.way, service.health_check
+    assert way is not None and asked is not None
+    name = f"{mark} -6" if entry.family is IPV6 else str(mark)
+    if name not in needs.probes:
+        end = Destination(real.text, way.endpoint, way.method, 1)
+        needs.probes[name] = VirtualService("", "-f", name, "rr", (), (end,))
+    if way.tracked:
+        return
+    needs.rules[entry.family].unseen = str(marks_of(service).untracked)
+    sender = checks.source(needs.topology, entry, needs.host, real)
+    if service.mode.reply_through_director or entry.family is IPV6 or sender is None:  # IPv6 takes any source
+        return
+    why = "answers to health checks have a VIP as their source, which is this host's own"
+    needs.sysctl(f"net/ipv4/conf/{sender.name}/accept_local", 1, why)
+    needs.sysctl(f"net/ipv4/conf/{sender.name}/rp_filter", 2, why)
+    ports = needs.netfilter(IPV4).answers.setdefault((sender.name, sender.text), {})
+    ports.update(dict.fromkeys((protocol, question.port) for protocol in asked.kind.protocols))
+
+
+def _forward(needs: Needs, family: Family) -> None:
+    """Replies pass the director."""
+    why = "replies pass the director on their way to the client"
+    if family is IPV6:
+        needs.sysctl("net/ipv6/conf/all/forwarding", 1, why)
+        return
+    needs.sysctl("net/ipv4/ip_forward", 1, why)
+    why = "a redirect would tell the real server to bypass the director"
+    needs.sysctl("net/ipv4/conf/all/send_redirects", 0, why)
+    for interface in needs.host.interfaces:
+        needs.sysctl(f"net/ipv4/conf/{interface.name}/send_redirects", 0, why)
+
+
+def _pass_by_conntrack(needs: Needs, service: Service) -> None:
+    """Requests whose replies take another way: conntrack would see half of each connection."""
+    ports: dict[tuple[Family, str, str], list[str]] = {}
+    for entry in service.entries:
+        ports.setdefault((entry.family, entry.protocol, str(entry.vip)), []).append(_of_iptables(entry.ports))
+    for (family, protocol, vip), own in ports.items():
+        needs.rules[family].one_way.append(Untracked(protocol, vip, tuple(own)))
+
+
+def _virtual_services(needs: Needs, service: Service) -> Iterator[VirtualService]:
+    """One for each entry; one for all entries of a VIP that are found by a mark."""
+    marks: set[int] = set()
+    for entry in service.entries:
+        flag, endpoint = _PROTOCOL_FLAGS[entry.protocol], f"{bracketed(entry.vip)}:{entry.port}"
+        if entry.by_mark:
+            mark = needs.topology.mark(entry)
+            _mark(needs, entry, mark)
+            if mark in marks:
+                continue
+            marks.add(mark)
+            flag, endpoint = "-f", f"{mark} -6" if entry.family is IPV6 else str(mark)
+        yield VirtualService(
+            service=service.name,
+            protocol=flag,
+            endpoint=endpoint,
+            scheduler=service.scheduler,
+            options=tuple(settings(service, entry.family).values()),
+            destinations=tuple(_destinations(needs, entry)),
+        )
+
+
+def _mark(needs: Needs, entry: Entry, mark: int) -> None:
+    """IPVS finds an entry's packets by a firewall mark."""
+    rules = needs.netfilter(entry.family, Chain("mangle", "PREROUTING"))
+    key = entry.protocol, str(entry.vip), mark
+    rules.marked.setdefault(key, {})[_of_iptables(entry.ports)] = None
+
+
+def _destinations(needs: Needs, entry: Entry) -> Iterator[Destination]:
+    method, marked, asked = checks.METHOD_FLAGS[entry.mode.ipvs_method], entry.by_mark, entry.port
+    for server in entry.service.real_servers:
+        real = needs.topology.real_interface(entry, needs.host, server.host)
+        if real and not server.host.drained:
+            port = 0 if marked else server.at_port(asked)  # 0: the one that the client asks for
+            limits = server.upper_threshold, server.lower_threshold
+            yield Destination(real.text, f"{real.bracketed}:{port}", method, server.weight, *limits)
+
+
+def _translate_sources(needs: Needs, service: Service) -> None:
+    """The source of requests is a local address, so that replies come to it."""
+    needs.sysctl(
+        "net/ipv4/vs/conntrack",
+        1,
+        "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
+    )
+    needs.connections += service.connections or 0
+    for local in (local for family in families.TABLE for local in service.locals_of(family, needs.host)):
+        interface = needs.topology.local_interface(needs.host, local)
+        if interface and local not in needs.host.addresses:
+            needs.carry(service, str(local), interface.name)
+    for entry in service.entries:
+        rules = needs.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
+        vip = str(entry.vip)
+        rules.returning_vips[vip] = None
+        ranges = _ranges(service.locals_of(entry.family, needs.host))
+        mark = needs.topology.mark(entry) if entry.by_mark else 0
+        nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
+        if nat not in rules.source_nats[-1:]:
+            rules.source_nats.append(nat)
+    if service.mode.sender:
+        why = "the TOA sender recognizes the first packets of a connection by their number"
+        needs.sysctl("net/netfilter/nf_conntrack_acct", 1, why)
+
+
+def settings(service: Service, family: Family = IPV4) -> dict[str, str]:
+    """ipvsadm's options of a service, other than the scheduler, by the inventory's keys."""
+    values = {key: getattr(service, key) for key in _OPTIONS}
+    values["persistence_netmask"] = _netmask(service, family)
+    return {key: form.format(_words(values[key])) for key, form in _OPTIONS.items() if values[key]}
+
+
+def _netmask(service: Service, family: Family) -> str:
+    """ipvsadm's -M: dotted in IPv4, the length of a prefix in IPv6. Single addresses are the default."""
+    length = service.persistence_netmask.get(family.version, family.bits)
+    if length == family.bits:
+        return ""
+    return str(IPv4Network((0, length)).netmask) if family is IPV4 else str(length)
+
+
+def _words(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _of_iptables(ports: Ports) -> str:
+    return str(ports.first) if ports.single else f"{ports.first}:{ports.last}"
+
+
+def _ranges(addresses: Iterable[Address]) -> tuple[AddressRange, ...]:
+    """The addresses as ranges, each of which gets its share of the connections by its size."""
+    runs: list[list[Address]] = []
+    for address in sorted(set(addresses), key=int):
+        if runs and int(address) == int(runs[-1][-1]) + 1:
+            runs[-1].append(address)
+        else:
+            runs.append([address])
+    left = sum(len(run) for run in runs)
+    ranges = []
+    for run in runs:
+        text = str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
+        share = round(2**31 * len(run) / left) / 2**31
+        ranges.append(AddressRange(text, None if len(run) == left else f"{share:.11f}"))
+        left -= len(run)
+    return tuple(ranges)
