@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from ansible.module_utils.lvs import modes, rules
-from ansible.module_utils.lvs.contract.key import keys_of
-from ansible.module_utils.lvs.director import settings
 from ansible.module_utils.lvs.host_plan import HostPlan
-from ansible.module_utils.lvs.modes import Address
 from ansible.module_utils.lvs.plan import plans
 from ansible.module_utils.lvs.topology import Host, Network, RealServer, Service, Topology
 from ansible.module_utils.lvs.violations import Violation
 from ansible.module_utils.lvs.walk import Walk, walk
 
-from . import dependence, drawing
+from . import dependence, drawing, facts
 from .environment import described
 
 DRAWN = 40  # services whose walks are drawn by default
@@ -27,7 +23,6 @@ HOSTS = 200  # hosts whose load is listed
 NAMED = 6  # hosts of one group that are named one by one
 _OWN = ("local addresses", "ports for connections at the same time")  # facts that services alike need not share
 _COMMON = ("all", "ungrouped", "real_servers", "directors", "clients", "hypervisors")
-_HEADERS = {"tcp": 20, "udp": 8, "sctp": 28}  # bytes, of TCP without options, of SCTP with that of one chunk
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ def explain(
             f"service-{number + 1}",
             tuple(own),
             tuple(_servers(topology, own[0])),
-            tuple(_facts(topology, own[0])),
+            tuple(facts.of_service(topology, own[0])),
             tuple(_ways(topology, own[0], client, f"walk-{number + 1}")) if number in drawn else (),
         )
         for number, own in enumerate(kinds)
@@ -232,8 +227,8 @@ def _kinds(topology: Topology, only: Sequence[str]) -> list[list[Service]]:
             for entry in service.by_family
         )
         servers = tuple((s.host.name, s.weight, s.host.drained, s.maps) for s in service.real_servers)
-        facts = tuple(fact for fact in _facts(topology, service) if fact[0] not in _OWN)
-        found.setdefault((own, service.mode, service.protocols, len(service.vips), where, servers, facts), []).append(
+        told = tuple(fact for fact in facts.of_service(topology, service) if fact[0] not in _OWN)
+        found.setdefault((own, service.mode, service.protocols, len(service.vips), where, servers, told), []).append(
             service
         )
     return list(found.values())
@@ -336,75 +331,6 @@ def _ways(topology: Topology, service: Service, client: Host | None, anchor: str
         title = f"A request to {service.name} that {server.host.name} answers, and its reply"
         hops = tuple(f"{hop.leg}: {hop}" for hop in found.hops)
         yield Way(heading, drawing.walk(drawn, title, f"{anchor}-{number}", standalone=False), hops)
-
-
-def _facts(topology: Topology, service: Service) -> Iterator[tuple[str, str]]:
-    mode = service.mode
-    yield "directors", ", ".join(director.name for director in service.directors)
-    yield from _election(service)
-    yield "scheduler", service.scheduler
-    for key in settings(service):
-        yield key.replace("_", " "), keys_of(Service)[key].kind.shown(getattr(service, key))
-    yield "replies", "pass the director" if mode.reply_through_director else "go directly to the client"
-    seen = "the client" if mode.client_in_packets else "the client, from accept() and getpeername()"
-    yield "applications see", seen if mode.seen is Address.CLIENT else "a local address of the director"
-    if mode.needs_modules:
-        yield "kernel modules", ", ".join(name for name in (mode.sender, mode.receiver) if name)
-    ways = [(e, d, s.host) for e in service.by_family for d in service.directors for s in service.remote_servers]
-    sizes = {topology.path_mtu(*way) for way in ways}
-    if sizes:
-        yield "smallest MTU on the way", f"{min(sizes)} bytes"
-    if mode.overhead and sizes:
-        header = _HEADERS[service.protocols[0]]
-        rooms = [
-            (topology.path_mtu(*way) - topology.overhead(way[0]) - way[0].family.header - header, way[0])
-            for way in ways
-        ]
-        room, entry = min(rooms, key=itemgetter(0))
-        added = topology.overhead(entry)
-        yield "added to each packet of a request", f"{added} bytes; up to {room} bytes of data are left in each"
-    yield from _health(service)
-    if mode.source_nat:
-        room = topology.capacity(service)
-        used = (
-            f", {service.connections} expected ({100 * service.connections / room:.0f} %)"
-            if service.connections
-            else ""
-        )
-        yield "ports for connections at the same time", f"{room}{used}"
-        yield "local addresses", ", ".join(map(str, service.local_addresses))
-
-
-def _election(service: Service) -> Iterator[tuple[str, str]]:
-    """Which director is master, and what happens when it dies."""
-    group = service.group
-    if group is None or group.adverts is None:
-        return
-    yield "master", f"{group.first.name} at first; VRRP {group.virtual_router_id} in {group.adverts.name}"
-    if len(group.directors) == 1:
-        yield "when it dies", "nobody takes over: it is the only director"
-        return
-    ends = service.mode.source_nat and len(group.directors) > 2
-    fate = "end" if ends else "older than a few seconds go on" if group.sync == "ipvs" else "go on"
-    yield (
-        "when it dies",
-        f"another director answers after about {3 * group.advert_interval:g} s; open connections {fate}",
-    )
-
-
-def _health(service: Service) -> Iterator[tuple[str, str]]:
-    check = service.health_check
-    if check is None:
-        yield "health check", "none: a dead real server keeps its share of the requests"
-        return
-    way = "by the VIP's own way" if check.by_vip else "of the real servers' own addresses"
-    yield (
-        "health check",
-        f"{check.type} {way}, every {check.interval} s; a dead real server is out within {check.detection} s",
-    )
-    yield "floor", f"{service.floor}% of the weight stays in use while checks fail"
-    if service.sorry_server:
-        yield "sorry server", service.sorry_server.host.name
 
 
 def _constraints(topology: Topology, warnings: Sequence[Violation]) -> Iterator[Constraint]:
