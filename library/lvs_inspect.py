@@ -43,6 +43,11 @@ options:
     type: list
     elements: str
     default: []
+  versions:
+    description: Programs to tell the version of.
+    type: list
+    elements: str
+    default: []
   trials:
     description:
       - Health checks that are tried once, each with C(address) and C(port) of the real server, C(block), C(settings) and C(url) as in
@@ -93,6 +98,10 @@ defaults:
 neighbours: {description: For each address the MACs that answer for it., returned: always, type: list, elements: list}
 paths: {description: "For each path the largest packet that came back, in bytes; 0 where none did.", returned: always, type: list, elements: int}
 orders: {description: The real servers of each given service that there is., returned: always, type: dict}
+versions:
+  description: For each program the version that is installed, or that the package manager would install; empty if neither is known.
+  returned: always
+  type: dict
 trials: {description: "Why each health check would fail; empty if it passes.", returned: always, type: list, elements: str}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
 marks:
@@ -119,6 +128,7 @@ departures:
 import dataclasses
 import glob
 import os
+import re
 from concurrent import futures
 
 from ansible.module_utils.basic import AnsibleModule
@@ -150,6 +160,7 @@ ARGUMENTS = {
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
     "orders": {"type": "list", "elements": "str", "default": []},
+    "versions": {"type": "list", "elements": "str", "default": []},
     "trials": {"type": "list", "elements": "dict", "default": []},
     "departures": {"type": "bool", "default": True},
 }
@@ -178,6 +189,7 @@ def look(given, run):
         "neighbours": neighbours.answers(asks, macs) if asks else [],
         "paths": echo.largest(paths) if paths else [],
         "orders": orders(given["orders"], read(ipvs.TABLE)),
+        "versions": {name: version(name, run) for name in given["versions"]},
         "trials": obstacles(given["trials"]),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
@@ -267,6 +279,18 @@ def orders(names, listing):
     """The real servers of services in the order in which they were added."""
     found = ipvs.in_order(listing)
     return {name: found[name] for name in names if name in found}
+
+
+def version(name, run):
+    """The version of a program, from itself or, before its package is installed, from apt."""
+    for command, pattern in (
+        ([name, "-v"], r"\bv(\d+(?:\.\d+)+)"),
+        (["apt-cache", "policy", name], r"Candidate: (?:\d+:)?(\d+(?:\.\d+)+)"),
+    ):
+        found = re.search(pattern, run(command, None)[1]) if programs.find(command[0]) else None
+        if found:
+            return found[1]
+    return ""
 
 
 def obstacles(trials):

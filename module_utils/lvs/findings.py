@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from ansible.module_utils.lvs_host import evidence, marks
@@ -66,9 +67,11 @@ CHECKS = {
     "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
     "CHECK": "real servers pass the health checks, tried once at their own addresses",
     "ORDER": "directors that share a service have its real servers in the planned order, if the scheduler makes a table of them",
+    "PEER": "the conntrackd of a pair's directors understand each other",
     "COMPANION": "no other software manages the same kernel state",
     "DEPARTURE": "the host's state agrees with lvskit's files of record",
 }
+_CONNTRACKD = (1, 4, 7)  # from here on it sends addresses of translations in the byte order of networks
 _TRANSLATING = ("lvskit_restore", "lvskit_ctk")  # they give replies their source
 _FORWARDING6 = "net/ipv6/conf/all/forwarding"
 # By the sysctl of a host that forwards a family: how rules begin that see its packets.
@@ -121,6 +124,7 @@ def findings(
         found += _marks(host, plan, answer)
         found += _checks(host, questions, answer)
         found += _orders(host, plan, answer)
+        found += _peers(topology, host, plan, answers)
         found += [Finding(name, "DEPARTURE", *rest) for rest in departures.described(plan, answer["departures"])]
     hosts, checks = ({name: place for place, name in enumerate(names)} for names in (asked, CHECKS))
     return sorted(dict.fromkeys(found), key=lambda one: (hosts[one.host], checks[one.check]))
@@ -342,3 +346,23 @@ def _orders(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
             first, subject = differing[0], f"IPVS service {service.name}"
             words, needed = (f"{order[first]} as number {first + 1}" for order in (found, planned))
             yield Finding(host.name, "ORDER", subject, words, needed, text, risk=True)
+
+
+def _peers(topology: Topology, host: Host, plan: HostPlan, answers: Mapping[str, Answer]) -> Iterator[Finding]:
+    """A conntrackd that is older than a change of its protocol, beside one that is not."""
+    sync = plan.conntrack_sync
+    peer = sync and topology.owners.get(ip_address(sync.peer))
+    if not peer:
+        return
+    own, other = (answers.get(name, {}).get("versions", {}).get("conntrackd") for name in (host.name, peer.name))
+    if own and other and _numbers(own) < _CONNTRACKD <= _numbers(other):
+        text = (
+            "After a takeover open connections of fullnat end: the directors read each other's addresses in another byte order. Run the same "
+            "release of the operating system on both."
+        )
+        needed = f"1.4.7 or later, as {peer.name} has {other}"
+        yield Finding(host.name, "PEER", "conntrackd", own, needed, text)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))

@@ -95,12 +95,13 @@ class Path:
 @dataclass
 class Questions:
     """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words.
-    `trials`: the health checks of a director.
+    `versions`: programs that have to understand those of another host. `trials`: the health checks of a director.
     """
 
     settings: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
     ways: dict[Way, None] = field(default_factory=dict)
     neighbours: dict[Neighbour, None] = field(default_factory=dict)
@@ -112,6 +113,7 @@ class Questions:
             "settings": dict(self.settings),
             "modules": list(self.modules),
             "orders": list(self.orders),
+            "versions": list(self.versions),
             "trials": [trial.as_argument() for trial in self.trials],
             "routes": [way.as_argument() for way in self.ways],
             "neighbours": [neighbour.as_argument() for neighbour in self.neighbours],
@@ -156,6 +158,7 @@ def _of_plan(topology: Topology, plan: HostPlan) -> Questions:
         {setting.key: setting.value for setting in plan.sysctls},
         tuple(name for name in plan.modules if name not in built),
         tuple(one.name for one in plan.services if one.service in shared and schedulers.BY_NAME[one.scheduler].slots),
+        ("conntrackd",) if plan.conntrack_sync else (),
         tuple(
             dict.fromkeys(
                 trial

@@ -11,6 +11,7 @@ from ansible.module_utils.lvs.questions import questions
 from conftest import BASE
 
 HOSTS = ["lb1", "rs1", "rs2", "rs3", "client1"]
+THERE = [*HOSTS, "lb2"]  # where an environment has them
 
 
 class Network:
@@ -18,12 +19,13 @@ class Network:
 
     def __init__(self, environment, **changes):
         self.topology = environment(changes).topology
-        self.plans = plans(self.topology, HOSTS)
-        self.asked = questions(self.topology, self.plans, HOSTS)
-        self.answers = {name: self._answer(name) for name in HOSTS}
+        hosts = [name for name in THERE if name in self.topology.hosts]
+        self.plans = plans(self.topology, hosts)
+        self.asked = questions(self.topology, self.plans, hosts)
+        self.answers = {name: self._answer(name) for name in hosts}
 
     def mac(self, host):
-        return f"52:54:00:00:00:0{HOSTS.index(host)}" if host in HOSTS else "52:54:00:00:00:ff"
+        return f"52:54:00:00:00:0{THERE.index(host)}" if host in THERE else "52:54:00:00:00:ff"
 
     def _answer(self, name):
         asked, host = self.asked[name], self.topology.hosts[name]
@@ -51,6 +53,7 @@ class Network:
             "paths": [path.size for path in asked.paths],
             "drops": [],
             "orders": {},
+            "versions": dict.fromkeys(asked.versions, "1.4.7"),
             "trials": [""] * len(asked.trials),
             "marks": [],
             "offloads": [],
@@ -445,6 +448,47 @@ def test_real_servers_that_are_missing_or_too_many_are_no_other_order(shared, th
     network = shared("mh")
     network.answers["lb1"]["orders"] = {NAME: there}
     assert network.wrong() == []
+
+
+@pytest.fixture
+def pair(environment):
+    """Two directors, one of which is elected, with fullnat and without."""
+
+    def make(mode):
+        hosts, groups = copy.deepcopy(BASE["hosts"]), {**copy.deepcopy(BASE["groups"]), "directors": ["lb1", "lb2"]}
+        hosts["lb2"] = {"lvs_interfaces": {"eth1.20": {"network": "edge", "address": "203.0.113.11"}}}
+        hosts["lb2"]["lvs_interfaces"]["eth1.30"] = {"network": "app", "address": "10.20.1.9"}
+        service = {"name": "web", "vip": "10.20.1.81", "port": 80, "mode": mode, "real_servers": [{"host": "rs1"}]}
+        if mode == "fullnat":
+            service["local_addresses"] = ["10.20.1.201"]
+        group = {"redundancy": "vrrp", "virtual_router_id": 51, "network": "edge"}
+        return Network(environment, hosts=hosts, groups=groups, services=[service], directors={"directors": group})
+
+    return make
+
+
+def test_the_version_of_conntrackd_is_asked_where_two_of_them_talk(pair):
+    assert [pair("fullnat").asked[name].as_arguments()["versions"] for name in ("lb1", "lb2")] == [["conntrackd"]] * 2
+    assert pair("dr").asked["lb1"].as_arguments()["versions"] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "named"),
+    [
+        ("1.4.6", "1.4.7", ["lb1"]),
+        ("1.4.10", "1.4.5", ["lb2"]),
+        ("1.4.6", "1.4.6", []),
+        ("1.4.7", "1.4.9", []),
+        ("1.4.6", "", []),
+    ],
+)
+def test_a_pair_whose_conntrackd_do_not_understand_each_other_is_named(pair, one, other, named):
+    network = pair("fullnat")
+    network.answers["lb1"]["versions"]["conntrackd"] = one
+    network.answers["lb2"]["versions"]["conntrackd"] = other
+    found = network.wrong()
+    assert [(f.host, f.check, f.risk) for f in found] == [(name, "PEER", False) for name in named]
+    assert all(f.found == min(one, other, key=lambda v: [int(n) for n in v.split(".")]) for f in found)
 
 
 CHECKED = {

@@ -245,6 +245,22 @@ def test_a_host_answers_each_question(inspect, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("says", "apt", "expected"),
+    [
+        ("Connection tracking userspace daemon v1.4.7. Licensed under GPLv2.", None, "1.4.7"),
+        (None, "conntrackd:\n  Installed: (none)\n  Candidate: 1:1.4.6-2\n", "1.4.6"),
+        (None, "conntrackd:\n  Installed: (none)\n  Candidate: (none)\n", ""),
+        (None, None, ""),
+    ],
+)
+def test_a_program_has_the_version_that_is_or_would_be_installed(monkeypatch, says, apt, expected):
+    module = loaded("lvs_inspect")
+    there = {name: text for name, text in (("conntrackd", says), ("apt-cache", apt)) if text}
+    monkeypatch.setattr(module.programs, "find", there.get)
+    assert module.version("conntrackd", lambda command, _: (0, there[command[0]], "")) == expected
+
+
 def test_a_file_that_is_not_there_is_empty(tmp_path):
     module = loaded("lvs_inspect")
     assert module.read(str(tmp_path / "none")) == ""
