@@ -102,7 +102,10 @@ def _row(number: int, one: Drawn, before: Packet | None, columns: dict[str, int]
     back = -1 if end < start else 1
     length = len(f"{number + 1}. {one.packet}") * LETTER
     x = min(max(min(start, end) + 8, 8), width - length - 12)
-    beneath = [f"{hop.network.name}, VLAN {hop.network.vlan}", SIGNS[one.state]]
+    beneath = [f"{hop.network.name}, VLAN {hop.network.vlan}"]
+    if one.packet == before:
+        beneath.append(f"only the MACs are new: {_key(hop.sender)}'s > {_key(hop.receiver)}'s")
+    beneath.append(SIGNS[one.state])
     beneath += [f"{_key(hop.sender)} took {one.milliseconds} ms"] if one.milliseconds is not None else []
     words = " \u00b7 ".join(word for word in beneath if word)
     under = min(max(min(start, end) + 8, 8), max(width - len(words) * LETTER * 0.93 - 12, 8))

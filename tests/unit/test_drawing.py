@@ -117,7 +117,8 @@ def test_the_text_of_a_hop_begins_at_the_left_end_of_its_arrow_where_it_fits(hop
         left = min(columns[name(one.hop.sender)], columns[name(one.hop.receiver)]) + 8
         written = len("".join(text.itertext())) * drawing.LETTER
         assert float(text.get("x")) == pytest.approx(min(left, width - written - 12), abs=1)
-        assert float(under.get("x")) == pytest.approx(left, abs=1)  # it is short
+        beneath = len(under.text) * drawing.LETTER * 0.93
+        assert float(under.get("x")) == pytest.approx(min(left, max(width - beneath - 12, 8)), abs=1)
 
 
 def test_nothing_stands_between_the_parts(picture):
@@ -134,7 +135,17 @@ def test_below_a_hop_stand_its_network_its_state_and_how_long_the_sender_took(ho
     network = first.hop.network
     texts = [t.text for t in Picture(drawing.walk([first, *hops[1:]], "A walk")).all("sign")]
     assert texts[0] == f"{network.name}, VLAN {network.vlan} · ✓ seen · client1 took 1.5 ms"
-    assert texts[1] == f"{hops[1].hop.network.name}, VLAN {hops[1].hop.network.vlan}"
+    assert texts[1].startswith(f"{hops[1].hop.network.name}, VLAN {hops[1].hop.network.vlan}")
+
+
+def test_macs_are_named_where_nothing_else_changes(hops):
+    texts = [t.text for t in Picture(drawing.walk(hops, "A walk")).all("sign")]
+    for before, one, text in zip([None, *hops], hops, texts):
+        same = before is not None and before.packet == one.packet
+        named = f" \u00b7 only the MACs are new: {name(one.hop.sender)}'s > {name(one.hop.receiver)}'s"
+        assert text == f"{one.hop.network.name}, VLAN {one.hop.network.vlan}" + (named if same else "")
+    director = next(n for n, one in enumerate(hops) if one.hop.leg == "request" and one.hop.sender.host == "lb1")
+    assert ("only the MACs" in texts[director]) == (hops[0].packet == hops[director].packet)
 
 
 def test_the_description_has_a_sentence_for_each_hop(hops):

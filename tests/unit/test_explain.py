@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible.module_utils.lvs.walk import walk
-from ansible.module_utils.lvs_controller import dependence, drawing, explanation
+from ansible.module_utils.lvs_controller import dependence, drawing, explanation, segments
 from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
 from conftest import BASE
 
@@ -81,7 +81,7 @@ def test_each_part_of_a_plan_is_listed_under_its_title(environment):
     ]
     loads = {load.name: load for load in explained(environment({"services": services})).loads}
     director, server = dict(loads["lb1"].parts), dict(loads["rs1"].parts)
-    assert (loads["lb1"].roles, loads["rs1"].roles) == ("director", "real server")
+    assert (loads["lb1"].role, loads["rs1"].role) == ("director", "real server")
     assert [*director] == [
         "interfaces",
         "virtual services",
@@ -252,9 +252,8 @@ def test_services_that_differ_in_names_and_vips_alone_are_together(environment):
     env = environment({"services": [*services, other]})
     page = explained(env)
     assert [[service.name for service in part.services] for part in page.parts] == [["s0", "s1", "s2"], ["other"]]
-    assert [service.name for service, *_ in page.services] == ["s0", "s1", "s2", "other"]
-    text = page.html()
-    assert "The same for s1 (<code>10.20.1.81:80</code>), s2 (<code>10.20.1.82:80</code>)." in text
+    assert page.services == 4
+    assert "The same way, with their own VIPs, ports and real servers, go s1, s2." in page.html()
     assert [[s.name for s in part.services] for part in explained(env, ["s1"]).parts] == [
         ["s0", "s2"],
         ["s1"],
@@ -271,9 +270,31 @@ def test_the_real_servers_of_a_service_have_address_port_weight_and_state(enviro
         ("rs1", "10.20.1.11:80", 3, False),
         ("rs2", "10.20.1.12:80", 1, True),
     ]
-    ((_, _, servers, drained),) = explained(env).services
-    assert (servers, drained) == (2, 1)
-    assert "1 drained" in explained(env).html()
+    assert [row.drained for row in part.rows] == [1]
+    text = explained(env).html()
+    assert "1 drained" in text
+    assert "<li>rs1 <code>10.20.1.11:80</code>, weight 3</li>" in text
+    assert '<li>rs2 <code>10.20.1.12:80</code>, <b class="out">drained</b></li>' in text
+
+
+def test_services_with_other_real_servers_are_other_rows_of_what_goes_alike(environment):
+    first = {"name": "first", "vip": "10.20.1.80", **WEB}
+    second = {**first, "name": "second", "vip": "10.20.1.81", "real_servers": [{"host": "rs2"}]}
+    third = {**first, "name": "third", "vip": "10.20.1.82", "port": 81}
+    fourth = {**first, "name": "fourth", "vip": "10.20.1.83"}
+    (part,) = explained(environment({"services": [first, second, third, fourth]})).parts
+    assert [([s.name for s in row.services], [s.ends for s in row.servers]) for row in part.rows] == [
+        (["first", "fourth"], ["10.20.1.11:80", "10.20.1.12:80"]),
+        (["second"], ["10.20.1.12:80"]),
+        (["third"], ["10.20.1.11:81", "10.20.1.12:81"]),
+    ]
+
+
+def test_services_whose_packets_go_by_other_networks_are_other_parts(environment):
+    tun = {"name": "near", "vip": "203.0.113.82", "port": 80, "mode": "tun", "real_servers": [{"host": "rs1"}]}
+    far = {**tun, "name": "far", "vip": "203.0.113.83", "real_servers": [{"host": "rs3"}]}
+    parts = explained(environment({"services": [tun, far]})).parts
+    assert [part.service.name for part in parts] == ["near", "far"]
 
 
 def test_many_real_servers_that_are_alike_are_one_row(environment):
@@ -288,17 +309,20 @@ def test_many_real_servers_that_are_alike_are_one_row(environment):
     service = {"name": "web", "vip": "10.20.1.80", **WEB, "real_servers": [{"group": "web"}]}
     page = explained(environment({"hosts": hosts, "groups": groups, "services": [service]}))
     assert page.segments[2].boxes == (
-        explanation.Box("lb1", "director", "10.20.1.10 (eth1.30)"),
-        explanation.Box("rs1", "real server", "10.20.1.11 (eth1)"),
-        explanation.Box("rs2", "real server", "10.20.1.12 (eth1)"),
-        explanation.Box("web: 8 hosts", "real server", "web1 \u2026 web8"),
+        segments.Box("lb1", "director", "10.20.1.10 (eth1.30)"),
+        segments.Box("rs1", "real server", "10.20.1.11 (eth1)"),
+        segments.Box("rs2", "real server", "10.20.1.12 (eth1)"),
+        segments.Box("web: 8 hosts", "real server", "web1 \u2026 web8"),
     )
     assert page.parts[0].ways[0].heading == "By web1 (the same for web2, web3, web4, web5, web6, web7 and 1 more)"
     (row,) = page.parts[0].servers
     assert (row.name, row.ends) == ("web1 \u2026 web8 (8 hosts)", "10.20.1.100:80 \u2026 10.20.1.107:80")
     director, servers = page.loads
     assert (director.names, servers.names) == (("lb1",), tuple(names))
-    assert dict(servers.parts)["interfaces"][1] == "web2: eth1: 10.20.1.101/24"
+    assert servers.own[1] == ("web2", (("interfaces", ("eth1: 10.20.1.101/24",)),))
+    assert [*dict(servers.parts)] == ["serves", "addresses", "kernel settings"]
+    assert servers.many
+    assert not director.own
 
 
 @pytest.mark.parametrize(
@@ -309,7 +333,7 @@ def test_many_real_servers_that_are_alike_are_one_row(environment):
     ],
 )
 def test_from_a_number_on_hosts_of_a_group_are_not_named_one_by_one(environment, monkeypatch, named, boxes, rows):
-    monkeypatch.setattr(explanation, "NAMED", named)
+    monkeypatch.setattr(segments, "NAMED", named)
     page = explained(environment())
     assert [box.name for box in page.segments[2].boxes] == boxes
     assert [server.name for server in page.parts[0].servers] == rows
@@ -318,7 +342,7 @@ def test_from_a_number_on_hosts_of_a_group_are_not_named_one_by_one(environment,
 
 @pytest.mark.parametrize(("names", "said"), [("abcdef", "a, b, c, d, e, f"), ("abcdefg", "a \u2026 g (7 hosts)")])
 def test_many_names_are_the_first_and_the_last_one_with_their_number(names, said):
-    assert explanation.some([*names]) == said
+    assert segments.some([*names]) == said
 
 
 def test_the_page_says_when_it_was_made_and_gives_commands_for_its_inventory(environment):
@@ -433,11 +457,7 @@ def test_a_pair_and_its_services_are_told_completely(environment):
     assert loads["lb2"]["addresses while it is master"] == tuple(
         f"10.20.1.{number} on eth1.30 (directors)" for number in (80, 81, 200, 82)
     )
-    assert [(service.name, part.anchor, *numbers) for service, part, *numbers in page.services] == [
-        ("ranges", "service-1", 2, 0),
-        ("mapped", "service-2", 1, 0),
-        ("tunnel", "service-3", 1, 0),
-    ]
+    assert [part.anchor for part in page.parts] == ["service-1", "service-2", "service-3"]
     assert (page.groups, page.client, page.hosts, page.limits, page.warnings) == (["directors"], "client1", 7, [], 0)
 
 
