@@ -11,7 +11,7 @@ from .families import IPV4, IPV6, Address, Family
 from .host_plan import BuiltModule, Chain, CheckedService, Sysctl, VirtualAddress, VirtualService
 from .modes import Address as Source
 from .rules_of_host import Rules
-from .topology import Attachment, Entry, Host, RealServer, Service, Topology
+from .topology import Attachment, Host, RealServer, Service, Topology
 
 Member = tuple[Address, int]  # of a set that a module knows: an address, and a port where it is not 0
 # The parameter of lvskit's own modules that names a service's addresses, by what its requests have as their source.
@@ -20,11 +20,11 @@ _TUNNELS = {tunnel.device for tunnel in families.TUNNELS.values()}
 _DEPRECATED = ("preferred_lft", "0")  # such an address is not chosen as the source of the host's own packets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WayBack:
-    """The route of a real server's replies through its director."""
+    """The route of one service's replies through a director."""
 
-    entry: Entry
+    service: Service
     server: RealServer
     gateway: Address
     real: Attachment
@@ -44,7 +44,8 @@ class Needs:
     devices_up: dict[str, None] = field(default_factory=dict)
     tunnels_for_both: dict[str, None] = field(default_factory=dict)
     addresses: dict[tuple[str, str], VirtualAddress] = field(default_factory=dict)  # by address and device
-    ways_back: list[WayBack] = field(default_factory=list)
+    gateways: dict[tuple[Address, str], Attachment] = field(default_factory=dict)  # of all replies
+    ways_back: list[WayBack] = field(default_factory=list)  # of single services
     rules: dict[Family, Rules] = field(default_factory=lambda: {family: Rules() for family in families.TABLE})
     built_modules: dict[str, dict[str, set[Member]]] = field(default_factory=dict)  # by module and parameter
     foreign_modules: dict[str, BuiltModule] = field(default_factory=dict)

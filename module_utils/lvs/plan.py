@@ -25,6 +25,7 @@ def plans(
         for server in service.prepared_servers:  # a director needs nothing more to be its own real server
             if server.host.name in needs:
                 real_server.serve(needs[server.host.name], service, server)
+        for server in service.prepared_servers if service.mode.receiver else ():
             place = topology.restorer(service, server.host) or server.host
             if place.name in needs:
                 real_server.receive(needs[place.name], service, server)

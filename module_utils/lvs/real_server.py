@@ -102,7 +102,10 @@ def _reply_by_director(needs: Needs, service: Service, server: RealServer) -> No
             real = needs.topology.real_interface(entry, director, needs.host)
             gateway = needs.topology.gateway(entry, director, needs.host)
             if real and gateway:
-                needs.ways_back.append(WayBack(entry, server, gateway, real))
+                if service.return_path == "policy":
+                    needs.ways_back.append(WayBack(service, server, gateway, real))
+                else:
+                    needs.gateways[gateway, real.name] = real
                 if entry.family is IPV4 and service.return_path == "policy" and "tcp" in service.protocols:
                     # __ip_rt_update_pmtu looks the route up without ports, and notes the size at another route.
                     why = "path MTU discovery of IPv4 does not work on a route that is chosen by the port"
@@ -134,30 +137,27 @@ def _limit_segments(needs: Needs, service: Service, server: RealServer) -> None:
 
 def routes(needs: Needs) -> tuple[tuple[DefaultRoute, ...], tuple[PolicyRule, ...]]:
     """The default routes through directors, and the rules that route the replies of single services there."""
-    policies = sorted({(way.gateway.version, way.gateway, way.real.name) for way in needs.ways_back if _by_policy(way)})
+    policies = sorted({(way.gateway.version, way.gateway, way.real.name) for way in needs.ways_back})
     tables = {(gateway, device): FIRST_TABLE + i for i, (_, gateway, device) in enumerate(policies)}
     routes = {DefaultRoute(str(gateway), device, table): None for (gateway, device), table in tables.items()}
     rules: dict[PolicyRule, None] = {}
+    for (gateway, device), real in needs.gateways.items():
+        routes[DefaultRoute(str(gateway), device, GATEWAY_TABLE)] = None
+        # Not two default routes in one table: the kernel would choose either of the gateways.
+        rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, gateway.version)] = None
+        for source in _sources(real):
+            rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, gateway.version)] = None
     for way in needs.ways_back:
-        service, version = way.entry.service, way.entry.family.version
-        # Other sources keep their way: that of the host's management, for example.
-        sources = tuple(filter(None, (way.real.text, way.entry.family.unbound)))
-        if not _by_policy(way):
-            routes[DefaultRoute(str(way.gateway), way.real.name, GATEWAY_TABLE)] = None
-            # Not two default routes in one table: the kernel would choose either of the gateways.
-            rules[PolicyRule("from all", "main", GATEWAY_TABLE - 1, True, version)] = None
-            for source in sources:
-                rules[PolicyRule(f"from {source}", str(GATEWAY_TABLE), GATEWAY_TABLE, False, version)] = None
-            continue
-        table = tables[way.gateway, way.real.name]
-        for protocol in service.protocols:
-            for ports in service.ports:
+        table, sources = tables[way.gateway, way.real.name], _sources(way.real)
+        for protocol in way.service.protocols:
+            for ports in way.service.ports:
                 port = way.server.at_port(ports.first)
                 selector = f"ipproto {protocol} sport {port if ports.single else ports}"
                 for source in sources if protocol == "udp" else sources[:1]:
-                    rules[PolicyRule(f"from {source} {selector}", str(table), table, False, version)] = None
+                    rules[PolicyRule(f"from {source} {selector}", str(table), table, False, way.gateway.version)] = None
     return tuple(routes), tuple(rules)
 
 
-def _by_policy(way: WayBack) -> bool:
-    return way.entry.service.return_path == "policy"
+def _sources(real: Attachment) -> tuple[str, ...]:
+    """What a real server's replies have as their source when they are routed. Others keep their way: that of its management, for example."""
+    return tuple(filter(None, (real.text, real.family.unbound)))

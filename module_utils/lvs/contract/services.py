@@ -295,7 +295,8 @@ class Service(Keyed):
     @cached_property
     def remote_servers(self) -> tuple[RealServer, ...]:
         """The real servers that are not a director of the service as well: packets are sent to them."""
-        return tuple(s for s in self.real_servers if not any(s.host is director for director in self.directors))
+        directors = {director.name for director in self.directors}
+        return tuple(server for server in self.real_servers if server.host.name not in directors)
 
     @cached_property
     def apology(self) -> RealServer | None:
