@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .engines import Governed, KeepalivedAlone
@@ -35,15 +36,15 @@ class Result:
     lost: int = 0
     until: float | None = None
     lost_after: int = 0  # the end of the fault
-    reasons: dict[str, int] = field(default_factory=dict)
-    astray: int = 0  # requests to services that the fault does not concern
+    reasons: Counter[str] = field(default_factory=Counter)
+    astray: Counter[str] = field(default_factory=Counter)  # lost at other services, and why
 
     def broken(self, after: float) -> list[str]:
         """What was promised and is not so. `after`: seconds beyond the detection time until which requests may be lost."""
         found = []
         name = self.fault.name
         if self.astray:
-            found.append(f"{name}: {self.astray} requests to other services were lost")
+            found.append(f"{name}: {self.astray.total()} requests to other services were lost; {dict(self.astray)}")
         if self.fault.harmless and self.lost:
             found.append(f"{name}: {self.lost} requests were lost")
         elif not self.fault.fatal and self.until is not None and self.until > self.detection + after:
@@ -76,13 +77,14 @@ def measured(hosts: Hosts, engine: Governed, load: Load, fault: Fault) -> Result
     for one in load.between(began, ended):
         end = one["end"], one["port"]
         if end not in ends:
-            result.astray += bool(one["why"]) and end not in others
+            if one["why"] and end not in others:
+                result.astray[f"{one['end']}:{one['port']} {one['why']}"] += 1
             continue
         result.asked += 1
         if one["why"]:
             result.lost += 1
             result.until = max(result.until or 0.0, one["at"] - began)
-            result.reasons[one["why"]] = result.reasons.get(one["why"], 0) + 1
+            result.reasons[one["why"]] += 1
     later = load.between(ended + AFTER, float("inf"))
     result.lost_after = sum(bool(one["why"]) for one in later if (one["end"], one["port"]) in ends)
     return result
@@ -99,7 +101,7 @@ def run(hosts: Hosts, engine: Governed, faults: list[Fault]) -> dict[str, Result
                 result = found[fault.name] = measured(hosts, engine, load, fault)
             lost, until = result.cells()
             print(
-                f"{engine.name}: {fault.name}: {lost} lost, until {until}, after its end {result.lost_after}; {result.reasons}",
+                f"{engine.name}: {fault.name}: {lost} lost, until {until}, after its end {result.lost_after}; {dict(result.reasons)}",
                 flush=True,
             )
     finally:
