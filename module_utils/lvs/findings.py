@@ -290,7 +290,8 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
     for rule in answer["offloads"] if translating else ():
         text = (
             f"The kernel forwards packets of connections that match it past {' and '.join(translating)}: replies of hosts and containers behind "
-            "this host leave with the real server's address, and clients reset the connection. Leave the ports of services out of the rule."
+            "this host leave with the real server's address, and clients reset the connection. Put `tcp dport PORT return` and `tcp sport PORT return` "
+            "before it, for each port of the real servers."
         )
         yield Finding(host.name, "FLOW-TABLE", "firewall", rule, "no such rule for the services", text, risk=True)
     for name in answer["companions"] if not plan.empty else ():
