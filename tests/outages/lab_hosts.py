@@ -20,6 +20,7 @@ from lab import environment, machines, paths
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = Path(__file__).parent / "load.py"
 CLIENT, DIRECTOR = "client1", "lb1"
+DISCARD = 9  # see load.py
 
 
 class Hosts:
@@ -96,11 +97,18 @@ class Hosts:
         """Service, VIP and port of each end that clients can ask."""
         return [(s.name, str(e.vip), e.port) for s in self.topology.services for e in s.by_vip if s.health_check]
 
+    @property
+    def controls(self) -> list[str]:
+        """An address of each machine that forwards requests or answers them."""
+        running = (host for host in self.topology.hosts.values() if host.name not in self.topology.members("absent"))
+        return [str(host.interfaces[0].address) for host in running if host.interfaces and host.name != CLIENT]
+
     @contextlib.contextmanager
     def load(self, period: float, timeout: float) -> Iterator[Load]:
-        """A steady load on all ends."""
+        """A steady load on all ends, and on the machines themselves."""
         self.ask(CLIENT, "cat > /tmp/outage_load.py", LOAD.read_text())
-        ends = " ".join(f"{vip} {port}" for _, vip, port in self.ends)
+        asked = [(vip, port) for _, vip, port in self.ends] + [(address, DISCARD) for address in self.controls]
+        ends = " ".join(f"{address} {port}" for address, port in asked)
         self.ask(CLIENT, "rm -f /tmp/outage.stop /tmp/outage.jsonl")
         command = f"exec python3 /tmp/outage_load.py /tmp/outage.jsonl /tmp/outage.stop {period} {timeout} {ends}"
         running = subprocess.Popen(self.words(CLIENT, command), stdout=subprocess.DEVNULL)
