@@ -269,7 +269,7 @@ def port_cannot_be_mapped(topology: Topology, service: Service) -> Iterator[Find
 @service_rule(
     "{mode}-PROTOCOL",
     "a transport protocol that the mode does not carry",
-    "The mode translates ports, and for this protocol nothing does that on the way.",
+    "fullnat has SCTP translated by IPVS and by source NAT, and in IPv4 real servers do not answer such packets (seen with Linux 6.1).",
     when=lambda mode: mode.request.option is None,
 )
 def protocol_is_not_carried(topology: Topology, service: Service) -> Iterator[Finding]:
