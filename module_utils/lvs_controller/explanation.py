@@ -236,12 +236,14 @@ def _servers(topology: Topology, service: Service) -> Iterator[Server]:
     """The real servers; those together that differ in their addresses alone, where they are many."""
     rows: dict[tuple[str, int, bool], list[tuple[str, str]]] = {}
     for server in service.real_servers:
-        ends = []
-        for entry in service.by_family:
-            real = topology.real_interface(entry, service.directors[0], server.host) if service.directors else None
-            if real:
-                ports = ", ".join(str(server.at_port(p.first)) if p.single else str(p) for p in service.ports)
-                ends.append(f"{real.bracketed}:{ports}")
+        ports = ", ".join(str(server.at_port(p.first)) if p.single else str(p) for p in service.ports)
+        reals = dict.fromkeys(
+            real.bracketed
+            for entry in service.by_family
+            for director in service.directors
+            if (real := topology.real_interface(entry, director, server.host))
+        )
+        ends = [f"{real}:{ports}" for real in reals]
         group = (
             segments.group_of(topology, server.host) if len(service.real_servers) > segments.NAMED else server.host.name
         )
