@@ -332,7 +332,8 @@ def handshake(*options):
 @pytest.mark.noted
 def test_an_option_that_comes_after_the_handshake_is_kept(host, topology, other_host, entries):
     """As other senders do it."""
-    talk = 'handshake(b"", b"")\nconnection.send(ACK | PSH, option, b"data")'
+    accepted = "time.sleep(5)"  # until the application has accepted the connection, whose client it does not know yet
+    talk = f'handshake(b"", b"")\n{accepted}\nconnection.send(ACK | PSH, option, b"data")'
     said, local = told(topology, other_host, entries[0], talk, patience=85)
     assert said == [local, "6.6.6.6", "6.6.6.6"]
 
