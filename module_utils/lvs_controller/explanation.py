@@ -225,8 +225,7 @@ def _farms(topology: Topology, service: Service) -> frozenset[tuple[Any, ...]]:
 def _rows(topology: Topology, services: Sequence[Service]) -> Iterator[Row]:
     rows: dict[tuple[Any, ...], list[Service]] = {}
     for service in services:
-        ports = [ports.first for ports in service.ports]
-        servers = ((s.host.name, s.weight, *map(s.at_port, ports)) for s in service.real_servers)
+        servers = ((s.host.name, s.weight, s.at_ports(service.ports)) for s in service.real_servers)
         rows.setdefault(tuple(servers), []).append(service)
     for own in rows.values():
         yield Row(tuple(own), tuple(_servers(topology, own[0])))
@@ -236,7 +235,7 @@ def _servers(topology: Topology, service: Service) -> Iterator[Server]:
     """The real servers; those together that differ in their addresses alone, where they are many."""
     rows: dict[tuple[str, int, bool], list[tuple[str, str]]] = {}
     for server in service.real_servers:
-        ports = ", ".join(str(server.at_port(p.first)) if p.single else str(p) for p in service.ports)
+        ports = server.at_ports(service.ports)
         reals = dict.fromkeys(
             real.bracketed
             for entry in service.by_family

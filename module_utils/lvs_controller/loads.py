@@ -65,8 +65,7 @@ def _serving(services: Sequence[Service]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for service in services:
         for server in service.real_servers:
-            ports = ", ".join(str(server.at_port(p.first) if p.single else p) for p in service.ports)
-            text = f"{service.name} (port {ports}, weight {server.weight})"
+            text = f"{service.name} (port {server.at_ports(service.ports)}, weight {server.weight})"
             found.setdefault(server.host.name, []).append(text)
     return found
 

@@ -290,6 +290,13 @@ def test_services_with_other_real_servers_are_other_rows_of_what_goes_alike(envi
     ]
 
 
+def test_ranges_that_begin_alike_are_other_rows(environment):
+    first = {"name": "first", "vip": "10.20.1.80", **WEB, "port": "8000-8100"}
+    second = {**first, "name": "second", "vip": "10.20.1.81", "port": "8000-8200"}
+    (part,) = explained(environment({"services": [first, second]})).parts
+    assert [row.servers[0].ends for row in part.rows] == ["10.20.1.11:8000-8100", "10.20.1.11:8000-8200"]
+
+
 def test_services_whose_packets_go_by_other_networks_are_other_parts(environment):
     tun = {"name": "near", "vip": "203.0.113.82", "port": 80, "mode": "tun", "real_servers": [{"host": "rs1"}]}
     far = {**tun, "name": "far", "vip": "203.0.113.83", "real_servers": [{"host": "rs3"}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -111,6 +111,10 @@ class RealServer(Keyed):
         if self.port is None:
             return port
         return self.port if isinstance(self.port, int) else self.port.get(port, port)
+
+    def at_ports(self, ports: Iterable[Ports]) -> str:
+        """The ports to which requests for ports of the service go, for people: `8080, 8000-8100`."""
+        return ", ".join(str(self.at_port(one.first) if one.single else one) for one in ports)
 
     @property
     def maps(self) -> bool:
