@@ -116,11 +116,6 @@ class RealServer(Keyed):
         """The ports to which requests for ports of the service go, for people: `8080, 8000-8100`."""
         return ", ".join(str(self.at_port(one.first) if one.single else one) for one in ports)
 
-    @property
-    def maps(self) -> bool:
-        """Whether its inventory entry says a port."""
-        return self.port is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Keyed):
