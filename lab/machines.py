@@ -37,7 +37,7 @@ def running(state: State, name: str) -> int | None:
 
 def execute(state: State, host: Host, script: str, seconds: float = AGENT_SECONDS) -> str:
     """Run a shell script in a host's machine as root, within that time, and return its output."""
-    with qemu.agent(qemu.agent_socket(state.sockets, _handle(host)), seconds) as agent:
+    with qemu.agent(qemu.agent_pipe(state.sockets, _handle(host)), seconds) as agent:
         return qemu.execute(agent, script)
 
 

@@ -1,4 +1,4 @@
-"""QEMU: the command line of a machine, its process, and the two sockets it is controlled by.
+"""QEMU: the command line of a machine, its process, and what it is controlled by: a socket, and the pipe of its guest agent.
 
 Every machine has the same devices in the same order, used or not, because the state of a snapshot fits only the devices it
 was taken of.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import fcntl
 import json
 import os
+import random
+import select
 import shlex
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +79,7 @@ class Machine:
 
     @property
     def agent(self) -> Path:
-        return agent_socket(self.sockets, self.handle)
+        return agent_pipe(self.sockets, self.handle)
 
     @property
     def console(self) -> Path:
@@ -111,7 +115,7 @@ class Machine:
             words += ["-device", device]
         words += [
             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
-            "-chardev", f"socket,id=agent,path={_value(self.agent)},server=on,wait=off",
+            "-chardev", f"pipe,id=agent,path={_value(self.agent)}",
             "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
             "-chardev", f"file,id=console,path={_value(self.console)}", "-serial", "chardev:console",
             "-qmp", f"unix:{_value(self.qmp)},server=on,wait=off",
@@ -124,14 +128,26 @@ def _value(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def agent_socket(sockets: Path, handle: str) -> Path:
-    """The socket of the guest agent of the machine with that handle."""
+def agent_pipe(sockets: Path, handle: str) -> Path:
+    """The guest agent of the machine with that handle: what is said to it goes into the FIFO .in, its answers come out of .out.
+
+    It is no socket. While nobody is connected to one, the agent looks ten times a second whether somebody is, which costs more than
+    all else that an idle machine does.
+    """
     return sockets / f"{handle}.ga"
+
+
+def _fifos(pipe: Path) -> tuple[Path, Path]:
+    """What goes in, what comes out."""
+    return Path(f"{pipe}.in"), Path(f"{pipe}.out")
 
 
 def start(machine: Machine) -> None:
     """Start the machine's process and record its pid."""
     machine.folder.mkdir(parents=True, exist_ok=True)
+    for fifo in _fifos(machine.agent):
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(fifo, 0o600)
     with (machine.folder / "qemu.log").open("w") as log:
         process = subprocess.Popen(
             machine.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -171,21 +187,48 @@ def _gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-class Channel:
-    """A Unix socket on which JSON objects are exchanged, one a line: QMP, or the guest agent."""
+def _socket(path: Path) -> tuple[int, int]:
+    """What to read from and what to write to, of a Unix socket. Raises OSError while QEMU does not listen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(path))
+        connection.setblocking(False)
+        own = connection.detach()
+    return own, os.dup(own)
 
-    def __init__(self, path: Path, seconds: float) -> None:
+
+def _pipe(path: Path) -> tuple[int, int]:
+    """The same of a pair of FIFOs, which one process has at a time; what an earlier one left unread is gone. OSError while QEMU has not
+    opened them, or another process has them.
+    """
+    to, answers = _fifos(path)
+    with contextlib.ExitStack() as opened:
+        written = os.open(to, os.O_WRONLY | os.O_NONBLOCK)
+        opened.callback(os.close, written)
+        fcntl.flock(written, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        read = os.open(answers, os.O_RDONLY | os.O_NONBLOCK)
+        opened.callback(os.close, read)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(read, 65536):
+                pass
+        opened.pop_all()
+    return read, written
+
+
+class Channel:
+    """JSON objects, one a line, exchanged with QEMU over a socket (QMP), or with the guest agent over a pair of FIFOs."""
+
+    def __init__(self, path: Path, seconds: float, connect: Callable[[Path], tuple[int, int]]) -> None:
         self._until = time.monotonic() + seconds
         self._path = path
         self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         while True:
             try:
-                self._socket.connect(str(path))
+                self._read, self._written = connect(path)
                 return
-            except (FileNotFoundError, ConnectionRefusedError):
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENXIO, errno.EAGAIN):
+                    raise
                 if time.monotonic() > self._until:
-                    self._socket.close()
                     raise LabError(f"QEMU does not open {path.name}") from None
                 time.sleep(0.02)
 
@@ -193,11 +236,18 @@ class Channel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        os.close(self._read)
+        os.close(self._written)
 
     def send(self, message: dict[str, Any], before: bytes = b"") -> None:
-        self._socket.settimeout(max(0.01, self._until - time.monotonic()))
-        self._socket.sendall(before + json.dumps(message).encode() + b"\n")
+        left = memoryview(before + json.dumps(message).encode() + b"\n")
+        while left:
+            if not select.select([], [self._written], [], max(0.01, self._until - time.monotonic()))[1]:
+                raise TimeoutError(f"{self._path.name} takes nothing")
+            try:
+                left = left[os.write(self._written, left) :]
+            except BrokenPipeError:
+                raise LabError(f"QEMU closed {self._path.name}: the machine ended") from None
 
     def receive(self, seconds: float | None = None) -> dict[str, Any]:
         """The next object. Raises TimeoutError after `seconds`, or when the channel's time is over."""
@@ -206,8 +256,9 @@ class Channel:
             left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no answer on {self._path.name}")
-            self._socket.settimeout(left)
-            part = self._socket.recv(65536)
+            if not select.select([self._read], [], [], left)[0]:
+                continue
+            part = os.read(self._read, 65536)
             if not part:
                 raise LabError(f"QEMU closed {self._path.name}: the machine ended")
             self._buffer += part
@@ -228,19 +279,18 @@ class Channel:
 
 def qmp(machine: Machine, seconds: float = 30) -> Channel:
     """QEMU's own control channel, ready for commands."""
-    channel = Channel(machine.qmp, seconds)
+    channel = Channel(machine.qmp, seconds, _socket)
     channel.receive()  # the greeting
     channel.call("qmp_capabilities")
     return channel
 
 
 def agent(path: Path, seconds: float) -> Channel:
-    """The guest agent behind a socket, as soon as it answers. Raises TimeoutError when it does not within `seconds`."""
-    channel = Channel(path, seconds)
+    """The guest agent behind a pipe, as soon as it answers. Raises TimeoutError when it does not within `seconds`."""
+    channel = Channel(path, seconds, _pipe)
     try:
-        attempt = 0
         while True:
-            attempt += 1
+            attempt = random.getrandbits(31)  # an answer to somebody else's is none
             # The octet 0xff makes the agent forget half a command of an earlier connection (QEMU's qga protocol).
             channel.send({"execute": "guest-sync-delimited", "arguments": {"id": attempt}}, before=b"\xff")
             try:

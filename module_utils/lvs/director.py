@@ -86,6 +86,7 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
     if way.tracked:
         return
     needs.rules[entry.family].unseen = str(marks_of(service).untracked)
+    _pass_answers(needs, service, real, question)
     sender = checks.source(needs.topology, entry, needs.host, real)
     if service.mode.reply_through_director or entry.family is IPV6 or sender is None:  # IPv6 takes any source
         return
@@ -94,6 +95,25 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
     needs.sysctl(f"net/ipv4/conf/{sender.name}/rp_filter", 2, why)
     ports = needs.netfilter(IPV4).answers.setdefault((sender.name, sender.text), {})
     ports.update(dict.fromkeys((protocol, question.port) for protocol in asked.kind.protocols))
+
+
+def _pass_answers(needs: Needs, service: Service, real: Attachment, question: checks.Question) -> None:
+    """Conntrack has not seen the check, and must not see its answer either."""
+    entry, way, asked = question.entry, question.way, service.health_check
+    assert way is not None and asked is not None
+    translated = entry.vip.compressed, str(question.port)
+    sources, directors = [translated], [needs.host]
+    if service.mode.reply_through_director:
+        sources = [(real.text, way.endpoint.rpartition(":")[2])]
+    if service.mode.director_is_gateway and len(service.directors) > 1:
+        # The master is the gateway: answers to the checks of the others pass it, too, and it may have translated them.
+        sources, directors = [*sources, translated], list(service.directors)
+    for director in directors:
+        if sender := checks.source(needs.topology, entry, director, real):
+            for source, port in sources:
+                for protocol in asked.kind.protocols:
+                    ends = protocol, source, sender.text
+                    needs.rules[entry.family].unseen_answers.setdefault(ends, {})[port] = None
 
 
 def _forward(needs: Needs, family: Family) -> None:

@@ -192,6 +192,23 @@ class LocalSource:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Answers to health checks that conntrack is not to see: they would be new connections to it, two minutes long. They come from `ports`
+    of `source` to `address`, of this director or of one whose real servers' gateway this one is.
+    """
+
+    protocol: str
+    source: str
+    address: str
+    ports: tuple[str, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The ports in groups that one rule can match."""
+        return _groups(self.ports)
+
+
+@dataclass(frozen=True)
 class Adverts:
     """Adverts of VRRP to the director's own `address` are taken from its peers alone, and from no router's other side."""
 
@@ -215,6 +232,7 @@ class Netfilter:
     guards: tuple[Guard, ...] = ()
     local_sources: tuple[LocalSource, ...] = ()
     unseen: str = ""
+    unseen_answers: tuple[Answers, ...] = ()
     adverts: tuple[Adverts, ...] = ()
 
 

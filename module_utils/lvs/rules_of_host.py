@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .host_plan import Adverts, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Strip, Untracked
+from .host_plan import Adverts, Answers, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Strip, Untracked
 
 
 @dataclass
@@ -26,13 +26,18 @@ class Rules:
         default_factory=dict
     )  # by interface and address
     unseen: str = ""  # the marks of checks that need not be seen by conntrack
+    unseen_answers: dict[tuple[str, str, str], dict[str, None]] = field(
+        default_factory=dict
+    )  # ports by protocol, source and destination
     adverts: dict[Adverts, None] = field(default_factory=dict)
 
     def build(self) -> Netfilter:
         untracked = tuple(self.one_way) if self.source_nats else ()
         unseen = self.unseen if self.source_nats else ""
+        unseen_answers = self.unseen_answers if self.source_nats else {}
+        raw = untracked or self.answers or self.guarded or unseen_answers
         chains = dict.fromkeys(self.chains)
-        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if untracked or self.answers or self.guarded else ())
+        chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if raw else ())
         chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if unseen else ())
         return Netfilter(
             chains=tuple(chains),
@@ -50,6 +55,7 @@ class Rules:
             ),
             local_sources=tuple(LocalSource(*place, _by_protocol(ports)) for place, ports in self.answers.items()),
             unseen=unseen,
+            unseen_answers=tuple(Answers(*ends, tuple(ports)) for ends, ports in unseen_answers.items()),
             adverts=tuple(self.adverts),
         )
 

@@ -27,11 +27,21 @@ from .faults import FAULTS, Fault
 LOAD = Path(__file__).parent / "load.py"
 BEFORE = 12.0  # seconds of load before the fault
 AFTER = 15.0  # and after it
-SYNCED = 5.0  # seconds: an older connection is known to the standby
-NEW = 0.1  # of load.py
-UNEVEN = 0.5  # seconds by which an emulated machine may be late
-PATIENT = 12.0  # more seconds on machines that others may keep from running
 KINDS = ("conversation", "download", "upload", "datagrams")
+SYNCED = 5.0  # seconds: an older connection is known to the standby
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of load.py: seconds between two new connections, and for the answer to one; and `uneven`, by which a takeover may be late."""
+
+    new: float
+    patience: float
+    uneven: float
+
+
+EXACT = Pace(0.1, 0.9, 0.5)  # the second SYN would come after one second
+PATIENT = Pace(0.3, 5.0, 12.0)  # on emulated machines that others may keep from running
 
 
 @dataclass
@@ -86,14 +96,14 @@ class Measured:
                 yield f"{name}, {title}: lost {len(old)} connections of {', '.join(f'{age:.0f}' for age in old)} s"
 
 
-def measured(pair: Pair, fault: Fault) -> Measured:
+def measured(pair: Pair, fault: Fault, pace: Pace) -> Measured:
     """A fault under load."""
     pair.settle()
     pair.ask(CLIENT, "cat > /tmp/takeover_load.py", LOAD.read_text())
     ends = {(vip, port): title for vip, port, title in pair.services}
     words = " ".join(f"{vip} {port}" for vip, port in ends)
     pair.ask(CLIENT, "rm -f /tmp/takeover.stop")
-    command = f"exec python3 /tmp/takeover_load.py /tmp/takeover.stop {words}"
+    command = f"exec python3 /tmp/takeover_load.py /tmp/takeover.stop {pace.new} {pace.patience} {words}"
     running = subprocess.Popen(pair.words(CLIENT, command), stdout=subprocess.PIPE, text=True)
     try:
         time.sleep(BEFORE)
@@ -109,18 +119,18 @@ def measured(pair: Pair, fault: Fault) -> Measured:
     for end, title in ends.items():
         own = [one for one in records if (one["end"], one["port"]) == end]
         _add(rows.setdefault(title, Row()), own, began)
-    return Measured(fault, _gap(records, began), healed, rows)
+    return Measured(fault, _gap(records, began, pace.new), healed, rows)
 
 
-def _gap(records: list[dict[str, Any]], began: float) -> float:
-    """The longest time, in seconds, in which no connection was begun that got its answer."""
+def _gap(records: list[dict[str, Any]], began: float, usual: float) -> float:
+    """The longest time, in seconds, in which no connection was begun that got its answer. One begins every `usual` seconds."""
     new = sorted((one["began"], one["why"]) for one in records if one["kind"] == "new" and one["began"] > began - 2)
     if not new or all(why for _, why in new):
         raise RuntimeError("no new connection was answered")
     last, longest = new[0][0], 0.0
     for at, why in new:
         if not why:
-            longest, last = max(longest, at - last - NEW), at
+            longest, last = max(longest, at - last - usual), at
     return max(longest, new[-1][0] - last)
 
 
@@ -152,6 +162,7 @@ def main() -> int:
         for fault in FAULTS
         if (fault.name in options.only if options.only else not (options.short and fault.long))
     ]
+    pace = PATIENT if options.short else EXACT
     wrong: list[str] = []
     summary: list[str] = []
     for engine in (Pair, *([KeepalivedAlone] if options.peer else [])):
@@ -159,14 +170,14 @@ def main() -> int:
         pair.begin()
         try:
             for fault in (one for one in faults if one.alone or engine is Pair):
-                found = measured(pair, fault)
+                found = measured(pair, fault, pace)
                 healed = f", over after {found.healed:.1f} s" if found.healed is not None else ""
                 line = f"{pair.name}, {fault.name}: no answer for {found.gap:.1f} s{healed}; lost {found.lost} of {found.all}"
                 summary.append(line)
                 print(f"\n{line}. The longest pause, and how many were lost")
                 for title, row in found.rows.items():
                     print(f"  {title:<56}{row}", flush=True)
-                wrong += found.broken(PATIENT if options.short else UNEVEN) if engine is Pair else []
+                wrong += found.broken(pace.uneven) if engine is Pair else []
             pair.settle()
         finally:
             pair.end()

@@ -1,8 +1,8 @@
 """Connections of a client that live through the death of a director. Runs on a lab machine.
 
-    load.py STOP_FILE ADDRESS PORT [ADDRESS PORT…]
+    load.py STOP_FILE NEW PATIENCE ADDRESS PORT [ADDRESS PORT…]
 
-A new connection for one request every NEW seconds, to one end after the other. To each end a conversation with a request every PERIOD
+A new connection for one request every NEW seconds, to one end after the other, which may take PATIENCE seconds. To each end a conversation with a request every PERIOD
 seconds, and another one every OPENED seconds; a slow download; a slow upload. To an end of UDP, whose port is written udp:PORT, datagrams from
 one port. All go on until the file STOP_FILE exists. Prints JSON lines when it ends: for each connection its kind, its end, its times, the longest time
 without progress, and why it ended before that.
@@ -14,10 +14,8 @@ import os
 import sys
 import time
 
-NEW = 0.1
 PERIOD = 1.0
 OPENED = 5.0
-PATIENCE = 0.9  # seconds for the answer to a new connection: the second SYN would come after one
 LONG_PATIENCE = 30.0  # seconds without progress until an open connection counts as lost
 LONGEST = 900.0
 SILENT = 5.0  # seconds at the end without an answer to a datagram
@@ -41,8 +39,8 @@ class Flow(asyncio.DatagramProtocol):
 
 
 class Load:
-    def __init__(self, stop, ends):
-        self.stop = stop
+    def __init__(self, stop, new, patience, ends):
+        self.stop, self.new, self.patience = stop, new, patience
         self.ends = [(address, int(port)) for address, port in ends if port.isdigit()]
         self.flows = [(address, port) for address, port in ends if not port.isdigit()]
         self.until = time.monotonic() + LONGEST
@@ -140,10 +138,10 @@ class Load:
             start("upload", end, self.upload, LONG_PATIENCE)
         started, number, conversations = time.monotonic(), 0, 0
         while self.goes_on():
-            await asyncio.sleep(max(0, started + number * NEW - time.monotonic()))
-            start("new", self.ends[number % len(self.ends)], self.once, PATIENCE)
+            await asyncio.sleep(max(0, started + number * self.new - time.monotonic()))
+            start("new", self.ends[number % len(self.ends)], self.once, self.patience)
             number += 1
-            if number * NEW > conversations * OPENED / len(self.ends):
+            if number * self.new > conversations * OPENED / len(self.ends):
                 start("conversation", self.ends[conversations % len(self.ends)], self.conversation, LONG_PATIENCE)
                 conversations += 1
         if running:
@@ -151,7 +149,7 @@ class Load:
 
 
 if __name__ == "__main__":
-    load = Load(sys.argv[1], list(zip(sys.argv[2::2], sys.argv[3::2])))
+    load = Load(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), list(zip(sys.argv[4::2], sys.argv[5::2])))
     asyncio.run(load.run())
     for record in load.records:
         print(json.dumps(record))

@@ -127,6 +127,14 @@ def test_checks_of_fullnat_come_from_the_director_itself(pair):
     assert plan.netfilter.unseen  # they pass by conntrack, which would give them a local address
 
 
+def test_the_gateway_of_real_servers_does_not_track_answers_to_the_other_directors_checks(pair):
+    checked = {**NAT, "health_check": {"type": "tcp"}}
+    for plan in plans(pair((checked, FULLNAT)), ["lb1", "lb2"]).values():
+        answers = {(one.source, one.address): one.ports for one in plan.netfilter.unseen_answers}
+        assert {address for _, address in answers} == {"10.20.1.10", "10.20.1.9"}
+        assert {source for source, _ in answers} == {"10.20.1.11", "203.0.113.80"}
+
+
 def test_without_state_to_tell_there_are_no_daemons(pair):
     topology = pair(({**NAT, "scheduler": "mh"},), {**EDGE, "sync": "stateless"})
     plan = plans(topology, ["lb1"])["lb1"]

@@ -4,6 +4,7 @@ Each test compares sets of both sides on every host, also where the plan has not
 """
 
 import json
+import re
 
 import pytest
 from ansible.module_utils.lvs.walk import walk
@@ -165,6 +166,18 @@ def test_the_ipvs_table_is_the_planned_one(host, texts, foreign):
     ours = [line for line in saved if line.split()[1] == "-f" or not foreign(address_of(line.split()[2]))]
     live = ipvs.parse("\n".join(ours))
     assert live == ipvs.parse(texts["ipvs"])
+
+
+@pytest.mark.directors
+@pytest.mark.checked
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_health_checks_are_no_connections_of_conntrack(host, host_plan, family):
+    """Neither as they are sent nor as they are answered; those of fullnat on a single director are."""
+    rules = host_plan.netfilter if family == "ipv4" else host_plan.netfilter6
+    unseen = {(answers.source, answers.address) for answers in rules.unseen_answers}
+    ends = re.compile(r"src=(\S+) dst=(\S+)")
+    known = {end for line in host.run(f"conntrack -L -f {family}").stdout.splitlines() for end in ends.findall(line)}
+    assert not known & (unseen | {(there, here) for here, there in unseen})
 
 
 def test_no_unit_has_failed(host):
