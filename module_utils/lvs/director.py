@@ -108,11 +108,12 @@ def _pass_answers(needs: Needs, service: Service, real: Attachment, question: ch
     if service.mode.director_is_gateway and len(service.directors) > 1:
         # The master is the gateway: answers to the checks of the others pass it, too, and it may have translated them.
         sources, directors = [*sources, translated], list(service.directors)
+    hook = "OUTPUT" if real.address in needs.host.addresses else "PREROUTING"
     for director in directors:
         if sender := checks.source(needs.topology, entry, director, real):
             for source, port in sources:
                 for protocol in asked.kind.protocols:
-                    ends = protocol, source, sender.text
+                    ends = hook, protocol, source, sender.text
                     needs.rules[entry.family].unseen_answers.setdefault(ends, {})[port] = None
 
 

@@ -194,9 +194,10 @@ class LocalSource:
 @dataclass(frozen=True)
 class Answers:
     """Answers to health checks that conntrack is not to see: they would be new connections to it, two minutes long. They come from `ports`
-    of `source` to `address`, of this director or of one whose real servers' gateway this one is.
+    of `source` to `address`, of this director or of one whose real servers' gateway this one is; `hook` is where conntrack meets them.
     """
 
+    hook: str
     protocol: str
     source: str
     address: str

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .host_plan import Adverts, Answers, Chain, Guard, LocalSource, Mark, MssClamp, Netfilter, SourceNat, Strip, Untracked
+from .host_plan import (
+    Adverts,
+    Answers,
+    Chain,
+    Guard,
+    LocalSource,
+    Mark,
+    MssClamp,
+    Netfilter,
+    SourceNat,
+    Strip,
+    Untracked,
+)
 
 
 @dataclass
@@ -26,9 +38,9 @@ class Rules:
         default_factory=dict
     )  # by interface and address
     unseen: str = ""  # the marks of checks that need not be seen by conntrack
-    unseen_answers: dict[tuple[str, str, str], dict[str, None]] = field(
+    unseen_answers: dict[tuple[str, str, str, str], dict[str, None]] = field(
         default_factory=dict
-    )  # ports by protocol, source and destination
+    )  # ports by hook, protocol, source and destination
     adverts: dict[Adverts, None] = field(default_factory=dict)
 
     def build(self) -> Netfilter:

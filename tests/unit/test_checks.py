@@ -100,8 +100,8 @@ def test_checks_pass_by_conntrack_where_it_runs_except_those_that_source_nat_nee
     assert all(mark & 0xFFC00000 == 0x6C800000 for mark in marks["d"])
     assert all(mark & 0xFFC00000 == 0x6CC00000 for mark in marks["f"])
     answers = both.netfilter.unseen_answers
-    assert [(one.protocol, one.source, one.address, one.ports) for one in answers] == [
-        ("tcp", "10.20.1.80", "10.20.1.10", ("80",))
+    assert [(one.hook, one.protocol, one.source, one.address, one.ports) for one in answers] == [
+        ("PREROUTING", "tcp", "10.20.1.80", "10.20.1.10", ("80",))
     ]
     assert directed(environment).netfilter.unseen == "" and not directed(environment).netfilter.unseen_answers
 

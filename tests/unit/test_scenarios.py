@@ -65,6 +65,7 @@ def test_a_test_is_left_out_with_what_the_inventory_lacks():
     assert selection.lacking(topology, ["hypervisors_of_nobody"]) is None  # no marker of ours
     assert "rs3" not in selection.hosts(topology, ["real_servers"])  # in the group `absent`
     assert selection.hosts(topology, ["directors"]) == {"lb1"}
+    assert selection.hosts(topology, []) == {"lb1", "rs1", "rs2"}  # those that have a plan
 
 
 @pytest.mark.parametrize("place", ["dr ➜ {}:", "[dr > {}]"])  # with UTF-8, and with ASCII alone

@@ -22,6 +22,7 @@ LEFT_OUT = pytest.StashKey[dict[str, dict[str, None]]]()  # what the inventory l
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", f"{selection.LONG}: runs with LONG=yes")
     for group in selection.GROUPS:
         config.addinivalue_line("markers", f"{group}: runs on the hosts of this inventory group")
     for name, (kind, _) in selection.SERVICES.items():
@@ -37,7 +38,10 @@ def pytest_collection_modifyitems(config, items):
     kept, left_out, why = [], [], {}
     for item in items:
         markers = markers_of(item)
-        if lack := selection.lacking(TOPOLOGY, markers):
+        lack = selection.lacking(TOPOLOGY, markers)
+        if selection.LONG in markers and os.environ.get("LONG") != "yes":
+            lack = "no long tests without LONG=yes"
+        if lack:
             why.setdefault(lack, {})[item.location[2].partition("[")[0]] = None
         name = item.callspec.params["_testinfra_host"].backend.get_hostname()
         (kept if not lack and name in selection.hosts(TOPOLOGY, markers) else left_out).append(item)

@@ -1,6 +1,7 @@
 """Which tests on virtual machines an inventory can run, and on which of its hosts.
 
-A test names the hosts it is for (a group of the inventory) and the services it needs (one of SERVICES) as markers.
+A test names the hosts it is for (a group of the inventory; without one, all that have a plan) and the services it needs (one of SERVICES)
+as markers. LONG marks those that run in `make test-long` alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from lvs.topology import Entry, Topology
 
 GROUPS = ("clients", "routers", "directors", "real_servers")
+PLANNED = ("directors", "real_servers")
+LONG = "long"
 
 # Marker: what the services are, and whether an entry is one of theirs.
 SERVICES = {
@@ -54,8 +57,8 @@ def entries(topology: Topology, markers: Iterable[str]) -> Sequence[Entry]:
 def hosts(topology: Topology, markers: Iterable[str]) -> set[str]:
     """The hosts that a test with these markers runs on."""
     groups = [topology.groups.get(marker, ()) for marker in markers if marker in GROUPS]
-    found = set(topology.hosts).intersection(*groups)
-    return found - set(topology.members("absent"))
+    found = set[str]().union(*(topology.groups.get(name, ()) for name in (GROUPS if groups else PLANNED)))
+    return found.intersection(*groups) - set(topology.members("absent"))
 
 
 def lacking(topology: Topology, markers: Sequence[str]) -> str | None:

@@ -153,6 +153,7 @@ def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
                 one.check_output("sysctl -qw net.ipv4.tcp_fastopen=1")
 
 
+@pytest.mark.long
 @pytest.mark.clients
 @pytest.mark.tcp
 def test_signed_connections_are_for_modes_that_leave_addresses_alone(host, topology, name, other_host, entries):
