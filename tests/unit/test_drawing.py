@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from ansible.module_utils.lvs.walk import walk
 from ansible.module_utils.lvs_controller import drawing
-from ansible.module_utils.lvs_controller.drawing import Drawn
+from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODES = ("dr", "nat", "tun", "fullnat", "enat")
@@ -197,3 +197,40 @@ def test_what_the_director_changes_of_a_request_stands_out(environment, mode, ch
     rows = Picture(drawing.walk([Drawn(hop, hop.packet) for hop in hops], "A walk")).all("halo")[::2]
     sent = next(number for number, hop in enumerate(hops) if hop.leg == "request" and hop.sender.host == "lb1")
     assert [part.text for part in rows[sent].findall(f"{SVG}tspan")] == changed
+
+
+@pytest.fixture
+def fullnat(environment):
+    env = environment()
+    service = env.service("fullnat")
+    found = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
+    return [Drawn(hop, hop.packet) for hop in found.hops]
+
+
+def test_a_picture_is_a_file_of_its_own(fullnat):
+    tree = ElementTree.fromstring(drawing.walk(fullnat, "A walk"))
+    assert tree.find("{*}title").text == "A walk"
+    assert tree.find("{*}style") is not None
+    texts = ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
+    for number, one in enumerate(fullnat, 1):
+        assert f"{number}. {one.packet}" in texts
+
+
+def test_gateways_without_a_name_are_one_router(fullnat):
+    picture = drawing.walk(fullnat, "A walk")
+    assert picture.count('class="host"') == 4
+    assert ">router<" in picture
+
+
+def test_what_a_hop_changes_stands_out(fullnat):
+    picture = drawing.walk(fullnat, "A walk")
+    changed = re.findall(r'<tspan class="new">(.*?)</tspan>', picture)
+    assert changed[:2] == ["10.20.1.200:lport", "10.20.2.13:8080"]
+    assert len(changed) == 4  # and both back again
+
+
+@pytest.mark.parametrize("state", [state for state in SIGNS if SIGNS[state]])
+def test_a_state_is_told_in_words_and_not_by_colour_alone(fullnat, state):
+    picture = drawing.walk([replace(fullnat[0], state=state, milliseconds=1.5), *fullnat[1:]], "A walk")
+    assert SIGNS[state] in picture
+    assert "client1 took 1.5 ms" in picture

@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible.module_utils.lvs.walk import walk
-from ansible.module_utils.lvs_controller import dependence, drawing, explanation, segments
-from ansible.module_utils.lvs_controller.drawing import SIGNS, Drawn
+from ansible.module_utils.lvs_controller import dependence, explanation, segments
 from conftest import BASE
 
 HOSTILE = "<script>alert('x')</script>&\""
@@ -533,40 +532,3 @@ def test_of_a_pair_the_other_one_answers(environment):
         (("lb1",), "director", ("web: lb2 answers after about 2.1 s if lb1 was the master",), False),
         (("lb2",), "director", ("web: lb1 answers after about 2.1 s if lb2 was the master",), False),
     ]
-
-
-@pytest.fixture
-def hops(environment):
-    env = environment()
-    service = env.service("fullnat")
-    found = walk(env.topology, service.entries[0], env.host("lb1"), service.real_servers[0], env.host("client1"))
-    return [Drawn(hop, hop.packet) for hop in found.hops]
-
-
-def test_a_picture_is_a_file_of_its_own(hops):
-    tree = ElementTree.fromstring(drawing.walk(hops, "A walk"))
-    assert tree.find("{*}title").text == "A walk"
-    assert tree.find("{*}style") is not None
-    texts = ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
-    for number, one in enumerate(hops, 1):
-        assert f"{number}. {one.packet}" in texts
-
-
-def test_gateways_without_a_name_are_one_router(hops):
-    picture = drawing.walk(hops, "A walk")
-    assert picture.count('class="host"') == 4
-    assert ">router<" in picture
-
-
-def test_what_a_hop_changes_stands_out(hops):
-    picture = drawing.walk(hops, "A walk")
-    changed = re.findall(r'<tspan class="new">(.*?)</tspan>', picture)
-    assert changed[:2] == ["10.20.1.200:lport", "10.20.2.13:8080"]
-    assert len(changed) == 4  # and both back again
-
-
-@pytest.mark.parametrize("state", [state for state in SIGNS if SIGNS[state]])
-def test_a_state_is_told_in_words_and_not_by_colour_alone(hops, state):
-    picture = drawing.walk([replace(hops[0], state=state, milliseconds=1.5), *hops[1:]], "A walk")
-    assert SIGNS[state] in picture
-    assert "client1 took 1.5 ms" in picture

@@ -346,16 +346,22 @@ def test_who_accepts_a_connection_that_was_reset_is_told_its_client(host, topolo
     assert said == ["6.6.6.6", "ConnectionResetError"]
 
 
-# Ten thousand addresses, 200 in each write.
 MEMBERS = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
 IN_PIECES = """
 import sys
 file, sign = sys.argv[1:]
-members = [f"10.{i // 62500}.{i // 250 % 250}.{i % 250 + 1}" for i in range(10_000)]
+members = open("/tmp/members").read().split()
 for start in range(0, len(members), 200):
     with open(file, "w") as parameter:
         parameter.write(sign + ",".join(members[start : start + 200]))
 """
+
+
+def put(host, path, text):
+    """Writes a text that is longer than a command may be."""
+    host.check_output(f": > {path}")
+    for start in range(0, len(text), 100_000):
+        host.check_output(f"printf %s '{text[start : start + 100_000]}' >> {path}")
 
 
 @pytest.mark.clients
@@ -367,6 +373,7 @@ def test_ten_thousand_addresses(host, other_host, entries):
         shown, file = f"/proc/net/{module}.{parameter}", f"/sys/module/{module}/parameters/{parameter}"
         before = director.check_output(f"cat {shown}")
         assert before
+        put(director, "/tmp/members", "\n".join(MEMBERS))
         run(director, IN_PIECES, file, "+")
         assert set(director.check_output(f"cat {shown}").split()) == {*MEMBERS, *before.split()}
         assert director.run(f"echo +10.0.0.256 > {file}").rc != 0
@@ -375,11 +382,8 @@ def test_ten_thousand_addresses(host, other_host, entries):
         assert director.check_output(f"cat {shown}") == before
         # As systemd-modules-load gives it: from a file.
         line = f"options {module} {parameter}={','.join([*before.split(), *MEMBERS])}"
-        for start in range(0, len(line), 100_000):
-            director.check_output(
-                f"printf %s '{line[start : start + 100_000]}' {'>>' if start else '>'} /tmp/many.conf"
-            )
-        director.check_output(f"echo >> /tmp/many.conf; rmmod {module}")
+        put(director, "/tmp/many.conf", f"{line}\n")
+        director.check_output(f"rmmod {module}")
         try:
             director.check_output(f"modprobe --config /tmp/many.conf {module}")
             assert len(director.check_output(f"cat {shown}").split()) == 10_000 + len(before.split())
