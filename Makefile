@@ -154,9 +154,9 @@ test-switches:
 
 # What takes longer: all changes and kills under traffic, each mode alone, one service in each of the five modes, every way to build a kernel module,
 # thousands of loads of each, every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server or a director can
-# die, and the collection as somebody uses it who has only its archive.
+# die, what other software takes away, and the collection as somebody uses it who has only its archive.
 test-long:
-	@$(MAKE) --no-print-directory test-vm LONG=yes SCENARIOS="changes dr+nat fullnat+enat tun switches builds lifetime releases trace faults health pair collection"
+	@$(MAKE) --no-print-directory test-vm LONG=yes SCENARIOS="changes dual dr+nat fullnat+enat tun switches builds lifetime releases trace faults health pair keeper collection"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv

@@ -114,6 +114,10 @@ options:
     description: The systemd unit that ends a keepalived which holds the addresses of another master.
     type: str
     default: ""
+  keeper_unit:
+    description: The systemd unit that puts back what something else takes away of lvskit's state.
+    type: str
+    default: ""
   programs:
     description:
       - Programs that the plan needs. If some are missing, the module changes nothing and returns their names, so that they can

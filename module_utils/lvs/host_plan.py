@@ -407,7 +407,8 @@ class HostPlan:
     Sysctls are set in their order: accept_ra of IPv6 has to come before forwarding, which removes default routes where it is 1.
     `tunnels_for_both` are devices that decapsulate IPv6 (ip6tnl0) and are to take IPv4 packets, too. `timeouts` are those of IPVS, in
     seconds: TCP, TCP after a FIN, UDP. `checks` are the health checks of a director, `probes` the virtual services by which IPVS forwards them.
-    `routers` are the elections that a director takes part in: their addresses are in `addresses` of no director.
+    `routers` are the elections that a director takes part in: their addresses are in `addresses` of no director. `keeper`: it puts back what
+    something else takes away; no host without state has it.
     `drained` are the real servers that playbooks/drain.yml has taken out of a director's services, each with the time (UTC).
     """
 
@@ -432,6 +433,7 @@ class HostPlan:
     sync: Sync | None = None
     conntrack_sync: ConntrackSync | None = None
     drained: tuple[tuple[str, str], ...] = ()
+    keeper: bool = False
 
     @property
     def empty(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from . import checks, director, elections, real_server
 from .families import IPV4, IPV6
@@ -46,7 +47,7 @@ def _plan(needs: Needs) -> HostPlan:
         why = "room for the connections that the services expect, open and closing"
         needs.sysctl("net/netfilter/nf_conntrack_max", room, why)
         needs.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
-    return HostPlan(
+    made = HostPlan(
         host=needs.host.name,
         interfaces={i.name: tuple(map(str, i.attachments)) for i in needs.host.interfaces},
         programs=tuple(needs.programs),
@@ -79,6 +80,7 @@ def _plan(needs: Needs) -> HostPlan:
         conntrack_sync=conntrack_sync,
         drained=tuple(sorted(needs.drained.items())),
     )
+    return replace(made, keeper=True) if needs.host.keeper and not made.empty else made
 
 
 def _member(one: Member) -> str:

@@ -9,23 +9,21 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import stat
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from . import decisions, files, governing, ipvs, ipvs_netlink, kinds, lock, rival, verdicts
+from . import decisions, files, governing, ipvs, ipvs_netlink, kinds, lock, verdicts
 from .errors import HostError
 from .governing import Override, Service, State
+from .journal import ERROR, NOTICE, WARNING, notify, say
 from .programs import CommandRunner
 from .programs import run as run_program
 
 TICK = 1.0  # seconds between looks at the files
 HEAL = 10.0  # seconds between looks at the kernel's table, and at the verdicts where keepalived has told nothing
 LISTEN = 3.0  # seconds for which verdicts are read each TICK after keepalived has told something: it writes line and table one after the other
-WARNING, NOTICE, ERROR = 4, 5, 3  # syslog(3)'s levels, as systemd reads them at the beginning of a line
 
 
 @dataclass
@@ -36,17 +34,6 @@ class Plan:
     services: list[Service] = field(default_factory=list)
     weights: dict[str, dict[str, int]] = field(default_factory=dict)  # by Service.key and endpoint
     stamp: tuple[object, ...] = ()
-
-
-def say(level: int, event: str, **words: object) -> None:
-    """An event in the journal: `event=out service=web server=rs1 …`."""
-    said = " ".join(f"{name}={_word(value)}" for name, value in {"event": event, **words}.items())
-    print(f"<{level}>{said}", flush=True)
-
-
-def _word(value: object) -> str:
-    text = str(value)
-    return f'"{text}"' if " " in text or not text else text
 
 
 class Governor:
@@ -278,15 +265,6 @@ def _stamp(path: str) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def notify(text: str) -> None:
-    """sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.connect("\0" + address[1:] if address.startswith("@") else address)
-            manager.send(text.encode())
-
-
 def fifo() -> int:
     """Keepalived's FIFO, open for reading; made if it is missing."""
     with contextlib.suppress(FileExistsError):
@@ -318,24 +296,3 @@ def restore() -> None:
     governor = Governor()
     if governor.read_files():
         governor.write(time.time())
-
-
-def watch() -> None:
-    """Watches whether another director holds the same addresses."""
-    rival.watch(lambda event, **words: say(ERROR, event, **words))
-
-
-COMMANDS = {"govern": govern, "restore": restore, "watch": watch}
-
-
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
-        print(f"usage: {sys.argv[0]} {'|'.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    try:
-        COMMANDS[sys.argv[1]]()
-    except HostError as error:
-        say(ERROR, "ended", reason=error)
-        return 1
-    return 0

@@ -136,7 +136,8 @@ def _network6(run: Run) -> Resource:
 
 
 def _program(run: Run) -> Program:
-    wanted = any(run.wanted[kind.name].strip() for kind in (kinds.GOVERNOR_UNIT, kinds.VRRP_WATCH_UNIT))
+    units = kinds.GOVERNOR_UNIT, kinds.VRRP_WATCH_UNIT, kinds.KEEPER_UNIT
+    wanted = any(run.wanted[kind.name].strip() for kind in units)
     return Program(run.command, wanted=wanted, fixed=run.fixed)
 
 
@@ -168,6 +169,7 @@ _MADE: Mapping[Kind, Callable[[Run], Resource]] = {
     kinds.CONNTRACKD_UNIT: _conntrackd,
     kinds.VRRP_UNIT: _elector,
     kinds.VRRP_WATCH_UNIT: _own_daemon(kinds.VRRP_WATCH_UNIT, reads=kinds.VRRP),
+    kinds.KEEPER_UNIT: _own_daemon(kinds.KEEPER_UNIT),
 }
 
 
@@ -197,11 +199,22 @@ def wire(run: Run) -> dict[str, Resource]:
     }
 
 
+def _as_recorded(command: CommandRunner) -> Run:
+    """A run that wants what the files of record say."""
+    texts = {kind.name: recorded(kind.path) for kind in KINDS}
+    return Run({**texts, "interfaces": {}}, command, last_server=True, fixed=True)
+
+
+def kept(kind: Kind, command: CommandRunner) -> Resource:
+    """The resource of one kind that wants what its file of record says. Raises HostError as `wire` does."""
+    formats.recorded()
+    return _MADE[kind](_as_recorded(command))
+
+
 def departures(command: CommandRunner) -> list[Departure]:
     """The differences between the host and its files of record; empty if nothing else has changed the host."""
-    texts = {kind.name: recorded(kind.path) for kind in KINDS}
     found = []
-    for resource in wire(Run({**texts, "interfaces": {}}, command, last_server=True, fixed=True)).values():
+    for resource in wire(_as_recorded(command)).values():
         try:
             resource.prepare()
             commands = (*resource.additions(), *resource.removals(), *resource.closing())

@@ -51,6 +51,7 @@ SYNC_UNIT = Kind("sync_unit", f"{UNITS}/lvskit-sync.service", "unit lvskit-sync.
 CONNTRACKD_UNIT = Kind("conntrackd_unit", f"{UNITS}/lvskit-conntrackd.service", "unit lvskit-conntrackd.service")
 VRRP_UNIT = Kind("vrrp_unit", f"{UNITS}/lvskit-vrrp.service", "unit lvskit-vrrp.service")
 VRRP_WATCH_UNIT = Kind("vrrp_watch_unit", f"{UNITS}/lvskit-vrrp-watch.service", "unit lvskit-vrrp-watch.service")
+KEEPER_UNIT = Kind("keeper_unit", f"{UNITS}/lvskit-keeper.service", "unit lvskit-keeper.service")
 
 KINDS = (
     MODULES,
@@ -77,5 +78,6 @@ KINDS = (
     CONNTRACKD_UNIT,
     VRRP_UNIT,
     VRRP_WATCH_UNIT,
+    KEEPER_UNIT,
 )
 TEXTS = {kind.name: kind.path for kind in KINDS}

@@ -56,6 +56,32 @@ def table() -> Iterator[Table]:
 
 
 @contextlib.contextmanager
+def tried() -> Iterator[bool]:
+    """Holds the host's lock if no run does; says whether it does."""
+    try:
+        handle = os.open(files.place(PATH), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot("lock the host by", PATH, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken = True
+    except BlockingIOError:
+        taken = False
+    try:
+        yield taken
+    finally:
+        os.close(handle)
+
+
+def ended() -> float:
+    """When the last run ended; 0 if there was none since the boot."""
+    try:
+        return os.stat(files.place(PATH)).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+@contextlib.contextmanager
 def held(*, check: bool = False) -> Iterator[None]:
     """Holds the host's lock; waits for another run for PATIENCE seconds, then raises HostError.
 
@@ -73,6 +99,8 @@ def held(*, check: bool = False) -> Iterator[None]:
         _wait(handle)
         yield
     finally:
+        if not check:
+            os.utime(handle)
         os.close(handle)
 
 

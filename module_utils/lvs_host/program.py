@@ -8,17 +8,19 @@ import pkgutil
 import zipfile
 from collections.abc import Sequence
 
-from . import files, governor
+from . import daemons, files
 from .errors import cannot
 from .programs import CommandRunner
 from .resource import Resource
 
 PATH = "/usr/lib/lvskit/lvskit.pyz"
 _PACKAGE = "lvs_host"
-_MAIN = f"import sys\nfrom {_PACKAGE}.governor import {governor.main.__name__}\nsys.exit(main())\n"
+_MAIN = f"import sys\nfrom {_PACKAGE}.daemons import {daemons.main.__name__}\nsys.exit(main())\n"
 # The modules that the program needs; each imports none but these and Python's own.
 MODULES = (
+    "daemons",
     "decisions",
+    "documents",
     "election",
     "errors",
     "files",
@@ -26,14 +28,27 @@ MODULES = (
     "governing",
     "governor",
     "history",
+    "host",
     "ipvs",
     "ipvs_lines",
     "ipvs_netlink",
+    "journal",
+    "keeper",
+    "kernel_modules",
     "kinds",
+    "links",
     "lock",
+    "module_options",
+    "netfilter",
+    "netlink_events",
+    "network",
+    "program",
     "programs",
     "resource",
     "rival",
+    "sysctls",
+    "timeouts",
+    "unit",
     "verdicts",
 )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from . import election, files, kinds, programs
 from .errors import HostError
+from .journal import ERROR, say
 
 VRRP = 112
 UNIT = "lvskit-vrrp.service"
@@ -142,12 +143,13 @@ def sockets(sources: Sequence[str]) -> list[socket.socket]:
     return made
 
 
-def watch(say: Callable[..., None]) -> None:
-    """Runs until it is ended. `say` writes an event into the journal."""
+def watch() -> None:
+    """Watches whether another director holds the same addresses. Runs until it is ended."""
     instances = election.instances(files.read(kinds.VRRP.path, "") or "")
 
     def end(name: str, source: str) -> None:
         say(
+            ERROR,
             "two-masters",
             group=name,
             peer=source,

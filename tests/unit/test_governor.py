@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from ansible.module_utils.lvs_host import decisions, documents, governor, kinds, lock, program, verdicts
+from ansible.module_utils.lvs_host import decisions, documents, governor, journal, kinds, lock, program, verdicts
 from ansible.module_utils.lvs_host.errors import HostError
 from ansible.module_utils.lvs_host.governing import Override
 from fake_host import FakeHost
@@ -368,7 +368,10 @@ def test_the_program_is_always_the_same_and_runs_without_anything_else(tmp_path)
     file.write_bytes(program.content())
     assert program.content() == file.read_bytes()
     done = subprocess.run([sys.executable, "-I", str(file)], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"usage: {file} govern|restore|watch\n")
+    assert (done.returncode, done.stderr) == (2, f"usage: {file} govern|restore|watch|keep\n")
+    imports = "; ".join(f"import lvs_host.{name}" for name in program.MODULES)
+    code = f"import sys; sys.path.insert(0, {str(file)!r}); {imports}"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=tmp_path)
 
 
 def test_the_program_comes_with_the_first_unit_and_goes_with_the_last(director):
@@ -392,7 +395,7 @@ def test_the_program_comes_with_the_first_unit_and_goes_with_the_last(director):
 
 
 def test_events_are_words_that_programs_can_read(capsys):
-    governor.say(governor.WARNING, "weight", server="rs1", reason="check failed", sorry="")
+    journal.say(journal.WARNING, "weight", server="rs1", reason="check failed", sorry="")
     assert capsys.readouterr().out == '<4>event=weight server=rs1 reason="check failed" sorry=""\n'
 
 
@@ -400,7 +403,7 @@ def test_notices_of_the_service_manager(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        governor.notify("READY=1")
+        journal.notify("READY=1")
         assert manager.recv(100) == b"READY=1"
 
 

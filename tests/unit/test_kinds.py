@@ -66,6 +66,7 @@ def test_state_is_added_in_the_order_that_loses_no_packet():
         "conntrackd_unit",
         "vrrp_unit",
         "vrrp_watch_unit",
+        "keeper_unit",
         "systemd",
         "kept_addresses",
     ]
@@ -117,7 +118,7 @@ def test_systemd_hears_of_all_units_and_whether_some_go(remove):
     manager = made["systemd"]
     assert isinstance(manager, Manager)
     assert manager.units == [resource for resource in made.values() if isinstance(resource, Unit)]
-    started = ["network", "verdict", "governor", "health", "sync", "conntrackd", "vrrp", "vrrp-watch"]
+    started = ["network", "verdict", "governor", "health", "sync", "conntrackd", "vrrp", "vrrp-watch", "keeper"]
     assert [unit.name for unit in manager.units if unit.started] == [f"lvskit-{name}.service" for name in started]
     assert manager.removing is remove
 

@@ -627,6 +627,7 @@ def test_the_watcher_ends_a_keepalived_whose_peer_is_heard_all_the_while(tmp_pat
         raise InterruptedError
 
     monkeypatch.setattr(rival, "give_up", give_up)
+    monkeypatch.setattr(rival, "say", lambda level, event, **words: told.append((event, words["group"], words["peer"])))
     peers = [election.Instance("127.0.0.1/32", (), number, 0.01, "127.0.0.2", ("127.0.0.1",)) for number in (51, 52)]
     adverts = [bytes([*packet[:2], 253, *packet[3:]]) for packet in (rival.lowest(one, "127.0.0.1") for one in peers)]
 
@@ -641,7 +642,7 @@ def test_the_watcher_ends_a_keepalived_whose_peer_is_heard_all_the_while(tmp_pat
     sender.start()
     try:
         with pytest.raises(InterruptedError):
-            rival.watch(lambda event, **words: told.append((event, words["group"], words["peer"])))
+            rival.watch()
     finally:
         ended.set()
         sender.join()

@@ -76,14 +76,20 @@ CHECKED = [
         "health_check": {"type": "smtp", "helo": "lb1.example.com", "way": "rip"},
     },
 ]
+KEPT = {
+    "hosts": {
+        **BASE["hosts"],
+        **{name: {**BASE["hosts"][name], "lvs_keeper": True} for name in ("rs3", "client1")},
+    }
+}
 NAMES = {kind.template: kind.name for kind in KINDS}
 HOSTS = {
     "director": ("lb1", {}),
     "dr-and-nat-by-policy": ("rs1", {}),
     "nat-by-gateway": ("rs1", {"services": GATEWAY}),
     "director-with-persistence": ("lb1", {"services": GATEWAY}),
-    "tun": ("rs3", {}),
-    "none": ("client1", {}),
+    "tun": ("rs3", KEPT),
+    "none": ("client1", KEPT),
     "director-with-checks": ("lb1", {"services": CHECKED}),
     "director-of-a-pair": (
         "lb1",

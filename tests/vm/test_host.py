@@ -174,9 +174,10 @@ def test_the_ipvs_table_is_the_planned_one(host, texts, foreign):
 def test_health_checks_are_no_connections_of_conntrack(host, host_plan, family):
     """Neither as they are sent nor as they are answered; those of fullnat on a single director are."""
     rules = host_plan.netfilter if family == "ipv4" else host_plan.netfilter6
-    answers = {(one.source, one.address) for one in rules.unseen_answers}
+    answers = {(one.protocol, one.source, one.address) for one in rules.unseen_answers}
     entries = host.check_output(f"conntrack -L -f {family}").splitlines()
-    assert [line for line in entries if not answers.isdisjoint(re.findall(r"src=(\S+) dst=(\S+)", line))] == []
+    found = {(line, line.split()[0], *ends) for line in entries for ends in re.findall(r"src=(\S+) dst=(\S+)", line)}
+    assert [line for line, *ends in found if tuple(ends) in answers] == []
 
 
 def test_no_unit_has_failed(host):

@@ -121,6 +121,13 @@ class Host(Keyed):
         name="lvs_toa_receiver",
         absent="lvskit's own",
     )
+    keeper: bool = key(
+        FLAG,
+        "`true`: what something else takes away of lvskit's state on the host comes back within seconds (docs/keeper.md), the IPVS table "
+        "aside",
+        False,
+        name="lvs_keeper",
+    )
     at: Any = field(default=None, compare=False, repr=False)
 
     @property
