@@ -31,6 +31,15 @@ def read(path: str, remedy: str) -> str | None:
         raise cannot("read", path, error) from error
 
 
+def stamp(path: str) -> object:
+    """What differs after a change of a file; None if it does not exist."""
+    try:
+        found = os.stat(place(path))
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def stage(path: str, text: str, *, mode: int = 0o755) -> None:
     """Writes the text next to the file, and syncs it to disk. Creates a missing folder with `mode`. Raises HostError."""
     try:

@@ -82,7 +82,7 @@ class Governor:
 
     def read_files(self) -> bool:
         """Whether plan or operators' weights have changed since the last look."""
-        stamps = tuple(map(_stamp, (kinds.IPVS.path, kinds.HEALTH_PLAN.path, decisions.OVERRIDES)))
+        stamps = tuple(map(files.stamp, (kinds.IPVS.path, kinds.HEALTH_PLAN.path, decisions.OVERRIDES)))
         if stamps == self._stamps:
             return False
         text = files.read(kinds.IPVS.path, "") or ""
@@ -184,7 +184,7 @@ class Governor:
             table.release()
 
     def _write(self, now: float) -> None:
-        if _stamp(kinds.IPVS.path) != self._stamps[0]:
+        if files.stamp(kinds.IPVS.path) != self._stamps[0]:
             return  # a run has just changed the plan
         target, last = self.target(), self._last
         wanted, before = ipvs.parse(target), ipvs.parse(last)
@@ -255,14 +255,6 @@ class Governor:
     def _sign_of_life(self, now: float) -> None:
         with contextlib.suppress(OSError), open(files.place(decisions.HEARTBEAT), "w", encoding="ascii") as file:
             file.write(f"{now:.0f}\n")
-
-
-def _stamp(path: str) -> object:
-    try:
-        found = os.stat(files.place(path))
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def fifo() -> int:

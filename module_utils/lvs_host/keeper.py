@@ -8,7 +8,6 @@ Nothing depends on it: a boot and a run need no keeper.
 from __future__ import annotations
 
 import json
-import os
 import re
 import select
 import time
@@ -110,7 +109,7 @@ class Keeper:
 
     def _after_a_run(self, now: float) -> None:
         """A run makes a new start: all is looked at, and what was given up is kept again."""
-        stamps = (lock.ended(), *(_stamp(kind.path) for kind in KEPT))
+        stamps = (lock.ended(), *(files.stamp(kind.path) for kind in KEPT))
         if stamps == self._stamps:
             return
         self._stamps = stamps
@@ -183,14 +182,6 @@ class Keeper:
             self._written = text
         except HostError as error:
             say(ERROR, "report-not-written", reason=error)
-
-
-def _stamp(path: str) -> object:
-    try:
-        found = os.stat(files.place(path))
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _older(command: CommandRunner) -> bool:
