@@ -107,8 +107,9 @@ class Netfilter(Resource):
         recorded = self.of_record(parse_record)
         if not self.installed:
             return
-        for table in sorted({table for table, _ in (*self.chains, *recorded)}):
-            self.live.update(parse(self.output([f"{self.iptables}-save", "--table", table])))
+        if tables := {table for table, _ in (*self.chains, *recorded)}:
+            saved = parse(self.output([f"{self.iptables}-save"]))
+            self.live = {key: rules for key, rules in saved.items() if key[0] in tables}
 
     def before(self) -> list[str]:
         return [f"-t {table} {rule}" for (table, _), rules in self.live.items() for rule in rules]

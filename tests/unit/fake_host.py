@@ -198,9 +198,11 @@ class FakeHost:
 
     def _iptables_save(self, argv, stdin):
         tables = self.tables6 if argv[0].startswith("ip6") else self.tables
-        chains = tables.get(argv[-1], {})
-        heads = [f":{chain} {'-' if chain.startswith('LVSKIT') else 'ACCEPT'} [0:0]" for chain in chains]
-        return "\n".join([f"*{argv[-1]}", *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""])
+        lines = []
+        for table, chains in tables.items():
+            heads = [f":{chain} {'-' if chain.startswith('LVSKIT') else 'ACCEPT'} [0:0]" for chain in chains]
+            lines += [f"*{table}", *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""]
+        return "\n".join(lines)
 
     def _iptables_restore(self, argv, stdin):
         tables = self.tables6 if argv[0].startswith("ip6") else self.tables

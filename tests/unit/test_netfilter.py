@@ -57,7 +57,7 @@ def test_ip6tables_has_programs_of_its_own():
     rules = Netfilter6(WANTED.replace("203.0.113.82/32", "2001:db8::82/128"), "", run, installed=True)
     rules.prepare()
     rules.add()
-    assert told == [["ip6tables-save", "--table", "mangle"], ["ip6tables-restore", "--wait", "--noflush"]]
+    assert told == [["ip6tables-save"], ["ip6tables-restore", "--wait", "--noflush"]]
     assert {command.split()[0] for command in rules.additions()} == {"ip6tables"}
 
 
@@ -278,19 +278,22 @@ def test_the_diff_shows_rules_and_calls_with_their_table():
     assert rules.after() == [f"-t mangle {CLAMP}", call]
 
 
-def test_every_table_of_the_plan_and_of_the_record_is_read_once_in_the_order_of_names():
+def test_all_tables_are_read_at_once_and_those_that_are_not_lvskits_are_left_alone():
     asked = []
 
     def run(argv, stdin=None):
         asked.append(argv)
-        return 0, "", ""
+        return 0, "".join(f"*{table}\n:LVSKIT-OUTPUT - [0:0]\nCOMMIT\n" for table in ("raw", "nat", "security")), ""
 
     def rules(*tables):
         return "".join(f"*{table}\n:LVSKIT-OUTPUT - [0:0]\nCOMMIT\n" for table in tables)
 
-    Netfilter(rules("raw", "mangle", "filter"), rules("raw", "nat", "security"), run, installed=True).prepare()
-    tables = ["filter", "mangle", "nat", "raw", "security"]
-    assert asked == [["iptables-save", "--table", table] for table in tables]
+    found = Netfilter(rules("raw", "mangle"), rules("raw", "nat"), run, installed=True)
+    found.prepare()
+    assert asked == [["iptables-save"]]
+    assert found.removals() == ["iptables -t nat -F LVSKIT-OUTPUT", "iptables -t nat -X LVSKIT-OUTPUT"]
+    Netfilter("", "", run, installed=True).prepare()
+    assert len(asked) == 1
 
 
 def test_a_chain_that_somebody_has_emptied_is_filled_or_goes():
