@@ -74,8 +74,8 @@ def run(options: argparse.Namespace) -> None:
             print(lifecycle.status(state, lab))
         else:
             programs.require(programs.TO_RUN)
-            for release, memory in dict.fromkeys((host.release, host.memory) for host in lab.hosts):
-                progress(f"{release} snapshot: {snapshot.ensure(release, memory, progress).folder}")
+            for system, memory in dict.fromkeys((host.system, host.memory) for host in lab.hosts):
+                progress(f"{system} snapshot: {snapshot.ensure(system, memory, progress).folder}")
 
 
 def main() -> int:

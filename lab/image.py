@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -72,6 +73,13 @@ APT_OPTIONS = {
 }
 
 
+# Disables the services of the packages in the arguments.
+IDLE = r"""
+for package in "$@"; do
+    dpkg -L "$package" | sed -n 's,.*/systemd/system/\([^/@]*\.\(service\|socket\|timer\)\)$,\1,p'
+done | xargs -r systemctl disable
+"""
+
 # From the tar archive to a file system, with kernel and initramfs beside it: $1 parts, $2 result, $3 size.
 FILE_SYSTEM = """set -e
     tar -xf "$1/root.tar" -C "$2/root" --exclude './dev/*'
@@ -84,11 +92,26 @@ FILE_SYSTEM = """set -e
 
 
 @dataclass(frozen=True)
+class System:
+    """What is installed: a Debian release, and packages beyond the lab's own, whose services run when something starts them."""
+
+    release: str
+    packages: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " with ".join(filter(None, [self.release, ", ".join(self.packages)]))
+
+
+@dataclass(frozen=True)
 class Image:
     """A finished image."""
 
-    release: str
+    system: System
     folder: Path
+
+    @property
+    def release(self) -> str:
+        return self.system.release
 
     @property
     def disk(self) -> Path:
@@ -130,17 +153,17 @@ def digest_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def locate(release: str) -> Image:
-    """Where the image of a release is, or will be."""
+def locate(system: System) -> Image:
+    """Where the image of a system is, or will be."""
     contents = {where: source.read_text() for where, source in guest_files()}
-    build = [(GUEST / "customize.sh").read_text(), FILE_SYSTEM, DISK_SIZE, _mmdebstrap(release, Path())]
-    digest = digest_of(release, contents, build)
-    return Image(release, paths.cache() / "images" / f"{release}-{digest}")
+    build = [(GUEST / "customize.sh").read_text(), FILE_SYSTEM, DISK_SIZE, _mmdebstrap(system, Path())]
+    digest = digest_of(system.release, contents, build)
+    return Image(system, paths.cache() / "images" / f"{system.release}-{digest}")
 
 
-def ensure(release: str, progress: Progress) -> Image:
+def ensure(system: System, progress: Progress) -> Image:
     """The image, built now unless it is cached. Of several builders at once, one builds and the others wait."""
-    image = locate(release)
+    image = locate(system)
     if image.folder.exists():
         return image
     programs.require(programs.TO_BUILD + (() if os.geteuid() == 0 else ("fakeroot",)))
@@ -151,7 +174,7 @@ def ensure(release: str, progress: Progress) -> Image:
             shutil.rmtree(stale, ignore_errors=True)  # a build that was killed: the lock was free
         work = Path(tempfile.mkdtemp(prefix=f".{image.folder.name}.", dir=image.folder.parent))
         try:
-            _build(Image(release, work), work / "parts", progress)
+            _build(Image(system, work), work / "parts", progress)
             work.rename(image.folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -161,7 +184,7 @@ def ensure(release: str, progress: Progress) -> Image:
 def _build(image: Image, parts: Path, progress: Progress) -> None:
     parts.mkdir()
     programs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lvskit-lab", "-f", image.key])
-    progress(f"{image.release} image: packages (mmdebstrap)")
+    progress(f"{image.system} image: packages (mmdebstrap)")
     _bootstrap(image, parts, progress)
     progress(f"{image.release} image: kernel and file system")
     image.root.mkdir()
@@ -182,7 +205,7 @@ def _bootstrap(image: Image, parts: Path, progress: Progress) -> None:
     _pack(late, {where: source for where, source in files.items() if "initramfs" not in where}
           | {"root/.ssh/authorized_keys": public})  # fmt: skip
     shutil.copy(GUEST / "customize.sh", parts)
-    command = _mmdebstrap(image.release, parts)
+    command = _mmdebstrap(image.system, parts)
     if image.release in MAIN_ARCHIVE_ALONE and (archive := main_archive()):
         command.append(f"deb {archive} {image.release} main")
     log = parts / "mmdebstrap.log"
@@ -200,24 +223,29 @@ def _bootstrap(image: Image, parts: Path, progress: Progress) -> None:
             raise
     if failed:
         tail = "".join(log.read_text().splitlines(keepends=True)[-30:])
-        raise LabError(f"mmdebstrap could not make a {image.release} image ({failed}):\n{tail}")
+        raise LabError(f"mmdebstrap could not make a {image.system} image ({failed}):\n{tail}")
 
 
-def _mmdebstrap(release: str, parts: Path) -> list[str]:
+def _mmdebstrap(system: System, parts: Path) -> list[str]:
     """The command that makes `root.tar` in the folder of the parts."""
     return [
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join([*PACKAGES, *system.packages])}",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=force-unsafe-io",
-        *(f"--aptopt={option}" for option in APT_OPTIONS.get(release, ())),
+        *(f"--aptopt={option}" for option in APT_OPTIONS.get(system.release, ())),
         f"--essential-hook=tar-in {parts / 'early.tar'} /",
         f"--customize-hook=tar-in {parts / 'late.tar'} /",
         f'--customize-hook=chroot "$1" sh <{parts / "customize.sh"}',
-        release,
+        *(
+            [f'--customize-hook=chroot "$1" sh -c {shlex.quote(IDLE)} sh {" ".join(system.packages)}']
+            if system.packages
+            else []
+        ),
+        system.release,
         str(parts / "root.tar"),
     ]
 

@@ -30,10 +30,10 @@ def up(state: State, lab: Lab, fresh: bool, progress: Progress) -> None:
     """
     programs.require(programs.TO_RUN)
     kinds = {
-        (release, memory): snapshot.ensure(release, memory, progress)
-        for release, memory in dict.fromkeys((host.release, host.memory) for host in lab.hosts)
+        (system, memory): snapshot.ensure(system, memory, progress)
+        for system, memory in dict.fromkeys((host.system, host.memory) for host in lab.hosts)
     }
-    frozen = {host.name: kinds[host.release, host.memory] for host in lab.hosts}
+    frozen = {host.name: kinds[host.system, host.memory] for host in lab.hosts}
     with paths.locked(state.folder / "lock", paths.BUSY):
         kept = {} if fresh else _to_keep(state, lab, frozen)
         try:
@@ -147,7 +147,7 @@ def reboot(
                 raise LabError(f"{name} does not run: `python -m lab status` lists the machines")
 
         def again(host: Host) -> None:
-            frozen = snapshot.locate(host.release, host.memory)
+            frozen = snapshot.locate(host.system, host.memory)
             usual = machine(state, host, frozen, known[host.name].ssh_port)
             clone = replace(usual, restore=False, kernel_options=kernel_options)
             if cut:
@@ -169,11 +169,9 @@ def reboot(
 
 
 def _write_ssh_configuration(state: State, hosts: Iterable[Host], machines: dict[str, qemu.Machine]) -> None:
-    """One entry a host. All machines of a release share the image's host key, which is known from the start."""
-    keys = {machines[host.name].image.release: machines[host.name].image.host_key for host in hosts}
-    records.write_text(
-        state.known_hosts, "".join(f"lvskit-lab-{release} {key}\n" for release, key in sorted(keys.items()))
-    )
+    """One entry a host. All machines of an image share its host key, which is known from the start."""
+    keys = {machines[host.name].image.folder.name: machines[host.name].image.host_key for host in hosts}
+    records.write_text(state.known_hosts, "".join(f"lvskit-lab-{image} {key}\n" for image, key in sorted(keys.items())))
     lines = ["# Written by `python -m lab up`."]
     for host in hosts:
         own = machines[host.name]
@@ -182,7 +180,7 @@ def _write_ssh_configuration(state: State, hosts: Iterable[Host], machines: dict
             "    HostName 127.0.0.1",
             f"    Port {own.ssh_port}",
             f'    IdentityFile "{own.image.key}"',
-            f"    HostKeyAlias lvskit-lab-{own.image.release}",
+            f"    HostKeyAlias lvskit-lab-{own.image.folder.name}",
         ]
     lines += [
         "Host *",
@@ -253,7 +251,7 @@ def status(state: State, lab: Lab) -> str:
         port = f"127.0.0.1:{record.ssh_port}" if record and pid else "-"
         if record and pid and not banner(record.ssh_port):
             port += " no answer"
-        first = (host.name, str(pid or "down"), port, host.release)
+        first = (host.name, str(pid or "down"), port, host.system.release)
         for interface in host.interfaces:
             network, mac = interface.network, host.mac(port_of(interface))
             vlan = f"{network.vlan}{' tagged' if tagged(interface) else ''}"

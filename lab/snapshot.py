@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab import paths, programs, qemu
 from lab.errors import LabError
-from lab.image import Image, digest_of
+from lab.image import Image, System, digest_of
 from lab.image import ensure as ensure_image
 from lab.image import locate as locate_image
 from lab.progress import Progress
@@ -64,16 +64,16 @@ class Snapshot:
         return self.folder / "state"
 
 
-def locate(release: str, memory: int) -> Snapshot:
+def locate(system: System, memory: int) -> Snapshot:
     """Where the snapshot is, or will be. It fits one version of QEMU on one kind of processor."""
-    image = locate_image(release)
+    image = locate_image(system)
     version = programs.run(["qemu-system-x86_64", "--version"]).splitlines()[0]
     accelerator = qemu.this_accelerator()
     cpuinfo = Path("/proc/cpuinfo").read_text().split("\n\n")[0] if accelerator == "kvm" else ""
     model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags", "microcode"))]
     unplaced = _template(Snapshot(image, memory, Path()), Path(), 0).command()
     digest = digest_of(image.folder.name, unplaced, version, model, SETTLE)
-    return Snapshot(image, memory, paths.cache() / "snapshots" / f"{release}-{digest}")
+    return Snapshot(image, memory, paths.cache() / "snapshots" / f"{system.release}-{digest}")
 
 
 def _template(snapshot: Snapshot, sockets: Path, ssh_port: int) -> qemu.Machine:
@@ -85,12 +85,12 @@ def _template(snapshot: Snapshot, sockets: Path, ssh_port: int) -> qemu.Machine:
     )  # fmt: skip
 
 
-def ensure(release: str, memory: int, progress: Progress) -> Snapshot:
+def ensure(system: System, memory: int, progress: Progress) -> Snapshot:
     """The snapshot, taken now unless it is cached."""
-    snapshot = locate(release, memory)
+    snapshot = locate(system, memory)
     if snapshot.folder.exists() and snapshot.image.folder.exists():
         return snapshot
-    ensure_image(release, progress)
+    ensure_image(system, progress)
     with paths.locked(snapshot.folder.with_suffix(".lock")):
         if snapshot.folder.exists():
             return snapshot
@@ -113,25 +113,25 @@ def _stop(folder: Path) -> None:
 
 def _take(snapshot: Snapshot, progress: Progress) -> None:
     overlay(snapshot.disk, snapshot.image.disk)
-    release = snapshot.image.release
+    system = snapshot.image.system
     with tempfile.TemporaryDirectory(prefix="lvskit-") as sockets:
         machine = _template(snapshot, Path(sockets), paths.free_ports(1, str(snapshot.folder))[0])
         started = time.monotonic()
-        progress(f"{release} snapshot: booting a template ({snapshot.memory} MiB)")
+        progress(f"{system} snapshot: booting a template ({snapshot.memory} MiB)")
         qemu.start(machine)
         try:
             with qemu.agent(machine.agent, BOOT_SECONDS) as agent:
-                progress(f"{release} snapshot: guest agent answers after {time.monotonic() - started:.0f} s; settling")
+                progress(f"{system} snapshot: guest agent answers after {time.monotonic() - started:.0f} s; settling")
                 trouble = qemu.execute(agent, SETTLE).strip()
                 _log_in(machine, Path(sockets))
                 if trouble:
-                    progress(f"{release} snapshot: units that failed or still start: {trouble}")
+                    progress(f"{system} snapshot: units that failed or still start: {trouble}")
             qemu.save(machine, snapshot.state)
         except (LabError, OSError) as error:
-            raise LabError(f"the {release} template: {error}\n{console_tail(machine.folder)}") from error
+            raise LabError(f"the {system} template: {error}\n{console_tail(machine.folder)}") from error
         finally:
             _stop(snapshot.folder)
-    progress(f"{release} snapshot: frozen after {time.monotonic() - started:.0f} s")
+    progress(f"{system} snapshot: frozen after {time.monotonic() - started:.0f} s")
 
 
 def _log_in(machine: qemu.Machine, folder: Path) -> None:

@@ -13,6 +13,7 @@ from ansible.module_utils.lvs.rules.addressing import address_used_twice
 
 from lab import environment
 from lab.errors import LabError
+from lab.image import System
 
 if TYPE_CHECKING:
     from lvs.topology import Host as Described
@@ -46,7 +47,7 @@ class Host:
 
     name: str
     index: int
-    release: str
+    system: System
     memory: int  # MiB
     interfaces: tuple[Interface, ...]
     gateways: tuple[Address, ...]  # next hops of the default routes, one for each family that has one
@@ -106,7 +107,7 @@ def _host(index: int, host: Described, variables: Mapping[str, Any], topology: T
     return Host(
         name=host.name,
         index=index,
-        release=variables.get("lab_release", "bookworm"),
+        system=System(variables.get("lab_release", "bookworm"), tuple(variables.get("lab_packages", ()))),
         memory=variables.get("lab_memory", 384),
         interfaces=host.interfaces,
         gateways=tuple(way.gateway for way in ways_out if way and way.gateway),
@@ -139,8 +140,8 @@ def _faults(lab: Lab) -> Iterator[str]:
         if network.mtu > MAX_MTU:
             yield f"{where}: mtu: {network.mtu} is more than the {MAX_MTU} that the lab's switch carries"
     for host in lab.hosts:
-        if host.release not in RELEASES:
-            yield f"{host.name}: lab_release is {host.release!r}; the lab knows {', '.join(RELEASES)}"
+        if host.system.release not in RELEASES:
+            yield f"{host.name}: lab_release is {host.system.release!r}; the lab knows {', '.join(RELEASES)}"
         if type(host.memory) is not int or not MIN_MEMORY <= host.memory <= MAX_MEMORY:
             yield f"{host.name}: lab_memory: {host.memory!r} is not a number from {MIN_MEMORY} to {MAX_MEMORY}"
         if SSH in host.serves["tcp"]:

@@ -35,6 +35,7 @@ elections: {description: "The groups in whose elections it takes part, each with
 resigned: {description: "The groups that it has handed over, and takes only when no other director has them.", returned: success, type: list, elements: str}
 connections: {description: "The connections in the kernel's table, also those that other directors have told of.", returned: success, type: int}
 daemons: {description: "The IPVS sync daemons that run, C(master) and C(backup).", returned: success, type: list, elements: str}
+kept: {description: "What the keeper has put back of the host's state or could not, by kind.", returned: success, type: dict}
 now: {description: The time on the host., returned: success, type: float}
 """
 
@@ -43,7 +44,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lvs_host import decisions, election, errors, files, handover, ipvs, kinds, programs
+from ansible.module_utils.lvs_host import decisions, election, errors, files, handover, ipvs, journal, kinds, programs
 
 ARGUMENTS = {}
 UNIT = "lvskit-health.service"
@@ -84,7 +85,8 @@ def found(run, now):
         "services": {key: state.as_dict() for key, state in decided.states.items()},
         "overrides": {name: dataclasses.asdict(own) for name, own in decisions.overrides().items()},
         "weights": weights(table),
-        "answers": answers(journal(run)),
+        "answers": answers(messages(run)),
+        "kept": journal.kept(),
         "now": now,
     }
 
@@ -109,7 +111,7 @@ def daemons(run):
     return [] if code else [line.split()[0] for line in out.splitlines() if "sync daemon" in line]
 
 
-def journal(run):
+def messages(run):
     code, out, _ = run(["journalctl", "--unit", UNIT, "--output", "cat", "--no-pager", "--lines", str(LINES)], None)
     return "" if code else out
 

@@ -39,5 +39,5 @@ services:
   returned: always
   type: list
   elements: dict
-troubles: {description: Directors whose decisions are not up to date, as sentences., returned: always, type: list, elements: str}
+troubles: {description: "Directors whose decisions or state are not up to date, as sentences.", returned: always, type: list, elements: str}
 """

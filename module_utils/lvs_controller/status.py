@@ -183,7 +183,7 @@ def _as_keepalived(checked: CheckedService, address: str, port: int) -> str:
 
 
 def troubles(services: Sequence[Service], answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Directors whose decisions are not up to date, as sentences."""
+    """Directors whose decisions or state are not up to date, as sentences."""
     found = []
     for name in dict.fromkeys(director.name for service in services for director in service.directors):
         own = answers.get(name)
@@ -196,7 +196,17 @@ def troubles(services: Sequence[Service], answers: Mapping[str, Mapping[str, Any
             )
         elif own["governed"] and own["checker"] != "fine":
             found.append(f"{name}: {own['checker']}, and weights stay as they are. See: journalctl -u lvskit-health")
+        if own is not None:
+            found += _not_kept(name, own["kept"])
     return found
+
+
+def _not_kept(name: str, kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for kind, told in kept.items():
+        if told["given_up"]:
+            yield f"{name}: something takes {kind} away again and again, and the keeper leaves them alone. See: journalctl -u lvskit-keeper"
+        elif told["failing"]:
+            yield f"{name}: the keeper cannot put {kind} back: {told['failing']}"
 
 
 def elections(groups: Mapping[str, DirectorGroup], answers: Mapping[str, Mapping[str, Any]]) -> list[Part]:

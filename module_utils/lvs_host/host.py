@@ -58,7 +58,7 @@ class Run:
     purge_foreign: bool = False
     drain_timeout: int = 0
     last_server: bool = False
-    fixed: bool = False  # lvskit's own program on the host stays as it is
+    as_recorded: bool = False  # it wants what the files of record say
 
     def changes(self, kind: Kind) -> bool:
         """Whether there is a file of record of this kind, and its content changes."""
@@ -67,7 +67,8 @@ class Run:
 
     def texts(self, kind: Kind) -> tuple[str, str, CommandRunner]:
         """The arguments of every resource: the wanted content, the recorded one, and the command runner."""
-        return self.wanted[kind.name], recorded(kind.path), self.command
+        wanted = self.wanted[kind.name]
+        return wanted, wanted if self.as_recorded else recorded(kind.path), self.command
 
 
 def _modules(run: Run) -> Resource:
@@ -138,7 +139,7 @@ def _network6(run: Run) -> Resource:
 def _program(run: Run) -> Program:
     units = kinds.GOVERNOR_UNIT, kinds.VRRP_WATCH_UNIT, kinds.KEEPER_UNIT
     wanted = any(run.wanted[kind.name].strip() for kind in units)
-    return Program(run.command, wanted=wanted, fixed=run.fixed)
+    return Program(run.command, wanted=wanted, fixed=run.as_recorded)
 
 
 # Constructs the resource of each kind.
@@ -199,16 +200,28 @@ def wire(run: Run) -> dict[str, Resource]:
     }
 
 
+class _Records(dict[str, Any]):
+    """The wanted content of a run that wants what the files of record say. A file is read once, when its content is asked for."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = recorded(kinds.TEXTS[name])
+        return str(self[name])
+
+
 def _as_recorded(command: CommandRunner) -> Run:
-    """A run that wants what the files of record say."""
-    texts = {kind.name: recorded(kind.path) for kind in KINDS}
-    return Run({**texts, "interfaces": {}}, command, last_server=True, fixed=True)
+    return Run(_Records(interfaces={}), command, last_server=True, as_recorded=True)
 
 
-def kept(kind: Kind, command: CommandRunner) -> Resource:
-    """The resource of one kind that wants what its file of record says. Raises HostError as `wire` does."""
-    formats.recorded()
-    return _MADE[kind](_as_recorded(command))
+class Recorded:
+    """What the files of record say, read once. Raises HostError as `wire` does."""
+
+    def __init__(self, command: CommandRunner) -> None:
+        formats.recorded()
+        self._run = _as_recorded(command)
+
+    def resource(self, kind: Kind) -> Resource:
+        """The resource of one kind that wants it."""
+        return _MADE[kind](self._run)
 
 
 def departures(command: CommandRunner) -> list[Departure]:

@@ -1,10 +1,16 @@
-"""What lvskit's daemons tell systemd: events for the journal, and that they work (sd_notify(3))."""
+"""What lvskit's daemons tell: events for the journal, that they work (sd_notify(3)), and what the keeper has put back."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from typing import Any
 
+from . import files
+from .errors import HostError
+
+REPORT = "/run/lvskit/kept.json"  # the keeper's, for monitoring too
 WARNING, NOTICE, ERROR = 4, 5, 3  # syslog(3)'s levels, as systemd reads them at the beginning of a line
 
 
@@ -26,3 +32,11 @@ def notify(text: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.connect("\0" + address[1:] if address.startswith("@") else address)
             manager.send(text.encode())
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """What the keeper has put back or could not, by the kind of state: see Keeper.report. Empty where there is nothing, or no keeper."""
+    try:
+        return dict(json.loads(files.read(REPORT, "") or "{}"))
+    except (HostError, TypeError, ValueError):
+        return {}

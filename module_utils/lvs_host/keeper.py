@@ -18,12 +18,11 @@ from typing import Any, Optional
 
 from . import files, host, kinds, lock, netfilter, netlink_events
 from .errors import HostError
-from .journal import ERROR, NOTICE, WARNING, notify, say
+from .journal import ERROR, NOTICE, REPORT, WARNING, notify, say
 from .kinds import Kind
 from .programs import CommandRunner
 from .programs import run as run_program
 
-REPORT = "/run/lvskit/kept.json"  # for monitoring
 KEPT = (
     kinds.MODULES,
     kinds.MODULE_OPTIONS,
@@ -64,6 +63,7 @@ class Keeper:
         self.chains: set[str] = set()  # of iptables that matter
         self._depends: dict[tuple[str, ...], tuple[int, str, str]] = {}
         self._stamps: tuple[object, ...] = ()
+        self._recorded: Optional[host.Recorded] = None  # until the next run
         self._written = ""
         self._last: dict[Kind, float] = {}
 
@@ -113,6 +113,7 @@ class Keeper:
         if stamps == self._stamps:
             return
         self._stamps = stamps
+        self._recorded = None
         self._depends.clear()
         texts = (files.read(kind.path, "") or "" for kind in netlink_events.RULES)
         self.chains = {chain for text in texts for _, chain in netfilter.called(netfilter.parse(text))}
@@ -126,7 +127,8 @@ class Keeper:
         if told.given_up:
             return
         try:
-            resource = host.kept(kind, self.command)
+            self._recorded = self._recorded or host.Recorded(self.command)
+            resource = self._recorded.resource(kind)
             resource.prepare()
             commands = resource.additions()
             if commands:

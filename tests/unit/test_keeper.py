@@ -155,6 +155,15 @@ def test_during_a_run_it_stands_aside_and_looks_at_all_afterwards(kept, host):
     assert host.sysctl(KEY) == 1
 
 
+def test_after_a_run_its_plan_is_kept(kept, host):
+    other = "10.20.1.99/32"
+    with lock.held():
+        host.write(kinds.NETWORK.path, NETWORK.replace(VIP, other))
+        host.addresses["lo"].remove(VIP)
+    kept.after(LOOK + 3 * APART)
+    assert other in host.addresses["lo"] and VIP not in host.addresses["lo"]
+
+
 def take_away(kept, host, times):
     for _ in range(times):
         host.addresses["lo"].remove(VIP)

@@ -13,12 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab is run from the re
 
 from lab import paths, programs, qemu
 from lab.errors import LabError
-from lab.image import Image
+from lab.image import Image, System
 
 
 def machine(tmp_path: Path, **other: object) -> qemu.Machine:
     options: dict[str, object] = {
-        "name": "rs1", "image": Image("bookworm", tmp_path), "disk": tmp_path / "disk", "memory": 384,
+        "name": "rs1", "image": Image(System("bookworm"), tmp_path), "disk": tmp_path / "disk", "memory": 384,
         "memory_file": tmp_path / "ram", "memory_shared": False, "folder": tmp_path, "sockets": tmp_path,
         "handle": "3", "ssh_port": 20022, "macs": ["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"],
         "switch": tmp_path / "switch", "switch_ports": (7, None), "restore": True,

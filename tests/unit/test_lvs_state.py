@@ -184,8 +184,8 @@ def test_drift_is_what_leads_back_to_the_record_and_not_what_the_new_plan_brings
 
     for kind in kinds:
         Path(kind.path).write_text(there[kind.name][0])
+        monkeypatch.setitem(host.kinds.TEXTS, kind.name, kind.path)
     monkeypatch.setattr(host, "wire", wire)
-    monkeypatch.setattr(host, "KINDS", kinds)
     assert host.commands(host.departures(None)) == ["add b", "remove y"]
 
 

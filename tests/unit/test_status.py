@@ -51,6 +51,7 @@ def shown(environment):
             "overrides": {},
             "weights": loaded("lvs_health").weights(LISTED),
             "answers": loaded("lvs_health").answers(JOURNAL),
+            "kept": {},
             "now": 1500.0,
             **answers,
         }
@@ -117,6 +118,14 @@ def test_drained_real_servers_are_shown_with_their_way_back(shown):
         (
             {"checker": "keepalived does not run"},
             "lb1: keepalived does not run, and weights stay as they are. See: journalctl -u lvskit-health",
+        ),
+        (
+            {"kept": {"kernel settings": {"given_up": True, "failing": ""}}},
+            "lb1: something takes kernel settings away again and again, and the keeper leaves them alone. See: journalctl -u lvskit-keeper",
+        ),
+        (
+            {"kept": {"iptables rules": {"given_up": False, "failing": "iptables rules: no such table"}}},
+            "lb1: the keeper cannot put iptables rules back: iptables rules: no such table",
         ),
     ],
 )

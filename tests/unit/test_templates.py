@@ -76,10 +76,10 @@ CHECKED = [
         "health_check": {"type": "smtp", "helo": "lb1.example.com", "way": "rip"},
     },
 ]
-KEPT = {
+UNKEPT = {
     "hosts": {
         **BASE["hosts"],
-        **{name: {**BASE["hosts"][name], "lvs_keeper": True} for name in ("rs3", "client1")},
+        **{name: {**BASE["hosts"][name], "lvs_keeper": False} for name in ("rs3", "client1")},
     }
 }
 NAMES = {kind.template: kind.name for kind in KINDS}
@@ -88,8 +88,8 @@ HOSTS = {
     "dr-and-nat-by-policy": ("rs1", {}),
     "nat-by-gateway": ("rs1", {"services": GATEWAY}),
     "director-with-persistence": ("lb1", {"services": GATEWAY}),
-    "tun": ("rs3", KEPT),
-    "none": ("client1", KEPT),
+    "tun": ("rs3", UNKEPT),
+    "none": ("client1", UNKEPT),
     "director-with-checks": ("lb1", {"services": CHECKED}),
     "director-of-a-pair": (
         "lb1",

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.vm.keepers import unkept
 from tests.vm.test_state import address_of, run
 
 # TCP_MD5SIG (RFC 2385): the segments to and from an address are signed.
@@ -245,7 +246,7 @@ def test_a_port_answers_nobody_by_itself_while_the_module_is_away(host, topology
         real = other_host(name)
         forms = [contextlib.nullcontext(), *([] if entry.mode.cip_src else [published(real, rip, port)])]
         for form in forms:
-            with form, heard(host, "any", f"src host {rip}") as packets:
+            with form, unkept(real), heard(host, "any", f"src host {rip}") as packets:
                 real.check_output("rmmod lvskit_ctk")
                 try:
                     assert host.run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{rip}/{port}'").rc == 124

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.vm.keepers import unkept
+
 pytestmark = pytest.mark.every_packet
 
 # One client after the other connects from the port given, and keeps its connection. Both ask once; what the application says of
@@ -86,14 +88,15 @@ def test_without_its_module_a_real_server_answers_nobody(host, topology, name, o
         server = entry.service.real_servers[0]
         place = other_host(server.host.name)
         real = topology.real_interface(entry, entry.service.directors[0], server.host).address
-        place.check_output(f"rmmod {entry.mode.receiver}")
-        try:
-            host.check_output(WATCH.format(device=device, address=real))
-            refused = host.run(f"curl -sS -m 5 http://{entry.vip}:{entry.port}/")
-            assert refused.rc != 0
-            host.check_output(f"ping -c 1 -W 5 {real}")  # its answer shows that the capture was looking
-            strays = host.check_output("sleep 3; kill $(cat /tmp/watch.pid); cat /tmp/strays").splitlines()
-            assert len(strays) == 1 and "ICMP echo reply" in strays[0], strays
-        finally:
-            place.check_output(f"modprobe {entry.mode.receiver}")
+        with unkept(place):
+            place.check_output(f"rmmod {entry.mode.receiver}")
+            try:
+                host.check_output(WATCH.format(device=device, address=real))
+                refused = host.run(f"curl -sS -m 5 http://{entry.vip}:{entry.port}/")
+                assert refused.rc != 0
+                host.check_output(f"ping -c 1 -W 5 {real}")  # its answer shows that the capture was looking
+                strays = host.check_output("sleep 3; kill $(cat /tmp/watch.pid); cat /tmp/strays").splitlines()
+                assert len(strays) == 1 and "ICMP echo reply" in strays[0], strays
+            finally:
+                place.check_output(f"modprobe {entry.mode.receiver}")
         host.check_output(f"curl -sSf -m 10 http://{entry.vip}:{entry.port}/")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.lvs.director import MPTCP
 
+from tests.vm.keepers import unkept
+
 pytestmark = pytest.mark.sender
 
 RAW_CLIENT = Path(__file__).parent / "raw_client.py"
@@ -85,11 +87,12 @@ def without_rule(director, entry):
     kinds = {entry.service.directors[0].option_kind, *([MPTCP] if entry.mode.every_packet else [])}
     words = f"--strip-options {','.join(map(str, sorted(kinds)))}"
     rule = f"LVSKIT-PREROUTING -d {entry.vip}/32 -p tcp -m tcp -j TCPOPTSTRIP {words}"
-    director.check_output(f"iptables -w -t mangle -D {rule}")
-    try:
-        yield
-    finally:
-        director.check_output(f"iptables -w -t mangle -I {rule}")
+    with unkept(director):
+        director.check_output(f"iptables -w -t mangle -D {rule}")
+        try:
+            yield
+        finally:
+            director.check_output(f"iptables -w -t mangle -I {rule}")
 
 
 @pytest.mark.clients
@@ -115,12 +118,13 @@ def test_nobody_believes_a_forged_address_while_the_directors_module_is_away(hos
     """Real servers then see the local address."""
     for entry in (entry for entry in entries if entry.mode.source_nat):
         director = other_host(entry.service.directors[0].name)
-        director.check_output(f"rmmod {entry.mode.sender}")
-        try:
-            forged = [case for case in cases_for(entry).values() if "9a06060606" in json.dumps(case)]
-            answers = ask(host, entry, forged)
-        finally:
-            director.check_output(f"modprobe {entry.mode.sender}")
+        with unkept(director):
+            director.check_output(f"rmmod {entry.mode.sender}")
+            try:
+                forged = [case for case in cases_for(entry).values() if "9a06060606" in json.dumps(case)]
+                answers = ask(host, entry, forged)
+            finally:
+                director.check_output(f"modprobe {entry.mode.sender}")
         seen = {answer["peer"].rpartition(":")[0] for answer in answers if answered(answer)}
         assert seen == set(map(str, entry.service.local_addresses)), entry
 

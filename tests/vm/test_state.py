@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.keepers import unkept
+
 pytestmark = pytest.mark.sender
 
 RAW_CLIENT = (Path(__file__).parent / "raw_client.py").read_text().partition("def main()")[0]
@@ -96,13 +98,14 @@ def table_of(other_host, topology, entry, most):
     carriers = [host for host in map(other_host, sorted(names)) if host.file(parameter).exists]
     assert carriers
     before = [host.file(parameter).content_string.strip() for host in carriers]
-    for host in carriers:
-        host.check_output(f"echo {most} > {parameter}")
-    try:
-        yield carriers
-    finally:
-        for host, value in zip(carriers, before):
-            host.check_output(f"echo {value} > {parameter}")
+    with unkept(*carriers):
+        for host in carriers:
+            host.check_output(f"echo {most} > {parameter}")
+        try:
+            yield carriers
+        finally:
+            for host, value in zip(carriers, before):
+                host.check_output(f"echo {value} > {parameter}")
 
 
 def count_of(host, entry, name):
@@ -383,10 +386,11 @@ def test_ten_thousand_addresses(host, other_host, entries):
         # As systemd-modules-load gives it: from a file.
         line = f"options {module} {parameter}={','.join([*before.split(), *MEMBERS])}"
         put(director, "/tmp/many.conf", f"{line}\n")
-        director.check_output(f"rmmod {module}")
-        try:
-            director.check_output(f"modprobe --config /tmp/many.conf {module}")
-            assert len(director.check_output(f"cat {shown}").split()) == 10_000 + len(before.split())
-        finally:
-            director.run(f"rmmod {module}; modprobe {module}")
+        with unkept(director):
+            director.check_output(f"rmmod {module}")
+            try:
+                director.check_output(f"modprobe --config /tmp/many.conf {module}")
+                assert len(director.check_output(f"cat {shown}").split()) == 10_000 + len(before.split())
+            finally:
+                director.run(f"rmmod {module}; modprobe {module}")
         assert director.check_output(f"cat {shown}") == before

@@ -123,9 +123,9 @@ class Host(Keyed):
     )
     keeper: bool = key(
         FLAG,
-        "`true`: what something else takes away of lvskit's state on the host comes back within seconds (docs/keeper.md), the IPVS table "
-        "aside",
-        False,
+        "what something else takes away of lvskit's state on the host, the IPVS table aside, comes back within seconds (docs/keeper.md). "
+        "`false`: it stays away until the next run",
+        True,
         name="lvs_keeper",
     )
     at: Any = field(default=None, compare=False, repr=False)
