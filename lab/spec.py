@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -23,6 +24,7 @@ RELEASES = ("bullseye", "bookworm", "trixie", "forky")
 MANAGEMENT = IPv4Network("10.0.2.0/24")  # QEMU's user network, behind every machine's eth0
 PORTS = ("eth1", "eth2")  # what a machine has for the lab's segments; a snapshot fixes the number
 MAX_MTU = 1500  # vde_switch carries 1,504 octets of payload: a full frame and a VLAN tag
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 SSH = 22  # sshd listens on this port of every machine
 MIN_MEMORY, MAX_MEMORY = 256, 65536  # MiB
 
@@ -107,7 +109,7 @@ def _host(index: int, host: Described, variables: Mapping[str, Any], topology: T
     return Host(
         name=host.name,
         index=index,
-        system=System(variables.get("lab_release", "bookworm"), tuple(variables.get("lab_packages", ()))),
+        system=System(variables.get("lab_release", "bookworm"), tuple(variables.get("lab_packages", []))),
         memory=variables.get("lab_memory", 384),
         interfaces=host.interfaces,
         gateways=tuple(way.gateway for way in ways_out if way and way.gateway),
@@ -142,6 +144,8 @@ def _faults(lab: Lab) -> Iterator[str]:
     for host in lab.hosts:
         if host.system.release not in RELEASES:
             yield f"{host.name}: lab_release is {host.system.release!r}; the lab knows {', '.join(RELEASES)}"
+        if wrong := [name for name in host.system.packages if not _PACKAGE.fullmatch(str(name))]:
+            yield f"{host.name}: lab_packages is to be a list of Debian packages, and has {', '.join(map(repr, wrong))}"
         if type(host.memory) is not int or not MIN_MEMORY <= host.memory <= MAX_MEMORY:
             yield f"{host.name}: lab_memory: {host.memory!r} is not a number from {MIN_MEMORY} to {MAX_MEMORY}"
         if SSH in host.serves["tcp"]:

@@ -250,6 +250,7 @@ def test_a_host_tries_the_gateways_that_other_machines_hold() -> None:
             "rs1: a service has port 22 .* sshd",
             id="sshd's port",
         ),
+        pytest.param(None, {"lab_packages": ["ok", "a b"]}, "lab_packages .* has 'a b'$", id="packages"),
         pytest.param(None, {"lab_memory": 64}, "lab_memory: 64 is not a number from 256", id="memory"),
     ],
 )
