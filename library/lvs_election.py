@@ -24,6 +24,11 @@ options:
     type: list
     elements: str
     default: []
+  leaving:
+    description:
+      - C(backup) without C(groups) concerns only those whose elections the director leaves with this run, while another director goes on with them.
+    type: bool
+    default: false
 attributes:
   check_mode: {support: full, description: Changes nothing.}
   diff_mode: {support: none, description: The module has no diff.}

@@ -13,6 +13,9 @@ _INSTANCE = re.compile(r"^vrrp_instance (\S+) \{$")
 _ADDRESS = re.compile(r"^ +([0-9a-f.:]+/\d+) dev (\S+)")
 
 
+MARKS = "firewall marks"  # which stand for addresses that nobody can tell from them
+
+
 @dataclass(frozen=True)
 class Instance:
     """One election. `number`, `interval` (in seconds), `source` and `peers` are those of its adverts. `token` is the address that the master has on its loopback device, `addresses` are those that it carries for clients
@@ -58,6 +61,18 @@ def _instance(lines: list[str]) -> Instance | None:
 def addresses(text: str) -> set[tuple[str, str]]:
     """All addresses that move, each with its device."""
     return {address for instance in instances(text).values() for address in instance.addresses}
+
+
+def away(text: str, run: CommandRunner) -> set[str]:
+    """The addresses of which another director is master: open connections to them end there. MARKS if this host is master of nothing."""
+    masters = parts(text, run)
+    found = {
+        address.partition("/")[0]
+        for name, instance in instances(text).items()
+        if not masters[name]
+        for address, _ in instance.addresses
+    }
+    return found if any(masters.values()) else {*found, *([MARKS] if masters else [])}
 
 
 def parts(text: str, run: CommandRunner) -> dict[str, bool]:

@@ -65,6 +65,10 @@ class Run:
         before = recorded(kind.path)
         return bool(before) and before != self.wanted[kind.name]
 
+    def away(self) -> set[str]:
+        """The addresses that another director has before the run."""
+        return election.away(recorded(kinds.VRRP.path), self.command)
+
     def texts(self, kind: Kind) -> tuple[str, str, CommandRunner]:
         """The arguments of every resource: the wanted content, the recorded one, and the command runner."""
         wanted = self.wanted[kind.name]
@@ -79,7 +83,7 @@ def _modules(run: Run) -> Resource:
 def _netfilter(made: type[Netfilter], kind: Kind) -> Callable[[Run], Resource]:
     def make(run: Run) -> Resource:
         installed = find(f"{made.iptables}-restore") is not None
-        return made(*run.texts(kind), installed=installed, drain_timeout=run.drain_timeout)
+        return made(*run.texts(kind), installed=installed, drain_timeout=run.drain_timeout, away=run.away)
 
     return make
 
@@ -93,6 +97,7 @@ def _ipvs(run: Run) -> Resource:
         purge_foreign=run.purge_foreign,
         drain_timeout=run.drain_timeout,
         netlink=ipvs_netlink.carry_out,
+        away=run.away,
     )
 
 

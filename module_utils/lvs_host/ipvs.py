@@ -9,11 +9,12 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from . import files, kinds
+from .election import MARKS
 from .errors import HostError, damaged
 from .ipvs_lines import OPTIONS, ServiceKey, split
 from .ipvs_netlink import Interrupted, Unsupported
@@ -249,14 +250,17 @@ class IpvsTable(Resource):
         purge_foreign: bool = False,
         drain_timeout: int = 0,
         netlink: Callable[[Sequence[str]], list[str]] | None = None,
+        away: Callable[[], Collection[str]] = tuple,
     ) -> None:
         """`target` is the table that the kernel is to have, where it is not the planned one: that with the governor's decisions.
         `drain_timeout`: seconds to wait for the open connections of removed entries. `netlink` executes commands
-        and returns the refused ones; ipvsadm executes them if there is no `netlink`, or if it does not support one.
+        and returns the refused ones; ipvsadm executes them if there is no `netlink`, or if it does not support one. `away`: see
+        election.away.
         """
         super().__init__(wanted, recorded, run)
         self.target = wanted if target is None else target
         self.drain_timeout = drain_timeout
+        self.away = away
         self.netlink = netlink
         self.installed = installed
         self.purge_foreign = purge_foreign
@@ -346,8 +350,10 @@ class IpvsTable(Resource):
         return [f"ipvsadm {line}" for line in quieting(self.live, removed)] if removed else []
 
     def settle(self) -> None:
-        """Waits until entries to be removed have no open connection, at most `drain_timeout`."""
-        removed = self._going()
+        """Waits until entries to be removed have no open connection, at most `drain_timeout`. Connections to VIPs of another director are
+        copies of its own: they end there.
+        """
+        removed = self._ending_here(self._going())
         until = time.monotonic() + self.drain_timeout
         while removed and time.monotonic() < until:
             with open(files.place(TABLE), encoding="ascii") as file:
@@ -355,6 +361,11 @@ class IpvsTable(Resource):
             if not any(number and self._concerns(key, removed) for key, number in active.items()):
                 return
             time.sleep(1)
+
+    def _ending_here(self, removed: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+        """Without those of VIPs that another director carries."""
+        away = self.away() if removed and self.drain_timeout else ()
+        return {key for key in removed if (MARKS if key[0] == "-f" else _vip(key)) not in away}
 
     def _concerns(self, key: tuple[str, str, str], removed: set[tuple[str, ...]]) -> bool:
         """Whether a real server of `active_connections` is removed, or its service. Of a firewall mark's two families it has one."""
@@ -389,3 +400,8 @@ class IpvsTable(Resource):
             others = ", and carried out the others of its batch" if len(lines) > len(refused) else ""
             raise HostError(f"{self.title}: the kernel refused {'; '.join(refused)}{others}")
         return True
+
+
+def _vip(key: Sequence[str]) -> str:
+    """The VIP of a virtual service, by its flag and address as ipvsadm has them."""
+    return key[1].rpartition(":")[0].strip("[]")

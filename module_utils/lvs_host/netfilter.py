@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from . import files, kinds
@@ -94,12 +94,22 @@ class Netfilter(Resource):
     connections: Sequence[str] = ("conntrack", "-L")
 
     def __init__(
-        self, wanted: str, recorded: str, run: CommandRunner, *, installed: bool, drain_timeout: int = 0
+        self,
+        wanted: str,
+        recorded: str,
+        run: CommandRunner,
+        *,
+        installed: bool,
+        drain_timeout: int = 0,
+        away: Callable[[], set[str]] = set,
     ) -> None:
-        """`drain_timeout`: seconds to wait for the open connections of a local address that is to be removed."""
+        """`drain_timeout`: seconds to wait for the open connections of a local address that is to be removed. `away`: see
+        election.away.
+        """
         super().__init__(wanted, recorded, run)
         self.installed = installed
         self.drain_timeout = drain_timeout
+        self.away = away
         self.chains = called(parse(wanted))
         self.live: Chains = {}
 
@@ -132,6 +142,7 @@ class Netfilter(Resource):
         addresses, because the rules have been replaced already.
         """
         leaving = set(sources(self.recorded)) - set(sources(self.wanted))
+        leaving -= self.away() if leaving and self.drain_timeout else set()
         until = time.monotonic() + self.drain_timeout
         while leaving and time.monotonic() < until:
             connections = self._connections()

@@ -958,6 +958,19 @@ def test_a_director_that_the_run_takes_out_of_a_group_does_not_stand_for_it_agai
     assert compiled(alone).act("lvs_election", role="candidate") == {"changed": False, "groups": []}
 
 
+def test_a_master_that_leaves_hands_over_to_the_director_that_goes_on(compiled):
+    """Not where it stays, where nobody goes on, and where it stands by."""
+    without = {**PAIR, "groups": {**PAIR["groups"], "directors": ["lb2"]}}
+    alone = {**without, "directors": None}
+    nobody = {**PAIR, "services": []}
+    for changes, given_up in ((PAIR, []), (without, ["directors"]), (alone, ["directors"]), (nobody, [])):
+        run = compiled(changes)
+        told(run, lb1=True, lb2=False)
+        run.answers["lvs_election"] = {"changed": True, "groups": ["directors"]}
+        assert run.act("lvs_election", role="backup", leaving=True)["groups"] == given_up
+        assert run.act("lvs_election", host="lb2", role="backup", leaving=True)["groups"] == []
+
+
 def test_a_master_without_a_known_standby_does_not_hand_over(compiled):
     run = compiled(PAIR)
     told(run, lb1=True)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from ansible.module_utils.lvs_host import ipvs, ipvs_lines
+from ansible.module_utils.lvs_host.election import MARKS
 from ansible.module_utils.lvs_host.resource import HostError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -257,6 +258,33 @@ def test_connections_that_do_not_end_are_waited_for_no_longer_than_said(monkeypa
     table.prepare()
     table.settle()
     assert len(pauses) == 9
+
+
+@pytest.mark.parametrize(
+    ("away", "mark", "waits"),
+    [
+        ((), False, 9),
+        (("203.0.113.80", "203.0.113.81"), False, 0),
+        (("203.0.113.81",), False, 9),
+        ((MARKS,), True, 0),
+        (("2001:db8::80",), True, 9),
+    ],
+)
+def test_connections_to_vips_that_another_director_carries_are_not_waited_for(monkeypatch, tmp_path, away, mark, waits):
+    (tmp_path / "ip_vs").write_text(OF_ALL_KINDS if mark else LIVE.format(2))
+    saved = KINDS if mark else SAVED
+    left = "".join(line for line in KINDS.splitlines(True) if "1811939329 " not in f"{line.rstrip()} ") if mark else ""
+    monkeypatch.setattr(ipvs, "TABLE", str(tmp_path / "ip_vs"))
+    clock = iter(range(100))
+    monkeypatch.setattr(ipvs.time, "monotonic", lambda: next(clock))
+    pauses = []
+    monkeypatch.setattr(ipvs.time, "sleep", pauses.append)
+    table = ipvs.IpvsTable(
+        left, saved, lambda argv, stdin: (0, saved, ""), installed=True, drain_timeout=10, away=lambda: away
+    )
+    table.prepare()
+    table.settle()
+    assert len(pauses) == waits
 
 
 # As Debian 12's kernel lists it.

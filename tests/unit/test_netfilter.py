@@ -223,6 +223,23 @@ def test_open_connections_are_waited_for_no_longer_than_said(unlisted, monkeypat
     assert unlisted == [1] * (3 if open_for == 3 else 59), "they are listed once a second"
 
 
+def test_connections_of_an_address_that_another_director_has_are_not_waited_for(unlisted, monkeypatch):
+    monkeypatch.setattr(netfilter, "find", lambda program: program)
+    away = set(netfilter.sources(LEAVES))
+    for missing, times in ((set(), 0), ({"10.20.1.220"}, 2)):
+        del unlisted[:]
+        rules = Netfilter(
+            "",
+            LEAVES,
+            lambda argv, stdin: (0, OPEN if len(unlisted) < 2 else "", ""),
+            installed=True,
+            drain_timeout=60,
+            away=lambda here=away - missing: here,
+        )
+        rules.settle()
+        assert len(unlisted) == times
+
+
 def test_nothing_is_waited_for_unless_a_time_is_given(unlisted, monkeypatch):
     monkeypatch.setattr(netfilter, "find", lambda program: program)
     Netfilter("", LEAVES, lambda argv, stdin: (0, OPEN, ""), installed=True).settle()

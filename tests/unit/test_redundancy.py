@@ -246,7 +246,10 @@ def test_the_master_has_the_address_of_the_adverts():
     answers = {True: '[{"addr_info": [{"local": "169.254.76.51", "prefixlen": 32}]}]', False: '[{"addr_info": []}]'}
     for master, text in answers.items():
         assert election.parts(TEXT, lambda argv, stdin, text=text: (0, text, "")) == {"directors": master}
+        away = {"203.0.113.80", "2001:db8:20::80", election.MARKS}
+        assert election.away(TEXT, lambda argv, stdin, text=text: (0, text, "")) == (set() if master else away)
     assert election.parts("", None) == {}
+    assert election.away("", None) == set()
 
 
 LIVE = {
