@@ -51,6 +51,7 @@ from ansible.module_utils.lvs_host.resource import REMEDY, HostError
 ARGUMENTS = {
     "role": {"type": "str", "required": True, "choices": ["backup", "candidate"]},
     "groups": {"type": "list", "elements": "str", "default": []},
+    "leaving": {"type": "bool", "default": False},  # the action plugin's: it names the groups
 }
 
 

@@ -38,6 +38,13 @@ options:
     type: list
     elements: dict
     default: []
+  packets:
+    description:
+      - Packets that the firewall has to let pass, each with C(hooks), C(family), C(protocol), and as far as they are known C(source),
+        C(destination), C(sport), C(dport), C(iif), C(oif), and the C(states) that conntrack may give it.
+    type: list
+    elements: dict
+    default: []
   orders:
     description: Virtual services whose real servers to list in the order in which they were added, as C(ipvsadm --save) names them.
     type: list
@@ -103,6 +110,7 @@ versions:
   returned: always
   type: dict
 trials: {description: "Why each health check would fail; empty if it passes.", returned: always, type: list, elements: str}
+refused: {description: For each packet the firewall rule that drops or rejects it; empty if it may pass., returned: always, type: list, elements: str}
 drops: {description: Firewall rules that drop or reject, with the packets they have counted., returned: always, type: list, elements: list}
 marks:
   description: Rules of other software that match or set firewall marks, each with rule, value, mask, and how it uses the mark.
@@ -136,6 +144,7 @@ from ansible.module_utils.lvs_host import (
     counters,
     echo,
     errors,
+    firewall,
     host,
     ipvs,
     kernel_modules,
@@ -159,6 +168,7 @@ ARGUMENTS = {
     "routes": {"type": "list", "elements": "dict", "default": []},
     "neighbours": {"type": "list", "elements": "dict", "default": []},
     "paths": {"type": "list", "elements": "dict", "default": []},
+    "packets": {"type": "list", "elements": "dict", "default": []},
     "orders": {"type": "list", "elements": "str", "default": []},
     "versions": {"type": "list", "elements": "str", "default": []},
     "trials": {"type": "list", "elements": "dict", "default": []},
@@ -179,7 +189,7 @@ def look(given, run):
     macs = {name: link["mac"] for name, link in found.items() if link["up"]}
     asks = [(ask["interface"], str(ask["address"])) for ask in given["neighbours"]]
     paths = [(str(path["address"]), int(path["size"])) for path in given["paths"]]
-    rules = firewall(run)
+    rules = rules_of(run)
     return {
         "interfaces": found,
         "settings": settings_of({key: int(value) for key, value in given["settings"].items()}),
@@ -191,6 +201,7 @@ def look(given, run):
         "orders": orders(given["orders"], read(ipvs.TABLE)),
         "versions": {name: version(name, run) for name in given["versions"]},
         "trials": obstacles(given["trials"]),
+        "refused": refused(given["packets"], *rules[:2], run),
         "drops": drops(*rules),
         "marks": uses_of_marks(*rules, run),
         "offloads": list(counters.nft_offloads(rules[2])),
@@ -299,7 +310,7 @@ def obstacles(trials):
         return list(pool.map(trial.obstacle, trials))
 
 
-def firewall(run):
+def rules_of(run):
     """What iptables-save, ip6tables-save and `nft list ruleset` say; nothing where the host does not have the program."""
     saved, saved6 = (
         run([name, "--counters"], None)[1] if programs.find(name) else ""
@@ -307,6 +318,16 @@ def firewall(run):
     )
     rules = run(["nft", "list", "ruleset"], None)[1] if programs.find("nft") else ""
     return saved, saved6, rules
+
+
+def refused(packets, saved, saved6, run):
+    """The rule that refuses each packet."""
+    asked = [firewall.Packet.of(one) for one in packets]
+    ruleset, listing = (
+        run(["nft", option, "list", "ruleset"], None)[1] if asked and programs.find("nft") else ""
+        for option in ("--json", "--handle")
+    )
+    return firewall.refused(asked, saved, saved6, ruleset, listing) if asked else []
 
 
 def drops(saved, saved6, rules):

@@ -6,7 +6,7 @@ answers are the results of the module lvs_inspect, one for each host that could 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -16,9 +16,10 @@ from ansible.module_utils.lvs_host import evidence, marks
 from . import departures
 from .families import IPV6
 from .host_plan import HostPlan
-from .questions import Questions
+from .questions import HALVES, Passage, Questions
 from .real_server import GATEWAY_TABLE
 from .topology import Host, Interface, Topology
+from .violations import listed
 
 Answer = Mapping[str, Any]
 
@@ -63,6 +64,7 @@ CHECKS = {
     "SETTING-ALL": "conf/all does not override the sysctls of single interfaces",
     "SETTING-BOOT": "no file sets a different value at boot",
     "FORWARD": "the firewall accepts packets that the director forwards",
+    "FIREWALL": "the firewall lets the services' packets pass",
     "FLOW-TABLE": "no rule gives replies that lvskit's modules have to translate to a flow table",
     "MARK": "no other rule uses the firewall marks that are lvskit's on the director",
     "CHECK": "real servers pass the health checks, tried once at their own addresses",
@@ -86,6 +88,17 @@ _USES = {
     marks.MATCHES: "The rule is also about requests that lvskit has marked, now or as soon as a service gets that mark.",
     marks.SETS: "IPVS takes packets with the mark of a service that come to this host for requests of it, whatever their address and port.",
 }
+# What to do about a rule that has these words.
+_REMEDIES = {
+    " fib saddr ": "They come by another interface than answers to their source leave by: change the routes, or the reverse path filter "
+    "(firewalld: IPv6_rpfilter=no in firewalld.conf).",
+    " firewalld ": "firewall-cmd --permanent opens a port (--add-port=80/tcp) or a protocol (--add-protocol=ipencap) in the zone of the "
+    "interface; then firewall-cmd --reload.",
+}
+_UNTRACKED = (
+    "Leave them out of conntrack: iptables -t raw -A PREROUTING -d VIP -p tcp --dport PORT -j CT --notrack (firewalld: firewall-cmd "
+    "--permanent --direct --add-rule ipv4 raw PREROUTING 0 -d VIP ...), or accept them before this rule."
+)
 _SHOWN = 3  # rules in a finding: software that uses marks may have dozens
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
@@ -121,6 +134,7 @@ def findings(
         found += _kernel(host, plan, answer)
         found += _settings(host, plan, answer)
         found += _others(host, plan, answer)
+        found += _firewall(host, questions, answer)
         found += _marks(host, plan, answer)
         found += _checks(host, questions, answer)
         found += _orders(host, plan, answer)
@@ -299,6 +313,28 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         yield Finding(
             host.name, "COMPANION", name, "running", "not running, or without effect on lvskit's state", text, risk=True
         )
+
+
+def _firewall(host: Host, questions: Questions, answer: Answer) -> Iterator[Finding]:
+    """The rules that refuse packets of services, each with those packets."""
+    by_rule: dict[str, list[Passage]] = {}
+    for passage, rule in zip(questions.passages, answer["refused"]):
+        if rule:
+            by_rule.setdefault(rule, []).append(passage)
+    for rule, passages in by_rule.items():
+        lost: dict[str, dict[str, None]] = {}
+        for passage in passages:
+            lost.setdefault(passage.consequence, {})[passage.service] = None
+        text = " ".join(departures.sentence(said.format(_some(list(names)))) for said, names in lost.items())
+        needed = f"rules before it that accept {_some([str(one) for one in passages])}"
+        halves = any(passage.states == HALVES for passage in passages)
+        remedy = _UNTRACKED if halves else next((said for words, said in _REMEDIES.items() if words in rule), "")
+        yield Finding(host.name, "FIREWALL", "firewall", rule, needed, f"{text} {remedy}".rstrip())
+
+
+def _some(words: Sequence[str]) -> str:
+    more = [f"{len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
+    return listed([*words[:_SHOWN], *more], "and")
 
 
 def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import schedulers
-from .families import Address, Family
+from .families import IPV4, Address, Family
 from .host_plan import CheckedServer, HostPlan, Probe
+from .modes import Address as Symbol
 from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
 
+HALVES = ("invalid",)  # what conntrack says of packets where it sees one direction of a connection alone
 TRIED = ("TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK")  # as lvs_host/trial.py has them
 PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
 
@@ -92,6 +94,42 @@ class Path:
         return {"address": str(self.address), "size": self.size}
 
 
+@dataclass(frozen=True)
+class Passage:
+    """A packet that the host's firewall has to let pass; what is not known of it is None or empty.
+
+    `iif` and `oif` are the interfaces that it comes by and leaves by, `states` those that conntrack may give it. `reverse`: whether the route to
+    its source uses the interface that it comes by. `consequence` has {} for services, `service` is the first one.
+    """
+
+    hooks: tuple[str, ...]
+    family: int
+    protocol: str
+    source: Address | None = None
+    destination: Address | None = None
+    sport: int | None = None
+    dport: int | None = None
+    iif: str = ""
+    oif: str = ""
+    states: tuple[str, ...] = ("new", "untracked")
+    reverse: bool | None = None
+    service: str = field(default="", compare=False)
+    consequence: str = field(default="", compare=False)
+
+    def as_argument(self) -> dict[str, Any]:
+        always = {name: getattr(self, name) for name in ("family", "protocol", "reverse")}
+        lists = {"hooks": list(self.hooks), "states": list(self.states)}
+        ends = {name: str(address) for name in ("source", "destination") if (address := getattr(self, name))}
+        known = {name: value for name in ("sport", "dport", "iif", "oif") if (value := getattr(self, name))}
+        return {**always, **lists, **ends, **known}
+
+    def __str__(self) -> str:
+        to = [f"to {self.destination}"] if self.destination else []
+        ports = [f"{word} {port}" for word, port in (("sport", self.sport), ("dport", self.dport)) if port]
+        start = [f"from {self.source}"] if self.source else []
+        return " ".join([self.protocol, *start, *to, *ports])
+
+
 @dataclass
 class Questions:
     """The checks of one host, without duplicates. `orders`: virtual services whose order of real servers counts, in ipvsadm's words.
@@ -106,6 +144,7 @@ class Questions:
     ways: dict[Way, None] = field(default_factory=dict)
     neighbours: dict[Neighbour, None] = field(default_factory=dict)
     paths: dict[Path, None] = field(default_factory=dict)
+    passages: dict[Passage, None] = field(default_factory=dict)
 
     def as_arguments(self) -> dict[str, Any]:
         """The options of the module lvs_inspect."""
@@ -118,6 +157,7 @@ class Questions:
             "routes": [way.as_argument() for way in self.ways],
             "neighbours": [neighbour.as_argument() for neighbour in self.neighbours],
             "paths": [path.as_argument() for path in self.paths],
+            "packets": [passage.as_argument() for passage in self.passages],
         }
 
 
@@ -140,6 +180,10 @@ def questions(
                     for host, path in _paths(topology, entry, director, server, client):
                         if host.name in asked:
                             asked[host.name].paths[path] = None
+                    seen = _outside(client, entry.family), _tracked(plans.get(director.name), entry)
+                    for host, passage in _passages(topology, entry, director, server, *seen):
+                        if host.name in asked:
+                            asked[host.name].passages.setdefault(passage)
             for director in topology.answering(service):
                 for name, neighbour in _addresses(topology, entry, director, asked):
                     asked[name].neighbours[neighbour] = None
@@ -240,6 +284,61 @@ def _paths(
     if client and asking and route:
         size = min(route.interface.network.mtu, asking.network.mtu)
         yield replying, Path(asking.address, size, client.name)
+
+
+_IN, _OUT, _THROUGH = ("prerouting", "input"), ("output", "postrouting"), ("prerouting", "forward", "postrouting")
+_ANSWERS = "established", "untracked"
+_ANY_STATE = "new", "established", "invalid", "untracked"
+
+
+def _tracked(plan: HostPlan | None, entry: Entry) -> bool:
+    """Whether a director's conntrack, where something uses it, sees the requests of an entry."""
+    rules = (plan.netfilter if entry.family is IPV4 else plan.netfilter6) if plan else None
+    return rules is None or str(entry.vip) not in {one.vip for one in rules.untracked}
+
+
+def _passages(
+    topology: Topology, entry: Entry, director: Host, server: RealServer, client: Address, tracked: bool
+) -> Iterator[tuple[Host, Passage]]:
+    """What the firewalls of a director and of a real server see of a connection, as far as its addresses are known beforehand."""
+    service, mode, protocol, port = entry.service, entry.mode, entry.protocol, entry.port
+    entrance, real = topology.entrance(entry, director), topology.real_interface(entry, director, server.host)
+    asked = Passage(_IN, entry.family.version, protocol, destination=entry.vip, dport=port, service=service.name)
+    back = topology.route(director, client)
+    if entrance:
+        straight = back.interface.name == entrance.name if back else None
+        lost = "requests of {} do not come to IPVS"
+        first = replace(asked, iif=entrance.name, reverse=straight, consequence=lost)
+        yield director, first
+        if tracked and protocol == "tcp" and not mode.reply_through_director:
+            lost = "conntrack sees one direction of {} alone: all packets of a connection but the first one are dropped"
+            yield director, replace(first, states=HALVES, consequence=lost)
+    onward = director.route_to(real.address) if real else None
+    if real is None or onward is None or server.host is director:
+        return
+    tunnel = topology.tunnel(entry)
+    if tunnel:
+        carried = {4: "ipencap", 6: "ipv6"}[entry.family.version]
+        sent = Passage(_IN, entry.outer.version, carried, destination=real.address, service=service.name)
+    elif mode.holds_vip:
+        sent = asked
+    else:
+        sent = replace(asked, destination=real.address, dport=server.at_port(port))
+    lost = f"requests of {{}} do not leave {director.name}"
+    yield director, replace(sent, hooks=_OUT, oif=onward.interface.name, consequence=lost)
+    home = topology.route(server.host, client) if mode.request.source is Symbol.CLIENT and not tunnel else None
+    straight = home.interface.name == real.name if home else None
+    lost = f"requests of {{}} do not come to the application on {server.host.name}"
+    yield server.host, replace(sent, iif=real.name, reverse=straight, consequence=lost)
+    if tunnel:
+        yield server.host, replace(asked, iif=tunnel.device, reverse=False, consequence=lost)
+    source, sport = (entry.vip, port) if mode.holds_vip else (real.address, server.at_port(port))
+    reply = replace(asked, hooks=_OUT, source=source, sport=sport, destination=None, dport=None, states=_ANSWERS)
+    yield server.host, replace(reply, consequence=f"replies of {{}} do not leave {server.host.name}")
+    if mode.director_is_gateway and back:
+        # Conntrack has seen their requests, or has not, as net/ipv4/vs/conntrack says.
+        through = replace(reply, hooks=_THROUGH, states=_ANY_STATE, iif=onward.interface.name, oif=back.interface.name)
+        yield director, replace(through, consequence=f"replies of {{}} do not pass {director.name}")
 
 
 def _addresses(

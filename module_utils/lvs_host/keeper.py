@@ -37,7 +37,7 @@ LOOK = 10.0  # seconds between two looks at them, which are reads of files
 AGAIN = 30.0  # seconds until what could not be put back is tried again, and between two looks at rules of the older iptables
 SETTLE = 0.5  # seconds from a change to the pass: changes seldom come alone, and a unit of the boot that starts anew adds what it has removed
 APART = 1.0  # seconds between two passes about one kind, and between two looks whether a run has ended
-FIGHTS, WITHIN = 5, 600.0  # so often within so many seconds one kind is put back; then the keeper gives way
+FIGHTS, WITHIN = 10, 600.0  # so often within so many seconds one kind is put back; then the keeper gives way
 SHOWN = 5  # commands in an event
 
 

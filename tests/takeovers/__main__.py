@@ -162,7 +162,6 @@ def main() -> int:
         for fault in FAULTS
         if (fault.name in options.only if options.only else not (options.short and fault.long))
     ]
-    pace = PATIENT if options.short else EXACT
     wrong: list[str] = []
     summary: list[str] = []
     for engine in (Pair, *([KeepalivedAlone] if options.peer else [])):
@@ -170,6 +169,7 @@ def main() -> int:
         pair.begin()
         try:
             for fault in (one for one in faults if one.alone or engine is Pair):
+                pace = PATIENT if options.short or fault.lasting else EXACT
                 found = measured(pair, fault, pace)
                 healed = f", over after {found.healed:.1f} s" if found.healed is not None else ""
                 line = f"{pair.name}, {fault.name}: no answer for {found.gap:.1f} s{healed}; lost {found.lost} of {found.all}"

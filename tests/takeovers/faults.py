@@ -34,6 +34,7 @@ class Fault:
     healed: float = 0.0
     long: bool = True
     alone: bool = True  # whether keepalived alone can be compared
+    lasting: bool = False  # minutes, in which emulated machines need time beside the load
 
 
 def on_master(command: str) -> Callable[[Pair], float]:
@@ -139,7 +140,7 @@ FAULTS = (
     Fault("kernel panic", on_master("echo 1 > /proc/sys/kernel/sysrq; (sleep 0.3; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &"), cut_power),
     Fault("link cut", on_master("ip link set eth1 down"), later_on_master("ip link set eth1 up; systemctl restart systemd-networkd")),
     Fault("directors split", split, heal=heal, healed=ADVERTS),
-    Fault("both booted, one after the other", boot_both, Pair.stand_again),
-    Fault("master replaced", replace_master, alone=False),
-    Fault("pair given up and made again", give_pair_up, alone=False),
+    Fault("both booted, one after the other", boot_both, Pair.stand_again, lasting=True),
+    Fault("master replaced", replace_master, alone=False, lasting=True),
+    Fault("pair given up and made again", give_pair_up, alone=False, lasting=True),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from ansible.module_utils.lvs.findings import CHECKS, findings
 from ansible.module_utils.lvs.host_plan import Sysctl
 from ansible.module_utils.lvs.plan import plans
-from ansible.module_utils.lvs.questions import questions
+from ansible.module_utils.lvs.questions import HALVES, questions
 from conftest import BASE
 
 HOSTS = ["lb1", "rs1", "rs2", "rs3", "client1"]
@@ -51,6 +51,7 @@ class Network:
             "defaults": [{"interface": "eth0", "accept_ra": None}],
             "neighbours": [[] if n.owner == name else [self.mac(n.owner)] for n in asked.neighbours],
             "paths": [path.size for path in asked.paths],
+            "refused": [""] * len(asked.passages),
             "drops": [],
             "orders": {},
             "versions": dict.fromkeys(asked.versions, "1.4.7"),
@@ -324,6 +325,25 @@ def test_a_file_that_sets_something_else_at_boot_is_a_risk(network):
     boot = {"value": "0", "place": "/etc/sysctl.d/zzz.conf:1"}
     network.answers["rs1"]["settings"]["net/ipv4/conf/all/arp_ignore"].update(boot=boot, boot_serves=False)
     assert (only(network).check, only(network).risk) == ("SETTING-BOOT", True)
+
+
+def test_a_rule_that_refuses_packets_of_services_is_named_once_with_these(network):
+    rule = "nft inet firewalld filter_IN_public reject with icmpx admin-prohibited"
+    network.answers["lb1"]["refused"] = [
+        rule if one.hooks[-1] == "input" else "" for one in network.asked["lb1"].passages
+    ]
+    (found,) = network.wrong()
+    assert (found.host, found.check, found.found, found.risk) == ("lb1", "FIREWALL", rule, False)
+    assert found.needed.startswith("rules before it that accept tcp to 10.20.1.80 dport 80")
+    assert found.consequence.startswith(
+        "Requests of dr, nat, tun and 3 more do not come to IPVS. firewall-cmd --permanent"
+    )
+    halves = {one.service for one in network.asked["lb1"].passages if one.states == HALVES}
+    assert halves == set(), "this director has fullnat: conntrack leaves the others out"
+    asked = [str(one) for one in network.asked["lb1"].passages if "forward" in one.hooks]
+    assert asked == ["tcp from 10.20.1.11 sport 8080", "tcp from 10.20.1.12 sport 8080"]
+    network.answers["lb1"]["refused"] = ["iptables -t filter -P OUTPUT DROP"] * len(network.asked["lb1"].passages)
+    assert "firewall-cmd" not in only(network).consequence
 
 
 @pytest.mark.parametrize("policy", ["iptables -t filter -P FORWARD DROP", "nft inet x y hook forward policy drop"])

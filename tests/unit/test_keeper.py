@@ -174,7 +174,7 @@ def take_away(kept, host, times):
 def test_it_gives_way_to_what_takes_away_again_and_again_until_the_next_run(kept, host, capsys):
     take_away(kept, host, FIGHTS)
     assert events(capsys)[-1] == (
-        '<3>event=given-up kind="addresses and routes" reason="taken away 5 times within 10 minutes; it is left alone until the next run"'
+        '<3>event=given-up kind="addresses and routes" reason="taken away 10 times within 10 minutes; it is left alone until the next run"'
     )
     host.addresses["lo"].remove(VIP)
     kept.hears(kinds.NETWORK)

@@ -6,7 +6,7 @@ import pytest
 from ansible.module_utils.lvs import advice
 from ansible.module_utils.lvs.diagnosis import diagnose
 from ansible.module_utils.lvs.plan import plan
-from ansible.module_utils.lvs.questions import questions
+from ansible.module_utils.lvs.questions import HALVES, questions
 from ansible.module_utils.lvs.walk import Endpoint, walk
 from ansible.module_utils.lvs_controller import explanation, tracing, unprepared, verification
 from ansible.module_utils.lvs_controller.batches import sets_of
@@ -186,6 +186,16 @@ def test_a_client_on_its_segment_gets_replies_from_it_without_a_router(environme
     hosts = {**BASE["hosts"], "client1": client}
     found = walked(of(environment, "dr", hosts=hosts), "lb1")
     assert [(hop.sender.host, hop.receiver.host) for hop in found.hops] == [("client1", "lb1"), ("lb1", "client1")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_replies_do_not_pass_the_director_its_conntrack_sees_half_of_each_connection(environment, mode):
+    """Unless fullnat needs conntrack there: then lvskit leaves the others out of it."""
+    env = of(environment, mode)
+    asked = questions(env.topology, {"lb1": plan(env.topology, "lb1")}, ["lb1"])["lb1"]
+    halves = [one for one in asked.passages if one.states == HALVES]
+    assert bool(halves) is not env.topology.services[0].mode.reply_through_director
+    assert all(one.destination in env.topology.services[0].vips for one in halves)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -135,7 +135,7 @@ def test_firewall_rules_are_read_by_the_programs_that_there_are(inspect, monkeyp
     monkeypatch.setattr(programs, "find", lambda name: name if name in there else None)
 
     def drops():
-        return list(inspect.drops(*inspect.firewall(lambda argv, stdin: (0, said[argv[0]], ""))))
+        return list(inspect.drops(*inspect.rules_of(lambda argv, stdin: (0, said[argv[0]], ""))))
 
     assert drops() == []
     there.add("nft")
