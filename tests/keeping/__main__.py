@@ -55,7 +55,6 @@ FAULTS = (
     Fault("nft flush ruleset", "lb1", "nft flush ruleset"),
     Fault("nft flush ruleset on a real server", "rs3", "nft flush ruleset"),
     Fault("nftables.conf loaded", "lb1", "systemctl restart nftables", undo="systemctl stop nftables"),
-    Fault("firewalld started", "lb1", "systemctl start firewalld", undo="systemctl stop firewalld"),
     Fault("a table of iptables flushed", "lb1", "iptables -t raw -F; ip6tables -t raw -F; iptables -t nat -F"),
     Fault(
         "sysctl --system with another file",
