@@ -18,7 +18,7 @@ from .contract.directors import DirectorGroup
 from .contract.key import keys_of
 from .contract.values import Fault, Passed, described, nearest
 from .contract.variables import IN_INVENTORIES
-from .families import TABLE
+from .families import TABLE, TUNNELS
 from .reader import Reader, Report, about
 from .topology import Host, Interface, Network, RealServer, Service, Topology
 from .violations import Violation
@@ -60,6 +60,11 @@ def parse(
     return replace(topology, services=tuple(service for service in read if service)), violations
 
 
+_NOT_PLUGGED = {
+    "all": "means all interfaces in kernel settings",
+    "default": "means later interfaces in kernel settings",
+    **dict.fromkeys(("lo", *(tunnel.device for tunnel in TUNNELS.values())), "is the kernel's own, and in no network"),
+}
 _LONGEST_NAME = 15  # of an interface: IFNAMSIZ in the kernel, dev_valid_name()
 _OF_SERVICES = {"name", "vip", "port", "mode", "real_servers"}  # that an entry of lvs_services has
 _OF_SERVERS = {"host", "group"}
@@ -81,7 +86,11 @@ class _Networks:
 
 
 def _networks(raw: Any, report: Report) -> dict[str, Network]:
-    if not isinstance(raw, Mapping) or not raw:
+    if raw and not isinstance(raw, Mapping):
+        message = f"lvs_networks is {described(raw)}, it must be a mapping of names of networks to mappings"
+        report(Violation("VALUE-TYPE", message, raw))
+        return {}
+    if not raw:
         message = (
             "lvs_networks: no network is described. Say lvs_networks: {name: {cidr: 192.0.2.0/24, vlan: 10}} "
             "in group_vars/all."
@@ -164,12 +173,15 @@ def _interfaces(host: str, networks: _Networks, report: Report, raw: Mapping[Any
 
 def _interface(key: Any, reader: Reader, networks: _Networks) -> Interface | None:
     name = str(key)
-    if len(name) > _LONGEST_NAME or not name or re.search(r"[\s/:]", name):
+    if len(name) > _LONGEST_NAME or name in ("", ".", "..") or re.search(r"[\s/:%]", name):
         reader.fault(
             "INTERFACE-NAME",
             f"the kernel allows {_LONGEST_NAME} characters at most, without spaces, / and :. Correct the name.",
             key,
         )
+    elif name in _NOT_PLUGGED or name.endswith("+"):
+        what = _NOT_PLUGGED.get(name, "stands for several interfaces in rules of iptables")
+        reader.fault("INTERFACE-NAME", f"{name} {what}. Name the interface that is plugged into the network.", key)
     values = reader.values(network=networks.find)
     if not reader.finish():
         return None

@@ -11,7 +11,33 @@ from .contract.values import Fault, Passed, described, nearest
 from .violations import Violation
 
 # Keys of keepalived, ipvsadm and other load balancers, and what lvskit has for them.
-OTHER_WORDS = {
+OTHER_WORDS: Mapping[str, str | tuple[str, ...]] = {
+    "balance": "scheduler",
+    "virtual": "vip",
+    "bind": "vip",
+    "ip": ("address", "vip"),
+    "virtual_server": "an entry of lvs_services for it, with vip: and port:",
+    "real_server": "real_servers",
+    "fallback": "sorry_server",
+    "delay_loop": ("interval", "interval of health_check"),
+    "checkinterval": ("interval", "interval of health_check"),
+    "checktype": ("type", "type of health_check"),
+    "checktimeout": ("timeout", "timeout of health_check"),
+    "connect_timeout": ("timeout", "timeout of health_check"),
+    "connect_port": ("port", "port of health_check"),
+    "retry": ("retries", "retries of health_check"),
+    "nb_get_retry": ("retries", "retries of health_check"),
+    "request": ("path", "path of health_check"),
+    "url": ("path", "path of health_check"),
+    "receive": ("match", "match of health_check"),
+    "status_code": ("status", "status of health_check"),
+    "vrrp_id": "virtual_router_id",
+    "priority": "preferred",
+    "interface": "network",
+    "gw": "gateway",
+    "router": "gateway",
+    "subnet": "cidr",
+    "prefix": "cidr",
     "lb_kind": "mode",
     "lvs_method": "mode",
     "forward_method": "mode",
@@ -44,6 +70,13 @@ Report = Callable[[Violation], None]
 def about(report: Report, *, service: str = "", host: str = "") -> Report:
     """`report`, with the service or host that the violations concern."""
     return lambda violation: report(replace(violation, service=service, host=host))
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: blanks at its ends, and an empty string, would not be seen."""
+    if isinstance(value, str) and (not value or value != value.strip()):
+        return repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Reader:
@@ -113,7 +146,7 @@ class Reader:
             self.ok = False
         except Fault as fault:
             usable = self.ok and not key.required and key.name not in (*self.least, *self.decisive)
-            said = "" if value is None else f"{str(value).lower() if isinstance(value, bool) else value} "
+            said = "" if value is None else f"{_shown(value)} "
             self.fault(fault.rule, f"{key.name}: {said}{fault}", self._at(key.name))
             self.ok = usable
         return key.fallback
@@ -127,6 +160,12 @@ class Reader:
         values = inner.values()
         return kind.of(**values) if inner.finish() else key.fallback
 
+    def _own_word(self, name: str) -> str:
+        """What lvskit has for another tool's key: one of this mapping's keys, or where it is else. Empty if nothing is known."""
+        given = OTHER_WORDS.get(name, ())
+        words = (given,) if isinstance(given, str) else given
+        return next((one for one in words if one in self.keys), next((one for one in words if " " in one), ""))
+
     def _at(self, name: str) -> Any:
         """The object with the place in the inventory: the value, or the key if the value is empty, true or false."""
         value = self.raw[name]
@@ -137,7 +176,7 @@ class Reader:
         usable = self.ok
         for name in self.raw:
             if name not in self.keys:
-                own = OTHER_WORDS.get(str(name))
+                own = self._own_word(str(name))
                 hint = f"lvskit has {own} for it" if own else nearest(str(name), self.keys)
                 self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {hint}", name)
         return usable

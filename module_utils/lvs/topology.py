@@ -339,7 +339,7 @@ class Topology:
         line = f"{service}: {servers} real server{'s' if servers != 1 else ''}"
         if service.mode.source_nat:
             line += f", ports for {self.capacity(service)} connections at the same time"
-        if service.health_check:
+        if service.health_check and servers > 1:
             line += f", a dead one is out within {service.health_check.detection} s"
         return line
 

@@ -124,17 +124,26 @@ def _rendered(
     """The wanted variables of each host."""
     found: dict[str, dict[str, Any]] = {}
     faults: dict[tuple[int, str], Violation] = {}  # of a value that many hosts share only one
+    concerned: dict[tuple[int, str], list[str]] = {}
     for name, own in variables_by_host.items():
         found[name] = {}
         for key in filter(wanted, own.raw):
             try:
                 found[name][key] = own.get(key)
             except Unrendered as error:
-                faults.update(
-                    ((id(at), key), Violation("TEMPLATE", f"{key}: {why}", at)) for at, why in error.templates
-                )
-    refuse(list(faults.values()))
+                for at, why in error.templates:
+                    faults[id(at), key] = Violation("TEMPLATE", f"{key}: {why}", at)
+                    concerned.setdefault((id(at), key), []).append(name)
+    refuse([replace(fault, message=_of_hosts(fault.message, concerned[which])) for which, fault in faults.items()])
     return found
+
+
+def _of_hosts(message: str, names: Sequence[str]) -> str:
+    """A fault of some hosts' variables with their names; nothing is added to one of common variables."""
+    if message.partition(":")[0] in _COMMON:
+        return message
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return f"{listed([*names[:_SHOWN], *more], 'and')}: {message}"
 
 
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
@@ -166,7 +175,7 @@ def revision(inventory_folder: str) -> str:
 
 def _unchecked(topology: Topology) -> Iterator[Violation]:
     """One warning for all services whose real servers nobody checks."""
-    found = [service for service in topology.services if service.health_check is None]
+    found = [one for one in topology.services if one.health_check is None and "health_check" not in one.source]
     if found:
         names = [service.name for service in found[:_SHOWN]]
         names += [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
@@ -186,7 +195,7 @@ def _unread(task_vars: Mapping[str, Any]) -> Iterator[Violation]:
                 at = fault.path
                 if Origin is not None:
                     at = Origin(path=fault.path, line_num=fault.line, col_num=fault.column).tag(fault.path)
-                yield Violation("FILE-UNREAD", f"{fault.message}.", at, True)
+                yield Violation("FILE-UNREAD", fault.message, at, True)
 
 
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:

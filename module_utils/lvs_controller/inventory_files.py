@@ -19,10 +19,13 @@ from ansible.module_utils.lvs.contract.values import nearest
 KINDS = {"group_vars": "group", "host_vars": "host"}
 _VAULT = b"$ANSIBLE_VAULT"
 _NO_BREAK_SPACE = "\u00a0"
-_BASE_60 = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+")  # YAML 1.1, an integer
+# YAML 1.1, integers that are not what they look like.
+_BASES = {60: re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+"), 8: re.compile(r"[-+]?0[0-7_]+")}
 _INTEGER = "tag:yaml.org,2002:int"
 _MERGE = "tag:yaml.org,2002:merge"
+_TAGS = ("!unsafe", "!vault", "!vault-encrypted")
 _OWN = "lvs_"
+_FOR_ALL = {"lvs_networks", "lvs_services", "lvs_directors"}
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -87,8 +90,9 @@ def faults(source: str) -> list[Fault]:
     """What is wrong with an inventory: with the variable files beside it, and with its own YAML files. `source` is its file or folder."""
     found: list[Fault] = []
     folder = beside(source)
+    inline = _inline(source)
     for entity in entities(folder):
-        places: dict[str, Fault] = {}  # where each variable is set
+        places = inline.get((entity.kind, entity.name), {})  # where each variable is set
         for path in entity.files:
             document, wrong = parsed(path)
             found += wrong
@@ -100,6 +104,52 @@ def faults(source: str) -> list[Fault]:
         if path.endswith((".yml", ".yaml")):
             found += parsed(path)[1]
     return found
+
+
+def _inline(source: str) -> dict[tuple[str, str], dict[str, Fault]]:
+    """The variables of lvskit's that the inventory's own files set, by the kind and name of the group or host; its places."""
+    found: dict[tuple[str, str], dict[str, Fault]] = {}
+    for path in _inventory(source):
+        if path.endswith((".yml", ".yaml", ".json")):
+            document = parsed(path)[0]
+            for kind, name, variables in _of_groups(document):
+                found.setdefault((kind, name), {}).update(_variables(variables, path))
+        elif not os.path.splitext(path)[1] or path.endswith((".ini", ".cfg")):
+            for kind, name, key, line in _of_ini(Path(path).read_text(encoding="utf-8", errors="replace")):
+                found.setdefault((kind, name), {})[key] = Fault(path, line, 1, "")
+    return found
+
+
+def _of_groups(document: yaml.Node | None) -> Iterator[tuple[str, str, yaml.Node]]:
+    """The mappings of variables in an inventory of YAML: kind, group or host, and the mapping."""
+    for group, parts in _items(document):
+        for part, inner in _items(parts):
+            if part == "vars":
+                yield "group_vars", group, inner
+            elif part == "hosts":
+                yield from (("host_vars", host, variables) for host, variables in _items(inner))
+            elif part == "children":
+                yield from _of_groups(inner)
+
+
+def _items(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        yield from ((str(key.value), value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+
+
+def _of_ini(text: str) -> Iterator[tuple[str, str, str, int]]:
+    """The variables in an inventory of INI: kind, group or host, variable and line."""
+    group, part = "", ""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].strip()
+        if words.startswith("[") and words.endswith("]"):
+            group, _, part = words[1:-1].partition(":")
+        elif part == "vars" and words.startswith(_OWN):
+            yield "group_vars", group, words.partition("=")[0].strip(), number
+        elif not part:
+            host, *rest = words.split() or [""]
+            keys = (one.partition("=")[0] for one in rest if "=" in one)
+            yield from (("host_vars", host, key, number) for key in keys if key.startswith(_OWN))
 
 
 def beside(source: str) -> str:
@@ -129,7 +179,7 @@ def _twice(key: str, first: Fault, second: Fault) -> Fault:
 
 
 def parsed(path: str) -> tuple[yaml.Node | None, list[Fault]]:
-    """A file as nodes of YAML, and what is wrong with it. None where it is JSON, encrypted, empty, or no YAML."""
+    """A file as nodes of YAML, and what is wrong with it. None where it is encrypted, empty, or no YAML."""
     raw = Path(path).read_bytes()
     if raw.startswith(_VAULT):
         return None, []
@@ -142,35 +192,49 @@ def parsed(path: str) -> tuple[yaml.Node | None, list[Fault]]:
             Fault(path, line, column, f"the byte 0x{raw[error.start]:02x} is no UTF-8. Save the file as UTF-8.")
         ]
     try:
-        json.loads(text)
-        return None, []
-    except ValueError:
-        pass
-    try:
         documents = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
-        return None, [_unreadable(path, text, error)]
+        return None, [] if _is_json(text) else [_unreadable(path, text, error)]
     except yaml.YAMLError as error:
-        return None, [Fault(path, 1, 1, f"no YAML: {error}")]
+        return None, [] if _is_json(text) else [Fault(path, 1, 1, f"no YAML: {error}")]
     if len(documents) > 1:
         return None, [_at(path, documents[1].start_mark, "a second document begins (---). A variable file has one.")]
     return (documents[0], list(_in(path, documents[0]))) if documents and documents[0] else (None, [])
 
 
+def _is_json(text: str) -> bool:
+    """Whether it is JSON: Ansible reads it as that, also where it is no YAML."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+# What the parser notices behind the fault, which is where it began to read; with what to look for.
+_LATE = {
+    "found unexpected end of stream": " It begins here, and does not end.",
+    "could not find expected ':'": " Is a blank missing behind a colon?",
+    "did not find expected ',' or '}'": " It begins here, and does not end.",
+    "did not find expected ',' or ']'": " It begins here, and does not end.",
+}
+
+
 def _unreadable(path: str, text: str, error: yaml.MarkedYAMLError) -> Fault:
-    mark = error.problem_mark or error.context_mark
-    line = mark.line if mark else 0
-    lines = text.splitlines()
-    for number, words in enumerate(lines[: line + 1]):
-        indent = words[: len(words) - len(words.lstrip())]
-        if _NO_BREAK_SPACE in words:
-            return Fault(
-                path, number + 1, words.index(_NO_BREAK_SPACE) + 1, "a no-break space (U+00A0). Write a space."
-            )
-        if "\t" in indent:
-            return Fault(path, number + 1, indent.index("\t") + 1, "a tab. YAML is indented with spaces.")
+    ends = [mark for mark in (error.context_mark, error.problem_mark) if mark]
+    first, last = (ends[0].line, ends[-1].line) if ends else (0, 0)
+    for number, words in enumerate(text.splitlines()[first : last + 1], first + 1):
+        indent = words[: len(words) - len(words.lstrip(" \t" + _NO_BREAK_SPACE))]
+        if _NO_BREAK_SPACE in words.partition("#")[0]:
+            column = words.index(_NO_BREAK_SPACE) + 1
+            return Fault(path, number, column, "a no-break space (U+00A0). Write a space.")
+        if "\t" in indent and (words.strip() or number > last):
+            return Fault(path, number, indent.index("\t") + 1, "a tab. YAML is indented with spaces.")
     reason = ", ".join(part for part in (error.context, error.problem) if part)
-    return Fault(path, line + 1, (mark.column if mark else 0) + 1, f"no YAML: {reason}.")
+    if error.problem in _LATE and error.context_mark:
+        return _at(path, error.context_mark, f"no YAML: {reason}.{_LATE[error.problem]}")
+    mark = error.problem_mark or error.context_mark
+    return Fault(path, (mark.line if mark else 0) + 1, (mark.column if mark else 0) + 1, f"no YAML: {reason}.")
 
 
 def _in(path: str, node: yaml.Node) -> Iterator[Fault]:
@@ -198,13 +262,16 @@ def _in(path: str, node: yaml.Node) -> Iterator[Fault]:
                 todo.append((value, own or str(key.value).startswith(_OWN)))
         elif isinstance(node, yaml.SequenceNode):
             todo += [(value, own) for value in node.value]
-        elif own and node.tag == _INTEGER and _BASE_60.fullmatch(node.value):
+        elif node.tag.startswith("!") and node.tag not in _TAGS:
+            yield _at(path, node.start_mark, f"Ansible knows no tag {node.tag}. Leave it out.")
+        elif own and node.tag == _INTEGER:
+            base = next((base for base, form in _BASES.items() if form.fullmatch(node.value)), 0)
             number = yaml.safe_load(node.value)
-            yield _at(
-                path,
-                node.start_mark,
-                f"YAML reads {node.value} as a number of base 60: {number}. Put it into quotes, or correct it.",
-            )
+            if base and str(number) != node.value:
+                message = (
+                    f"YAML reads {node.value} as a number of base {base}: {number}. Put it into quotes, or correct it."
+                )
+                yield _at(path, node.start_mark, message)
 
 
 def _at(path: str, mark: yaml.Mark, message: str) -> Fault:
@@ -221,13 +288,15 @@ def unread(source: str, known: Mapping[str, Collection[str]]) -> list[Fault]:
         word = KINDS[entity.kind]
         nobody = entity.name not in known[entity.kind]
         for path in (*(entity.files if nobody else ()), *entity.ignored):
-            places = [place for _, place in _variables(parsed(path)[0], path)]
-            if not places:
+            variables = dict(_variables(parsed(path)[0], path))
+            if not variables:
                 continue
-            why = (
-                f"there is no {word} {entity.name}: {nearest(entity.name, known[entity.kind])}"
-                if nobody
-                else f"Ansible does not read it, because {entity.kind}/{entity.name} is a folder. Move it there"
-            )
-            found.append(Fault(path, places[0].line, places[0].column, f"these variables have no effect: {why}"))
+            if not nobody:
+                why = f"Ansible does not read it, because {entity.kind}/{entity.name} is a folder. Move it there."
+            elif _FOR_ALL & variables.keys():
+                why = f"there is no {word} {entity.name}, and they concern all. Move the file to group_vars/all/."
+            else:
+                why = f"there is no {word} {entity.name}: {nearest(entity.name, known[entity.kind])}"
+            place = next(iter(variables.values()))
+            found.append(Fault(path, place.line, place.column, f"these variables have no effect: {why}"))
     return found

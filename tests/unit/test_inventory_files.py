@@ -45,6 +45,16 @@ SERVICES = "lvs_services:\n  - name: web\n    port: 80\n"
         (f"{SERVICES}   vip: 192.0.2.1\n", "4:4: no YAML: while parsing a block collection, did not find expected '-' indicator."),
         (SERVICES.replace("80", "53:53"), "3:11: YAML reads 53:53 as a number of base 60: 3233. Put it into quotes, or correct it."),
         (SERVICES.replace("80", "'53:53'"), None),
+        (SERVICES.replace("80", "010"), "3:11: YAML reads 010 as a number of base 8: 8. Put it into quotes, or correct it."),
+        (SERVICES.replace("80", "'010'"), None),
+        (SERVICES.replace("80", "0"), None),
+        (SERVICES.replace("80", "0080"), None),  # a string
+        (SERVICES.replace("80", "!int 80"), "3:11: Ansible knows no tag !int. Leave it out."),
+        # The fault, and not what looks odd before it.
+        (f"# a\u00a0b\n{SERVICES}  - {{name: b\n", "5:5: no YAML: while parsing a flow mapping, did not find expected ',' or '}'. It begins here, and does not end."),
+        (SERVICES.replace("web", '"web'), "2:11: no YAML: while scanning a quoted scalar, found unexpected end of stream. It begins here, and does not end."),
+        (SERVICES.replace("port: 80", "port:80\n    mode: dr"), "3:5: no YAML: while scanning a simple key, could not find expected ':'. Is a blank missing behind a colon?"),
+        (f"{SERVICES}\t\n  - {{name: b\n", "4:1: a tab. YAML is indented with spaces."),
         ("mac: 10:20:30\n", None),  # no variable of lvskit's
         ("a: &a {port: 80, name: x}\nlvs_services:\n  - {<<: *a, port: 81}\n", None),  # that is what a merge key is for
         ("a: &a [1]\nb: [*a, *a]\n", None),
@@ -62,6 +72,31 @@ def test_a_variable_that_two_files_of_one_group_set_is_told_with_both_places(inv
     assert found == [
         "group_vars/all/b.yml:2:1: lvs_services is set in a.yml:1, too, and only the last one that Ansible reads counts. Set it in one file."
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("hosts.yml", "all:\n  vars:\n    lvs_services: []\n", 3),
+        ("hosts.yml", "all:\n  children:\n    web:\n      hosts:\n        rs1:\n          lvs_drained: true\n", 6),
+        ("hosts", "[web]\nrs1 ansible_host=rs1.example lvs_drained=true\n", 2),
+        ("hosts.ini", "[all:vars]\nx=1\nlvs_services=[]  # none\n", 3),
+    ],
+)
+def test_a_variable_in_the_inventorys_own_file_and_in_a_file_of_variables_is_told(tmp_path, name, text, line):
+    """Ansible takes that of the file of variables, and says nothing."""
+    (tmp_path / name).write_text(text)
+    for folder, content in (("group_vars/all.yml", SERVICES), ("host_vars/rs1.yml", "x: 1\nlvs_drained: false\n")):
+        (tmp_path / folder).parent.mkdir()
+        (tmp_path / folder).write_text(content)
+    (found,) = inventory_files.faults(str(tmp_path / name))
+    assert f"is set in {name}:{line}, too, and only the last one" in str(found)
+    assert inventory_files.faults(str(tmp_path / "group_vars/all.yml")) == []
+
+
+def test_files_of_json_are_compared_with_others(inventory):
+    (found,) = inventory(**{"all/services.yml": SERVICES, "all/x.json": '{"x": 1, "lvs_services": []}'})
+    assert found.startswith("group_vars/all/x.json:1:10: lvs_services is set in services.yml:1, too")
 
 
 def test_files_that_ansible_does_not_read_are_not_looked_at(inventory):
@@ -87,11 +122,20 @@ def test_all_faults_are_told_at_once_and_those_of_the_inventory_itself(inventory
 
 def test_files_of_no_group_and_beside_a_folder_are_unread(inventory, tmp_path):
     inventory(
-        **{"all/a.yml": SERVICES, "all.yml": SERVICES, "wbe.yml": SERVICES, "other.yml": "x: 1\n", "web.yaml": SERVICES}
+        **{
+            "all/a.yml": SERVICES,
+            "all.yml": SERVICES,
+            "wbe.yml": "lvs_drained: true\n",
+            "services.yml": SERVICES,
+            "other.yml": "x: 1\n",
+            "web.yaml": SERVICES,
+        }
     )
     found = inventory_files.unread(str(tmp_path), {"group_vars": ["all", "web"], "host_vars": []})
     assert [str(fault).replace(f"{tmp_path}/", "") for fault in found] == [
-        "group_vars/all.yml:1:1: these variables have no effect: Ansible does not read it, because group_vars/all is a folder. Move it there",
+        "group_vars/all.yml:1:1: these variables have no effect: Ansible does not read it, because group_vars/all is a folder. Move it there.",
+        "group_vars/services.yml:1:1: these variables have no effect: there is no group services, and they concern all. Move the file to "
+        "group_vars/all/.",
         "group_vars/wbe.yml:1:1: these variables have no effect: there is no group wbe: did you mean web?",
     ]
 

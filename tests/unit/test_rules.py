@@ -214,6 +214,7 @@ def test_a_violation_is_data_with_the_service_or_host_that_it_concerns(environme
         ("VIP-UNIQUE", "b", None),
         ("ADDRESS-NETWORK", None, "rs3"),
         ("VLAN-ID", None, None),
+        ("INTERFACE-VLAN", None, "lb1"),
     }
     assert told[0] == {
         "rule": "VALUE-TYPE",

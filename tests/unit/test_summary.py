@@ -316,7 +316,7 @@ def test_a_run_that_is_interrupted_on_a_terminal_prints_what_was_done(place):
         while "Apply: 3 of 4 hosts" not in printed:
             printed += os.read(screen, 4096).decode()
         process.send_signal(signal.SIGINT)
-        while "(interrupted)" not in printed:
+        while "\n" not in printed.partition("(interrupted)")[2]:
             printed += os.read(screen, 4096).decode()
     finally:
         process.kill()

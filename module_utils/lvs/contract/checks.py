@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +15,14 @@ SECONDS = "seconds"
 # keepalived reads a string to the next quote, and has no way to write a quote in one.
 LINE = Text(
     pattern=r'[^"\x00-\x1f\x7f]+', otherwise="has a quotation mark or a control character, which keepalived cannot read"
+)
+WORD = Text(
+    pattern=r'[^"\s\x00-\x1f\x7f]+',
+    otherwise="has a blank, a quotation mark or a control character, with which it is no name",
+)
+PATH = Text(
+    pattern=r'/[^"\s\x00-\x1f\x7f]*',
+    otherwise="is no path of a request: it begins with / and has no blanks (write it like /healthz)",
 )
 
 
@@ -120,6 +129,38 @@ class Status(Kind):
 
 
 @dataclass(frozen=True)
+class Expression(Kind):
+    """A regular expression of PCRE, which knows more than Python's: only what none of them reads is refused."""
+
+    _UNREADABLE = (
+        "missing ), unterminated",
+        "unbalanced parenthesis",
+        "unterminated character set",
+        "nothing to repeat",
+        "multiple repeat",
+    )
+
+    @property
+    def words(self) -> str:
+        return LINE.words
+
+    def read(self, value: Any) -> str:
+        text = LINE.read(value)
+        try:
+            re.compile(text)
+        except re.error as error:
+            if error.msg.startswith(self._UNREADABLE):
+                raise Fault("VALUE-TYPE", f"is no regular expression: {error.msg}") from None
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return LINE.schema()
+
+    def spec(self) -> dict[str, Any]:
+        return LINE.spec()
+
+
+@dataclass(frozen=True)
 class Percent(Kind):
     """A share such as 50%, from 0% to 100%. The model has the number."""
 
@@ -177,8 +218,8 @@ class HealthCheck(Keyed):
         "how long the weight of a server that returns grows to its full value",
         0,
     )
-    path: str | None = key(LINE, "http, https: the path that is requested", None, absent="`/`")
-    host: str | None = key(LINE, "http, https: the Host header", None, absent="the VIP")
+    path: str | None = key(PATH, "http, https: the path that is requested", None, absent="`/`")
+    host: str | None = key(WORD, "http, https: the Host header", None, absent="the VIP")
     status: tuple[Statuses, ...] = key(
         OneOrMore(Status()), "http, https: the status codes that pass", (), absent="`200-299`"
     )
@@ -187,10 +228,12 @@ class HealthCheck(Keyed):
         "http, https: the MD5 sum of the content (`genhash` of keepalived prints it)",
         None,
     )
-    match: str | None = key(LINE, "http, https: a regular expression (PCRE) that the content must contain", None)
-    query: str | None = key(LINE, "dns: the name that is asked for", None, absent="`.`")
+    match: str | None = key(
+        Expression(), "http, https: a regular expression (PCRE) that the content must contain", None
+    )
+    query: str | None = key(WORD, "dns: the name that is asked for", None, absent="`.`")
     query_type: str | None = key(Choice("VALUE-CHOICE", QUERY_TYPES), "dns: the type of record", None, absent="`SOA`")
-    helo: str | None = key(LINE, "smtp: the name in HELO", None, absent="the director's name")
+    helo: str | None = key(WORD, "smtp: the name in HELO", None, absent="the director's name")
     payload: str | None = key(
         Text(pattern="([0-9a-fA-F]{2})+", otherwise="is not pairs of hexadecimal digits"),
         "udp: what is sent, in hexadecimal digits",

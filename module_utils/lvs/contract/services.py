@@ -49,8 +49,8 @@ _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise
 
 
 _NAME = Text(
-    pattern=r"(?!all$)[^,]+",
-    otherwise="cannot be told from what stands for all services, or for several. Use another name",
+    pattern=r"(?!all$)[^,\x00-\x1f\x7f]+",
+    otherwise="has a comma, which stands between names, or a control character, or means all services. Use another name",
 )
 
 

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError
@@ -39,7 +40,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known word that looks most like `word`, or all of them."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+    if not close:
+        return f"known: {', '.join(known) or 'none'}"
+    return f"did you mean {close[0]}?" + astray(word, close[0])
+
+
+def astray(word: str, meant: str = "") -> str:
+    """The characters of a word that nobody sees, or takes for others, as a sentence; empty without any. `meant` has none of them."""
+    found = dict.fromkeys(
+        one for one in word if one not in meant and (not one.isprintable() or (bool(meant) and not one.isascii()))
+    )
+    names = [f"U+{ord(one):04X} {unicodedata.name(one, 'a control character')}" for one in found]
+    return f" It has the character{'s' if len(names) > 1 else ''} {listed(names, 'and')}." if names else ""
 
 
 def described(value: Any) -> str:
@@ -118,21 +130,26 @@ class Text(Kind):
         return {"type": "path" if self.path else "str"}
 
 
+# As strings they come from inventories in INI's form, and from -e.
+_FLAGS = {"true": True, "yes": True, "false": False, "no": False}
+
+
 @dataclass(frozen=True)
 class Flag(Kind):
-    """true or false."""
+    """true or false; their words as strings are accepted."""
 
     @property
     def words(self) -> str:
         return "true or false"
 
     def read(self, value: Any) -> bool:
-        if not isinstance(value, bool):
+        found = _FLAGS.get(value.lower(), value) if isinstance(value, str) else value
+        if not isinstance(found, bool):
             raise Fault("VALUE-TYPE", "is neither true nor false")
-        return bool(value)
+        return found
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "boolean"}, TEMPLATE]}
+        return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^([Tt]rue|[Ff]alse|yes|no)$"}, TEMPLATE]}
 
     def spec(self) -> dict[str, Any]:
         return {"type": "bool"}
@@ -198,7 +215,7 @@ class Choice(Kind):
             if value == word:
                 raise Fault(rule, message)
         close = difflib.get_close_matches(str(value).lower(), self.options, n=1)
-        hint = f": did you mean {close[0]}?" if close else ""
+        hint = f": did you mean {close[0]}?{astray(str(value), close[0])}" if close else ""
         raise Fault(self.rule, f"is not one of {listed(self.options)}{hint}")
 
     def schema(self) -> dict[str, Any]:
@@ -231,18 +248,36 @@ class AddressOf(Kind):
                 continue
             if getattr(found, "scope_id", None) or getattr(found, "ipv4_mapped", None):
                 break
+            if special := _special(found):
+                raise Fault("ADDRESS-FORMAT", f"is {special}, which no service and no host of a network has")
             return found
         if self.family:
             for other in TABLE:
                 if other is not self.family and _is(other, text):
                     raise Fault("ADDRESS-FORMAT", f"is an {other} address, and this key is for {self.family}")
         how = " or ".join(family.example for family in wanted)
-        raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {how}, without a prefix)")
+        raise Fault(
+            "ADDRESS-FORMAT",
+            f"is not an {self.words} (write it like {how}, without a prefix).{astray(text)}".rstrip("."),
+        )
 
     def schema(self) -> dict[str, Any]:
         wanted = (self.family,) if self.family else TABLE
         forms = [{"type": "string", "format": family.conf, "pattern": f"^{_PATTERNS[family]}$"} for family in wanted]
         return {"anyOf": [*forms, TEMPLATE]}
+
+
+def _special(address: Any) -> str:
+    """What else an address is for; empty for one of a host."""
+    if address.version == 4 and address.is_reserved:
+        return "a reserved address (240.0.0.0/4)"
+    kinds = {
+        "is_loopback": "a loopback",
+        "is_multicast": "a multicast",
+        "is_unspecified": "the unspecified",
+        "is_link_local": "a link-local",
+    }
+    return next((f"{words} address" for name, words in kinds.items() if getattr(address, name)), "")
 
 
 def _is(family: Family, text: str) -> bool:
@@ -268,7 +303,12 @@ class Cidr(Kind):
         if "/" not in text and _is(family, text):
             raise Fault("ADDRESS-FORMAT", f"has no prefix length. Write it like {family.example_prefix}")
         try:
-            return family.prefix_type(text)
+            found = family.prefix_type(text)
+            if found.prefixlen and (special := _special(found.network_address)):
+                raise Fault("ADDRESS-FORMAT", f"begins with {special}. It is no network of hosts")
+            return found
+        except Fault:
+            raise
         except ValueError as error:
             reason = str(error)
         if "has host bits set" in reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -61,6 +62,17 @@ def address_is_no_host(topology: Topology) -> Iterator[TopologyFinding]:
                     network.at,
                     None,
                 )
+            elif (
+                router
+                and prefix
+                and family is IPV4
+                and prefix.prefixlen < family.bits - 1
+                and router in no_hosts(prefix)
+            ):
+                message = (
+                    f"network {network.name}: gateway {router} is {_no_host(family)} address of {prefix}. Correct it."
+                )
+                yield message, network.at, None
     for host in topology.hosts.values():
         for interface in host.interfaces:
             for one in interface.attachments:
@@ -84,7 +96,7 @@ def _no_host(family: Family) -> str:
 
 @topology_rule(
     "ADDRESS-UNIQUE",
-    "one address on two interfaces",
+    "one address on two interfaces, or of a real server and its network's gateway",
     "Two hosts would answer ARP for it, and packets reach the host that answered last.",
 )
 def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
@@ -97,6 +109,37 @@ def address_used_twice(topology: Topology) -> Iterator[TopologyFinding]:
                     message = f"{address} is the address of {seen[address]} and of {place}. Change one."
                     yield message, interface.at, host
                 seen[address] = place
+    routers = topology.members("routers") | topology.members("directors")
+    for network in topology.networks.values():
+        for address in network.routers:
+            owner = topology.owners.get(address)
+            if owner and owner.name in topology.members("real_servers") - routers:
+                message = (
+                    f"{address} is the address of {owner.name} and the gateway of network {network.name}. Correct one."
+                )
+                yield message, owner.at, owner
+
+
+_VLAN_IN_NAME = re.compile(r"(?:^vlan|[.])0*([1-9][0-9]{0,3})$")
+
+
+@topology_rule(
+    "INTERFACE-VLAN",
+    "an interface whose name says another VLAN than its network's",
+    "Names such as bond0.20 and vlan20 say by custom which VLAN's frames the interface has. Frames of another VLAN reach nobody in the network.",
+    warning=True,
+)
+def name_says_another_vlan(topology: Topology) -> Iterator[TopologyFinding]:
+    for host in topology.hosts.values():
+        for interface in host.interfaces:
+            said = _VLAN_IN_NAME.search(interface.name)
+            if said and int(said[1]) != interface.network.vlan:
+                yield (
+                    f"host {host.name}: interface {interface.name} is in network {interface.network.name}, whose VLAN is "
+                    f"{interface.network.vlan}. Correct one of them.",
+                    interface.at,
+                    host,
+                )
 
 
 @topology_rule(

@@ -337,7 +337,7 @@ def local_address(topology: Topology, service: Service) -> Iterator[Finding]:
         holders = topology.register.all(VIP, address)
         if holders:
             yield f"local address {address} is the VIP of service {holders[-1].name}. Choose another address.", at
-        elif owner and owner not in service.directors:
+        elif owner and (service.group is not None or owner not in owners):
             yield f"local address {address} is the address of host {owner.name}. Choose another address.", at
         elif network and (
             address in network.routers or any(address in no_hosts(prefix) for prefix in network.prefixes)
@@ -463,15 +463,16 @@ def too_few_ports(topology: Topology, service: Service) -> Iterator[Finding]:
 
 @service_rule(
     "RS-DRAINED",
-    "a service all of whose real servers are drained",
+    "a service all of whose real servers are drained, or have weight 0",
     "The director has no destination for a request, and rejects it.",
     warning=True,
 )
 def nobody_left(topology: Topology, service: Service) -> Iterator[Finding]:
-    if service.real_servers and all(server.host.drained for server in service.real_servers):
+    if service.real_servers and all(server.host.drained or not server.weight for server in service.real_servers):
         names = listed(list(dict.fromkeys(server.host.name for server in service.real_servers)), "and")
+        drained = all(server.host.drained for server in service.real_servers)
         yield (
-            f"{names} are drained, and there is no other real server. Leave one in service.",
+            f"{names} are drained{'' if drained else ' or have weight 0'}, and there is no other real server. Leave one in service.",
             service.at("real_servers"),
         )
 

@@ -55,13 +55,14 @@ def check_proves_nothing(topology: Topology, service: Service) -> Iterator[Findi
     check = service.health_check
     if check is None:
         return
-    if check.type == "udp" and not check.reply:
+    if check.type == "udp" and not check.reply and "reply" not in check.source:
         yield (
             "health_check: udp without reply cannot tell a dead host from a silent one. Say what the answer begins with, as "
             "reply: 0a0b, or use dns, ping or script.",
             check.at("type"),
         )
-    if check.type == "script" and not (check.command or "").startswith("/"):
+    refused = check.command is None and "command" in check.source
+    if check.type == "script" and not refused and not (check.command or "").startswith("/"):
         yield (
             "health_check: script needs command, the absolute path of a program on the directors.",
             check.at("command"),
@@ -131,6 +132,30 @@ def floor_keeps_all(topology: Topology, service: Service) -> Iterator[Finding]:
 
 
 @service_rule(
+    "CHECK-SHARE",
+    "a real server that the floor keeps in use when it alone is dead",
+    "The floor is the share of the weight that stays in use while a real server passes. A server with more than the rest stays, and its share of the "
+    "requests gets no answer.",
+    warning=True,
+)
+def floor_keeps_the_largest(topology: Topology, service: Service) -> Iterator[Finding]:
+    weights = {
+        server.host.name: server.weight for server in service.real_servers if server.weight and not server.host.drained
+    }
+    if service.health_check is None or len(weights) < 2:
+        return
+    whole, (least, most) = sum(weights.values()), (min(weights.values()), max(weights.values()))
+    left = 100 * (whole - most) / whole
+    if left < service.floor <= 100 * (whole - least) / whole:
+        name = next(name for name, weight in weights.items() if weight == most)
+        yield (
+            f"floor: {service.floor}% keeps {name} in use when it is dead: without its {most} of {whole} weight, {left:.0f}% are left. Say floor: "
+            f"{int(left)}% or less, or give it less weight.",
+            service.at("floor"),
+        )
+
+
+@service_rule(
     "CHECK-MISSING",
     "a floor or a sorry server without a health check",
     "They take effect when checks fail.",
@@ -151,7 +176,13 @@ def nothing_fails(topology: Topology, service: Service) -> Iterator[Finding]:
 )
 def removal_moves_others(topology: Topology, service: Service) -> Iterator[Finding]:
     scheduler = schedulers.BY_NAME[service.scheduler]
-    if service.health_check and scheduler.fallback and scheduler.fallback not in service.scheduler_flags:
+    refused = "scheduler_flags" in service.source and not service.scheduler_flags
+    if (
+        service.health_check
+        and scheduler.fallback
+        and scheduler.fallback not in service.scheduler_flags
+        and not refused
+    ):
         yield (
             f"when a check fails, {service.scheduler} makes its table anew, and clients of other real servers move. Say "
             f"scheduler_flags: [{scheduler.fallback}].",
@@ -177,6 +208,9 @@ def sorry_server_does_not_fit(topology: Topology, service: Service) -> Iterator[
         return
     if any(director is sorry.host for director in service.directors):
         yield f"sorry_server: {name} is the service's director. Use another host.", sorry.at
+        return
+    if sorry.host.drained:
+        yield f"sorry_server: {name} is drained, so it takes no requests. Use another host, or undrain it.", sorry.at
         return
     if name not in topology.members("real_servers"):
         yield f"sorry_server: {name} is not in the group real_servers, so nothing prepares it. Put it there.", sorry.at

@@ -263,12 +263,11 @@ def ports_are_persistent_each_for_itself(topology: Topology, service: Service) -
 def thresholds_do_not_fit(topology: Topology, service: Service) -> Iterator[Finding]:
     for server in service.real_servers:
         if server.lower_threshold and server.lower_threshold >= (server.upper_threshold or 0):
-            upper = server.upper_threshold or "no upper_threshold"
-            yield (
-                f"real server {server.host.name}: lower_threshold {server.lower_threshold} is not below {upper}. Make it smaller than "
-                "upper_threshold.",
-                server.at,
-            )
+            said = f"real server {server.host.name}: lower_threshold {server.lower_threshold}"
+            if server.upper_threshold:
+                yield f"{said} is not below {server.upper_threshold}. Make it smaller than upper_threshold.", server.at
+            else:
+                yield f"{said} does nothing without upper_threshold. Add one, or leave it out.", server.at
 
 
 @service_rule(
