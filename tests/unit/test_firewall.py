@@ -41,6 +41,7 @@ def of_iptables(rules, policy="ACCEPT", **changes):
         (["-A INPUT -p tcp -j own", "-A own -p tcp -m tcp --dport 22 -j RETURN", "-A own -j DROP"], 2),
         (["-A INPUT -p tcp -j own", "-A own -p tcp -m tcp --dport 80 -j RETURN", "-A own -j DROP"], ""),
         (["-A INPUT -g own", "-A INPUT -j ACCEPT", "-A own -p udp -j ACCEPT"], ""),
+        (["-A INPUT -s 198.51.100.0/24 -j own", "-A INPUT -j DROP", "-A own -j ACCEPT"], ""),
         (["-A INPUT -j LVSKIT-INPUT", "-A LVSKIT-INPUT -j DROP"], ""),
         (["-A OUTPUT -j DROP"], ""),
         (["-A INPUT -m addrtype --dst-type LOCAL -j DROP"], 0),
