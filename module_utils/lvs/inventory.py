@@ -57,7 +57,8 @@ def parse(
         for number, raw in entries
         if _group_name(raw) not in ungrouped
     ]
-    return replace(topology, services=tuple(service for service in read if service)), violations
+    whole = all(one.warning for one in violations)
+    return replace(topology, services=tuple(service for service in read if service), whole=whole), violations
 
 
 _NOT_PLUGGED = {
@@ -154,12 +155,12 @@ def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: 
         if variable not in IN_INVENTORIES:
             hint = nearest(variable, IN_INVENTORIES)
             report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
-    own = {key: variables[key] for key in keys_of(Host) if key in variables}
+    own = {key: value for key, value in variables.items() if key in keys_of(Host)}
     raw = own.get("lvs_interfaces", {})
     reader = Reader(own, f"host {name}", report, Host)
     values = reader.values(lvs_interfaces=partial(_interfaces, name, networks, report))
     _check_default_route(name, values["interfaces"], report)
-    host = Host(name=name, at=next(iter(raw), None) if isinstance(raw, Mapping) else None, **values)
+    host = Host(name=name, at=next(iter(raw), None) if isinstance(raw, Mapping) else None, source=own, **values)
     return host, isinstance(raw, Mapping) and len(host.interfaces) == len(raw)
 
 

@@ -71,6 +71,7 @@ class Topology:
     services: tuple[Service, ...]
     groups: Mapping[str, tuple[str, ...]]
     unread: frozenset[str] = frozenset()  # networks, and hosts with an interface, that are described with a fault
+    whole: bool = True  # nothing is described with a fault
     director_groups: Mapping[str, DirectorGroup] = field(default_factory=dict)  # those of which one director is elected
     masters: Mapping[str, str] = field(
         default_factory=dict

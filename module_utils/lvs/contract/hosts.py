@@ -129,6 +129,11 @@ class Host(Keyed):
         name="lvs_keeper",
     )
     at: Any = field(default=None, compare=False, repr=False)
+    source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # as the inventory has it
+
+    def said(self, key: str) -> Any:
+        """A variable's name as the inventory has it, which has a place there; None if it is not given."""
+        return next((own for own in self.source if own == key), None)
 
     @property
     def keep_default_route(self) -> bool:

@@ -1,17 +1,56 @@
-"""Rules about the TCP option that carries an address: which host sends it, which host reads it, and from which sources it accepts it."""
+"""Rules about the TCP option that carries an address: which host sends it, which host reads it, and from which sources it accepts it.
+
+And about variables of hosts on which they do nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .. import modes
+from ..contract.key import keys_of
 from ..contract.values import nearest
 from ..families import IPV4
-from ..topology import Service, Topology
+from ..topology import Host, Service, Topology
 from ..violations import listed
-from .catalogue import Finding, service_rule
+from .catalogue import Finding, TopologyFinding, service_rule, topology_rule
 from .forwarding import others
 from .sharing import BELIEVING_HOST, FORGEABLE_HOST, believing_on_one_host, sharing
+
+# Variables of hosts by their fields: where they act, and those hosts of a service.
+_ACTING: dict[str, tuple[str, Callable[[Service], Iterable[Host]]]] = {
+    "timeouts": ("directors", lambda service: service.directors),
+    "drained": (
+        "real servers",
+        lambda service: (s.host for s in (*service.real_servers, *service.prepared_servers)),
+    ),
+    "toa_receiver": (
+        "real servers of fullnat with client_address: toa",
+        lambda service: (s.host for s in service.real_servers if service.mode.receiver_exchangeable),
+    ),
+    "restore_on": (
+        "real servers of fullnat with client_address: restore",
+        lambda service: (s.host for s in service.real_servers if service.mode.restored_in_packet),
+    ),
+}
+
+
+@topology_rule(
+    "KEY-HOST",
+    "a variable of a host that does nothing there, nor on another host that has the same value",
+    "Whoever has written it expects an effect.",
+    warning=True,
+)
+def variable_without_effect(topology: Topology) -> Iterator[TopologyFinding]:
+    names = {one.field: name for name, one in keys_of(Host).items()}
+    for field, (where, acting) in _ACTING.items() if topology.whole else ():
+        users = {host.name for service in topology.services for host in acting(service)}
+        effective = [getattr(topology.hosts[name], field) for name in users]
+        for host in topology.hosts.values():
+            value = getattr(host, field)
+            if value and host.name not in users and value not in effective:
+                said = f"{names[field]} is for {where}, and {host.name} is none in any service"
+                yield f"host {host.name}: {said}. Leave it out.", host.said(names[field]), host
 
 
 @service_rule(
