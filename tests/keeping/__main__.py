@@ -9,6 +9,7 @@ fault is none. At the end, what a keeper costs. Ends with 1 if something stays a
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -30,14 +31,21 @@ ONE_PASS = "iptables-save; ip6tables-save; ip rule; ip address"
 
 @dataclass(frozen=True)
 class Fault:
-    """`command` takes state away on a host, `undo` ends what would go on doing so."""
+    """`command` takes state away on a host, `undo` ends what would go on doing so. `other`: the interface gets a configuration of other
+    software, and only lvskit's state comes back.
+    """
 
     name: str
     host: str
     command: str
     how: str = "told"
     undo: str = "true"
+    other: bool = False
 
+
+_OWN = re.compile(r"proto 76\b|: address (lo|tunl0) |/(32|128)$|LVSKIT|lvskit|/proc/sys/")
+_HELD = "ip -{0} -oneline address show dev eth1 scope global | awk '{{print $4; exit}}'"
+_SAME_ADDRESSES = f"four=$({_HELD.format(4)}); six=$({_HELD.format(6)}); "
 
 # A second file that says something else is what packages and people install.
 CONFLICT = "printf '{}\\n' > /etc/sysctl.d/zzz-other.conf && sysctl --system >/dev/null"
@@ -52,6 +60,24 @@ FAULTS = (
     Fault("rules of routing flushed", "rs1", "ip rule flush protocol 76; ip -6 rule flush protocol 76"),
     Fault("routes flushed", "rs1", "ip route flush table all protocol 76; ip -6 route flush table all protocol 76"),
     Fault("link flaps", "rs1", "ip link set eth1 down; sleep 1; ip link set eth1 up"),
+    Fault(
+        "NetworkManager takes the interface over",
+        "rs1",
+        _SAME_ADDRESSES + "printf '[keyfile]\\nunmanaged-devices=except:interface-name:eth1\\n' > /etc/NetworkManager/conf.d/one.conf; "
+        "systemctl start NetworkManager; nmcli connection add type ethernet con-name other ifname eth1 ipv4.method manual "
+        "ipv4.addresses $four ipv6.method manual ipv6.addresses $six; nmcli --wait 30 connection up other",
+        undo="nmcli connection delete other; systemctl stop NetworkManager; echo 0 > /proc/sys/net/ipv6/conf/eth1/addr_gen_mode; "
+        "ip link set eth1 down; ip link set eth1 up; networkctl reconfigure eth1; systemctl start lvskit-network",  # it is part of both
+        other=True,
+    ),
+    Fault(
+        "ifdown and ifup",
+        "rs1",
+        _SAME_ADDRESSES + "printf 'iface eth1 inet static\\n address %s\\niface eth1 inet6 static\\n address %s\\n' $four $six > /tmp/interfaces; "
+        "ifdown --force -i /tmp/interfaces eth1; ifup --force -i /tmp/interfaces eth1",
+        undo="networkctl reconfigure eth1",
+        other=True,
+    ),
     Fault("nft flush ruleset", "lb1", "nft flush ruleset"),
     Fault("nft flush ruleset on a real server", "rs3", "nft flush ruleset"),
     Fault("nftables.conf loaded", "lb1", "systemctl restart nftables", undo="systemctl stop nftables"),
@@ -88,13 +114,18 @@ def state(hosts: Hosts, name: str) -> str:
     return hosts.ask(name, f"bash -s {PARTS}; {sets}; true", STATE)
 
 
-def back(hosts: Hosts, name: str, wanted: str, patience: float) -> float | None:
-    """Seconds until a host's state is the wanted one; None if it is not within `patience`."""
+def back(hosts: Hosts, name: str, wanted: str, patience: float, own: bool = False) -> float | None:
+    """Seconds until a host's state is the wanted one, `own`: lvskit's part of it; None if it is not within `patience`."""
     began = time.monotonic()
     while (spent := time.monotonic() - began) < patience:
-        if state(hosts, name) == wanted:
+        found = state(hosts, name)
+        if found == wanted or (own and part(found) == part(wanted)):
             return spent
     return None
+
+
+def part(text: str) -> list[str]:
+    return [line for line in text.splitlines() if _OWN.search(line)]
 
 
 def tried(hosts: Hosts, fault: Fault) -> str:
@@ -106,15 +137,17 @@ def tried(hosts: Hosts, fault: Fault) -> str:
     away = state(hosts, fault.host)
     hosts.ask(fault.host, f"{fault.undo}; systemctl start {UNIT}")
     healed = back(hosts, fault.host, wanted, 60.0)
-    if away == wanted:
+    if away == wanted or (fault.other and part(away) == part(wanted)):
         return "nothing was away while the keeper was stopped"
     if healed is None:
         return f"after a start of the keeper {DIFFERENT}:\n{difference(wanted, state(hosts, fault.host))}"
     hosts.ask(fault.host, fault.command, check=False)
-    spent = back(hosts, fault.host, wanted, PROMISED[fault.how] + PATIENT)
+    spent = back(hosts, fault.host, wanted, PROMISED[fault.how] + PATIENT, own=fault.other)
     hosts.ask(
         fault.host, f"{fault.undo}; systemctl reset-failed {UNIT}; systemctl restart {UNIT}"
     )  # it forgets how often
+    if fault.other and back(hosts, fault.host, wanted, 60.0) is None:
+        return f"after its end {DIFFERENT}:\n{difference(wanted, state(hosts, fault.host))}"
     if spent is None:
         return f"{DIFFERENT}:\n{difference(wanted, state(hosts, fault.host))}"
     print(f"{fault.name:<44}{fault.host:<8}{fault.how:<12}{spent:5.1f} s", flush=True)
