@@ -41,7 +41,8 @@ options:
   packets:
     description:
       - Packets that the firewall has to let pass, each with C(hooks), C(family), C(protocol), and as far as they are known C(source),
-        C(destination), C(sport), C(dport), C(iif), C(oif), and the C(states) that conntrack may give it.
+        C(destination), C(sport), C(dport), C(iif), C(oif), and the C(states) that conntrack may give it. C(accepted) ones pass
+        iptables' table filter by a rule of the plan.
     type: list
     elements: dict
     default: []

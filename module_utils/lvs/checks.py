@@ -12,7 +12,7 @@ from typing import NamedTuple
 from . import schedulers
 from .contract.checks import RETRY_DELAY, HealthCheck
 from .contract.values import MarkRange, numbered
-from .families import IPV4, IPV6, bracketed
+from .families import IPV4, IPV6, Address, bracketed
 from .host_plan import CheckedServer, CheckedService, Destination, Probe
 from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of
 
@@ -128,6 +128,14 @@ def source(topology: Topology, entry: Entry, director: Host, real: Attachment) -
         return route.interface if route else None
     near = director.attached(real.network, entry.family)
     return near or director.default_interface(entry.family) or next(iter(director.on(entry.family)), None)
+
+
+def answer(service: Service, real: Attachment, question: Question) -> tuple[Address, str]:
+    """Address and port that the answer to a check on the VIP's way comes from, as the director meets it first."""
+    assert question.way is not None
+    if service.mode.reply_through_director:
+        return real.address, question.way.endpoint.rpartition(":")[2]
+    return question.entry.vip, str(question.port)
 
 
 def checked(

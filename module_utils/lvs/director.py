@@ -9,10 +9,11 @@ from typing import Any
 from . import checks, families
 from .contract.values import Ports
 from .families import IPV4, IPV6, Address, Family, bracketed
-from .host_plan import AddressRange, Chain, Destination, SourceNat, Untracked, VirtualService
+from .host_plan import AddressRange, Chain, Destination, SourceNat, VirtualService
 from .needs import Needs
 from .topology import Attachment, Entry, Service, marks_of
 
+_ANY_PORT = "1:65535"
 MPTCP = 30  # a kind of TCP option (RFC 8684, 3)
 _PROTOCOL_FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 # ipvsadm(8)'s options by the key of the service, other than the scheduler, in the order that --save has them in.
@@ -35,13 +36,18 @@ def direct(needs: Needs, service: Service) -> None:
         entrance = needs.topology.vip_interface(entry, needs.host)
         needs.carry(service, entry.text, entrance.name if entrance else "lo")
         needs.arrives_by(entrance)
+        for error in entry.family.errors:
+            vips = needs.netfilter(entry.family).errors.setdefault(error.protocol, {})
+            vips.setdefault(entry.vip, {})[error.number] = None
         if entrance is None and entry.family is IPV4:
             needs.keep_silent("routers send packets for the VIP to this host, which must not answer ARP for it")
     why = "a connection whose real server has been removed ends at once, and the client can open another one"
     needs.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
     for family in service.families if mode.reply_through_director else ():
         _forward(needs, family)
-    if not mode.reply_through_director:
+    if mode.director_is_gateway:
+        _let_replies_pass(needs, service)
+    if not mode.source_nat and not service.helper:  # FTP's helper has conntrack see the control connection
         _pass_by_conntrack(needs, service)
     if mode.source_nat:
         _translate_sources(needs, service)
@@ -85,7 +91,7 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
         needs.probes[name] = VirtualService("", "-f", name, "rr", (), (end,))
     if way.tracked:
         return
-    needs.rules[entry.family].unseen = str(marks_of(service).untracked)
+    needs.netfilter(entry.family).unseen = str(marks_of(service).untracked)
     _pass_answers(needs, service, real, question)
     sender = checks.source(needs.topology, entry, needs.host, real)
     if service.mode.reply_through_director or entry.family is IPV6 or sender is None:  # IPv6 takes any source
@@ -98,23 +104,22 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
 
 
 def _pass_answers(needs: Needs, service: Service, real: Attachment, question: checks.Question) -> None:
-    """Conntrack has not seen the check, and must not see its answer either."""
-    entry, way, asked = question.entry, question.way, service.health_check
-    assert way is not None and asked is not None
-    translated = entry.vip.compressed, str(question.port)
-    sources, directors = [translated], [needs.host]
-    if service.mode.reply_through_director:
-        sources = [(real.text, way.endpoint.rpartition(":")[2])]
+    """Conntrack has not seen the check, and must not see its answer either: no firewall can accept it as one that is awaited."""
+    entry, asked = question.entry, service.health_check
+    assert asked is not None
+    sources, directors = [checks.answer(service, real, question)], [needs.host]
     if service.mode.director_is_gateway and len(service.directors) > 1:
         # The master is the gateway: answers to the checks of the others pass it, too, and it may have translated them.
-        sources, directors = [*sources, translated], list(service.directors)
+        sources, directors = [*sources, (entry.vip, str(question.port))], list(service.directors)
     hook = "OUTPUT" if real.address in needs.host.addresses else "PREROUTING"
     for director in directors:
         if sender := checks.source(needs.topology, entry, director, real):
             for source, port in sources:
                 for protocol in asked.kind.protocols:
-                    ends = hook, protocol, source, sender.text
-                    needs.rules[entry.family].unseen_answers.setdefault(ends, {})[port] = None
+                    rules, ends = needs.rules[entry.family], (protocol, sender.text)
+                    rules.unseen_answers.setdefault((hook, *ends), {}).setdefault(source, {})[port] = None
+                    if director is needs.host and hook == "PREROUTING":
+                        rules.taken_answers.setdefault(("INPUT", *ends), {}).setdefault(source, {})[port] = None
 
 
 def _forward(needs: Needs, family: Family) -> None:
@@ -131,12 +136,38 @@ def _forward(needs: Needs, family: Family) -> None:
 
 
 def _pass_by_conntrack(needs: Needs, service: Service) -> None:
-    """Requests whose replies take another way: conntrack would see half of each connection."""
-    ports: dict[tuple[Family, str, str], list[str]] = {}
+    """Requests: conntrack would see half of each connection, or nothing but its first packet, unless IPVS shows it all packets."""
     for entry in service.entries:
-        ports.setdefault((entry.family, entry.protocol, str(entry.vip)), []).append(_of_iptables(entry.ports))
-    for (family, protocol, vip), own in ports.items():
-        needs.rules[family].one_way.append(Untracked(protocol, vip, tuple(own)))
+        rules = needs.netfilter(entry.family)
+        ways = rules.two_way if service.mode.reply_through_director else rules.one_way
+        vips = ways.setdefault(entry.protocol, {})
+        vips.setdefault(entry.vip, {})[_of_iptables(entry.ports)] = None
+
+
+def _let_replies_pass(needs: Needs, service: Service) -> None:
+    """Replies that the director forwards as the real servers' gateway are accepted, as source NAT's are: conntrack has not seen the
+    requests, unless IPVS shows it all packets, so no rule of a firewall can accept them as replies.
+    """
+    for entry in service.entries:
+        rules = needs.netfilter(entry.family, Chain("filter", "FORWARD"))
+        for server in service.real_servers:
+            real = needs.topology.real_interface(entry, needs.host, server.host)
+            onward = needs.host.route_to(real.address) if real and server.host is not needs.host else None
+            if real is None or onward is None:
+                continue
+            by = onward.interface.name
+            port = server.at_port(entry.port)
+            asked = _of_iptables(entry.ports) if entry.by_mark else str(port)
+            passing = [
+                (entry.protocol, False, asked),
+                *((one.protocol, False, one.number) for one in entry.family.errors),
+            ]
+            if (
+                service.helper
+            ):  # data come from any port, and from the one below in connections that the real server opens
+                passing += [(entry.protocol, False, _ANY_PORT), (entry.protocol, True, str(port - 1))]
+            for protocol, opening, ports in passing:
+                rules.replies.setdefault((by, protocol, opening), {}).setdefault(real.address, {})[ports] = None
 
 
 def _virtual_services(needs: Needs, service: Service) -> Iterator[VirtualService]:
@@ -193,7 +224,7 @@ def _translate_sources(needs: Needs, service: Service) -> None:
     for entry in service.entries:
         rules = needs.netfilter(entry.family, Chain("nat", "POSTROUTING"), Chain("filter", "FORWARD"))
         vip = str(entry.vip)
-        rules.returning_vips[vip] = None
+        rules.returning_vips[entry.vip] = None
         ranges = _ranges(service.locals_of(entry.family, needs.host))
         mark = needs.topology.mark(entry) if entry.by_mark else 0
         nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Union
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
+from typing import Any, NamedTuple, Union
 
 Address = Union[IPv4Address, IPv6Address]
 Prefix = Union[IPv4Network, IPv6Network]
 
 TCP_HEADER = 20  # bytes, without options
+
+
+class Message(NamedTuple):
+    """A type of ICMP messages, as iptables has it."""
+
+    protocol: str
+    number: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +29,8 @@ class Family:
 
     `bits` is the length of an address, `header` that of the IP header (bytes), `least_mtu` what every link carries (bytes).
     `suffix` ends the keys of the inventory that are for this family: `cidr` and `cidr6`. `conf` is the folder of its sysctls
-    below net/, `iptables` the program for its rules, `resolution` the protocol that finds the MAC of an address. `unbound` is the source by
+    below net/, `iptables` the program for its rules, `resolution` the protocol that finds the MAC of an address, `errors` the
+    messages about packets that did not arrive. `unbound` is the source by
     which routing rules find a packet that has none yet, from a socket without an address; empty where no rule with a source does.
     """
 
@@ -39,6 +47,7 @@ class Family:
     example: str  # an address and a network for messages
     example_prefix: str
     outside: Address  # stands for any client where the inventory has none (RFC 5737, RFC 3849)
+    errors: tuple[Message, ...]
     address_type: type[Address]
     prefix_type: type[Prefix]
 
@@ -69,6 +78,7 @@ IPV4 = Family(
     example="192.0.2.10",
     example_prefix="192.0.2.0/24",
     outside=IPv4Address("192.0.2.1"),
+    errors=(Message("icmp", "3"),),
     address_type=IPv4Address,
     prefix_type=IPv4Network,
 )
@@ -86,6 +96,7 @@ IPV6 = Family(
     example="2001:db8::10",
     example_prefix="2001:db8::/64",
     outside=IPv6Address("2001:db8::1"),
+    errors=(Message("ipv6-icmp", "1"), Message("ipv6-icmp", "2")),
     address_type=IPv6Address,
     prefix_type=IPv6Network,
 )
@@ -133,6 +144,12 @@ def bracketed(address: Address | str) -> str:
     """The address as it stands before a port: IPv6 in brackets (RFC 3986)."""
     text = str(address)
     return f"[{text}]" if ":" in text else text
+
+
+def prefixes(addresses: Iterable[Address]) -> list[Prefix]:
+    """The fewest prefixes that have these addresses of one family and no other ones, sorted."""
+    alike: Any = addresses  # typing has no word for two kinds that are not mixed
+    return list(collapse_addresses(alike))
 
 
 def present(addresses: Iterable[Address]) -> tuple[Family, ...]:

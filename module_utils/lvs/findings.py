@@ -16,7 +16,7 @@ from ansible.module_utils.lvs_host import evidence, marks
 from . import departures
 from .families import IPV6
 from .host_plan import HostPlan
-from .questions import HALVES, Passage, Questions
+from .questions import Passage, Questions
 from .real_server import GATEWAY_TABLE
 from .topology import Host, Interface, Topology
 from .violations import listed
@@ -76,10 +76,10 @@ CHECKS = {
 _CONNTRACKD = (1, 4, 7)  # from here on it sends addresses of translations in the byte order of networks
 _TRANSLATING = ("lvskit_restore", "lvskit_ctk")  # they give replies their source
 _FORWARDING6 = "net/ipv6/conf/all/forwarding"
-# By the sysctl of a host that forwards a family: how rules begin that see its packets.
+# By the sysctl of a host that forwards a family: how rules of nft begin that see its packets. In iptables lvskit accepts replies itself.
 _FORWARDING = {
-    "net/ipv4/ip_forward": ("iptables ", "nft ip ", "nft inet ", "nft netdev "),
-    _FORWARDING6: ("ip6tables ", "nft ip6 ", "nft inet ", "nft netdev "),
+    "net/ipv4/ip_forward": ("nft ip ", "nft inet ", "nft netdev "),
+    _FORWARDING6: ("nft ip6 ", "nft inet ", "nft netdev "),
 }
 # What it means for requests how another rule uses a mark of lvskit's.
 _USES = {
@@ -93,11 +93,12 @@ _REMEDIES = {
     " fib saddr ": "They come by another interface than answers to their source leave by: change the routes, or the reverse path filter "
     "(firewalld: IPv6_rpfilter=no in firewalld.conf).",
     " firewalld ": "firewall-cmd --permanent opens a port (--add-port=80/tcp) or a protocol (--add-protocol=ipencap) in the zone of the "
-    "interface; then firewall-cmd --reload.",
+    "interface, and lets answers to health checks in by a rule (--add-rich-rule='rule family=ipv4 source address=VIP source-port port=80 "
+    "protocol=tcp accept'); then firewall-cmd --reload.",
 }
 _UNTRACKED = (
-    "Leave them out of conntrack: iptables -t raw -A PREROUTING -d VIP -p tcp --dport PORT -j CT --notrack (firewalld: firewall-cmd "
-    "--permanent --direct --add-rule ipv4 raw PREROUTING 0 -d VIP ...), or accept them before this rule."
+    "lvskit leaves packets out of conntrack where that sees one direction alone, and would call them invalid: a rule that accepts them asks "
+    "for no state, or for UNTRACKED beside NEW."
 )
 _SHOWN = 3  # rules in a finding: software that uses marks may have dozens
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
@@ -296,8 +297,7 @@ def _others(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
     planned = {setting.key for setting in plan.sysctls}
     concerned = tuple(begin for key, begins in _FORWARDING.items() if key in planned for begin in begins)
     for rule, _ in answer["drops"]:
-        refuses = rule.endswith((" -t filter -P FORWARD DROP", " hook forward policy drop"))
-        if refuses and rule.startswith(concerned):
+        if rule.endswith(" hook forward policy drop") and rule.startswith(concerned):
             text = "Replies that the director forwards are dropped, unless a rule before it accepts them."
             yield Finding(host.name, "FORWARD", "firewall", rule, "a rule that accepts them", text, risk=True)
     translating = [module.name for module in plan.built_modules if module.name in _TRANSLATING]
@@ -322,13 +322,16 @@ def _firewall(host: Host, questions: Questions, answer: Answer) -> Iterator[Find
         if rule:
             by_rule.setdefault(rule, []).append(passage)
     for rule, passages in by_rule.items():
-        lost: dict[str, dict[str, None]] = {}
+        first: dict[tuple[str, tuple[str, ...], bool], Passage] = {}  # what becomes of later packets is no news
         for passage in passages:
+            first.setdefault((passage.service, passage.hooks, passage.source is None), passage)
+        lost: dict[str, dict[str, None]] = {}
+        for passage in first.values():
             lost.setdefault(passage.consequence, {})[passage.service] = None
         text = " ".join(departures.sentence(said.format(_some(list(names)))) for said, names in lost.items())
-        needed = f"rules before it that accept {_some([str(one) for one in passages])}"
-        halves = any(passage.states == HALVES for passage in passages)
-        remedy = _UNTRACKED if halves else next((said for words, said in _REMEDIES.items() if words in rule), "")
+        needed = f"rules before it that accept {_some(list(dict.fromkeys(map(str, passages))))}"
+        untracked = any(passage.states == ("untracked",) for passage in passages)
+        remedy = next((said for words, said in _REMEDIES.items() if words in rule), _UNTRACKED if untracked else "")
         yield Finding(host.name, "FIREWALL", "firewall", rule, needed, f"{text} {remedy}".rstrip())
 
 

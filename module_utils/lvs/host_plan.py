@@ -103,16 +103,18 @@ def _groups(ports: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 @dataclass(frozen=True)
 class Ports:
-    """Packets to some ports of a VIP. `ports` are single ones, `80`, and ranges, `8000:8100`, as iptables has them."""
+    """Packets from or to some ports of an address, or of all addresses of a prefix. `ports` are single ones, `80`, and ranges,
+    `8000:8100`, as iptables has them. ICMP has types of errors in place of ports.
+    """
 
     protocol: str
-    vip: str
+    address: str
     ports: tuple[str, ...]
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The ports in groups that one rule can match."""
-        return _groups(self.ports)
+        return tuple((one,) for one in self.ports) if "icmp" in self.protocol else _groups(self.ports)
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,23 @@ class Mark(Ports):
 
 @dataclass(frozen=True)
 class Untracked(Ports):
-    """Requests that bypass conntrack: it sees no reply to them, and would take later packets for new connections.
+    """Requests that bypass conntrack: it sees no reply to them, and would call later packets of a connection invalid.
 
-    They are found by their ports even if the service has a mark: the table raw comes before the one that sets marks.
+    They are found by their ports even if the service has a mark: the table raw comes before the one that sets marks. `begun`: all but those
+    that open a connection, which a firewall may admit as new ones.
     """
+
+    begun: bool = False
+
+
+@dataclass(frozen=True)
+class Replies(Ports):
+    """What real servers send through the director that is their gateway, from a prefix, by `interface`. Conntrack may call it invalid,
+    because it has not seen the requests. `opening`: they open connections of their own from these ports, as FTP's data has them.
+    """
+
+    interface: str
+    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +209,7 @@ class LocalSource:
 @dataclass(frozen=True)
 class Answers:
     """Answers to health checks that conntrack is not to see: they would be new connections to it, two minutes long. They come from `ports`
-    of `source` to `address`, of this director or of one whose real servers' gateway this one is; `hook` is where conntrack meets them.
+    of the prefix `source` to `address`, of this director or of one whose real servers' gateway this one is; `hook` is where they are met.
     """
 
     hook: str
@@ -220,7 +235,8 @@ class Adverts:
 @dataclass(frozen=True)
 class Netfilter:
     """The rules of one family, in iptables' or ip6tables' tables. `unseen` are the marks, as value and mask, of checks that pass by
-    conntrack.
+    conntrack, `unseen_answers` what is sent back to them, of which iptables lets in `taken_answers`, as it does those packets to `admitted`
+    ports that open no connection, and errors about connections that conntrack has not seen. `returning_vips` are addresses, or prefixes.
     """
 
     chains: tuple[Chain, ...] = ()
@@ -229,11 +245,14 @@ class Netfilter:
     mss_clamps: tuple[MssClamp, ...] = ()
     source_nats: tuple[SourceNat, ...] = ()
     returning_vips: tuple[str, ...] = ()
+    replies: tuple[Replies, ...] = ()
     untracked: tuple[Untracked, ...] = ()
+    admitted: tuple[Ports, ...] = ()
     guards: tuple[Guard, ...] = ()
     local_sources: tuple[LocalSource, ...] = ()
     unseen: str = ""
     unseen_answers: tuple[Answers, ...] = ()
+    taken_answers: tuple[Answers, ...] = ()
     adverts: tuple[Adverts, ...] = ()
 
 

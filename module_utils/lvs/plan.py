@@ -47,6 +47,7 @@ def _plan(needs: Needs) -> HostPlan:
         why = "room for the connections that the services expect, open and closing"
         needs.sysctl("net/netfilter/nf_conntrack_max", room, why)
         needs.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
+    tracking = any(rules.source_nats for rules in needs.rules.values())
     made = HostPlan(
         host=needs.host.name,
         interfaces={i.name: tuple(map(str, i.attachments)) for i in needs.host.interfaces},
@@ -58,8 +59,8 @@ def _plan(needs: Needs) -> HostPlan:
         addresses=tuple(needs.addresses.values()),
         routes=routes,
         rules=rules,
-        netfilter=needs.rules[IPV4].build(),
-        netfilter6=needs.rules[IPV6].build(),
+        netfilter=needs.rules[IPV4].build(tracking=tracking),
+        netfilter6=needs.rules[IPV6].build(tracking=tracking),
         built_modules=(
             *(
                 BuiltModule(

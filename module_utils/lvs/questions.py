@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import schedulers
-from .families import IPV4, Address, Family
+from . import checks, schedulers
+from .families import Address, Family
 from .host_plan import CheckedServer, HostPlan, Probe
 from .modes import Address as Symbol
 from .topology import Attachment, Entry, Host, Interface, Network, RealServer, Service, Topology
 
-HALVES = ("invalid",)  # what conntrack says of packets where it sees one direction of a connection alone
 TRIED = ("TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK")  # as lvs_host/trial.py has them
 PEERS = 3  # hosts of a network that are probed, to check that an interface is connected to it
 
@@ -99,7 +98,7 @@ class Passage:
     """A packet that the host's firewall has to let pass; what is not known of it is None or empty.
 
     `iif` and `oif` are the interfaces that it comes by and leaves by, `states` those that conntrack may give it. `reverse`: whether the route to
-    its source uses the interface that it comes by. `consequence` has {} for services, `service` is the first one.
+    its source uses the interface that it comes by. `accepted`: a rule of the plan does in iptables' table filter. `consequence` has {} for services, `service` is the first one.
     """
 
     hooks: tuple[str, ...]
@@ -113,11 +112,12 @@ class Passage:
     oif: str = ""
     states: tuple[str, ...] = ("new", "untracked")
     reverse: bool | None = None
+    accepted: bool = False
     service: str = field(default="", compare=False)
     consequence: str = field(default="", compare=False)
 
     def as_argument(self) -> dict[str, Any]:
-        always = {name: getattr(self, name) for name in ("family", "protocol", "reverse")}
+        always = {name: getattr(self, name) for name in ("family", "protocol", "reverse", "accepted")}
         lists = {"hooks": list(self.hooks), "states": list(self.states)}
         ends = {name: str(address) for name in ("source", "destination") if (address := getattr(self, name))}
         known = {name: value for name in ("sport", "dport", "iif", "oif") if (value := getattr(self, name))}
@@ -125,7 +125,7 @@ class Passage:
 
     def __str__(self) -> str:
         to = [f"to {self.destination}"] if self.destination else []
-        ports = [f"{word} {port}" for word, port in (("sport", self.sport), ("dport", self.dport)) if port]
+        ports = [f"sport {self.sport}" if self.sport else f"dport {self.dport}"] if self.sport or self.dport else []
         start = [f"from {self.source}"] if self.source else []
         return " ".join([self.protocol, *start, *to, *ports])
 
@@ -171,6 +171,9 @@ def questions(
     asked = {name: _of_plan(topology, plans[name]) for name in hosts}
     client = next((host for host in topology.clients if host.interfaces), None)
     for service in topology.services if services is None else services:
+        for director in service.directors:
+            for passage in _answers(topology, service, director) if director.name in asked else ():
+                asked[director.name].passages.setdefault(passage)
         for entry in service.by_vip:
             for director in service.directors:
                 for server in service.real_servers:
@@ -180,10 +183,13 @@ def questions(
                     for host, path in _paths(topology, entry, director, server, client):
                         if host.name in asked:
                             asked[host.name].paths[path] = None
-                    seen = _outside(client, entry.family), _tracked(plans.get(director.name), entry)
-                    for host, passage in _passages(topology, entry, director, server, *seen):
+                    outside = _outside(client, entry.family)
+                    plan = plans.get(director.name)
+                    tracking = plan is not None and bool(plan.netfilter.source_nats or plan.netfilter6.source_nats)
+                    for host, passage in _passages(topology, entry, director, server, outside, tracking):
                         if host.name in asked:
                             asked[host.name].passages.setdefault(passage)
+        for entry in service.by_vip:
             for director in topology.answering(service):
                 for name, neighbour in _addresses(topology, entry, director, asked):
                     asked[name].neighbours[neighbour] = None
@@ -289,30 +295,30 @@ def _paths(
 _IN, _OUT, _THROUGH = ("prerouting", "input"), ("output", "postrouting"), ("prerouting", "forward", "postrouting")
 _ANSWERS = "established", "untracked"
 _ANY_STATE = "new", "established", "invalid", "untracked"
-
-
-def _tracked(plan: HostPlan | None, entry: Entry) -> bool:
-    """Whether a director's conntrack, where something uses it, sees the requests of an entry."""
-    rules = (plan.netfilter if entry.family is IPV4 else plan.netfilter6) if plan else None
-    return rules is None or str(entry.vip) not in {one.vip for one in rules.untracked}
+_EXEMPT = ("untracked",)
+_EPHEMERAL = 50000  # stands for the port of a check: one of ip_local_port_range, that no service has
 
 
 def _passages(
-    topology: Topology, entry: Entry, director: Host, server: RealServer, client: Address, tracked: bool
+    topology: Topology, entry: Entry, director: Host, server: RealServer, client: Address, tracking: bool
 ) -> Iterator[tuple[Host, Passage]]:
-    """What the firewalls of a director and of a real server see of a connection, as far as its addresses are known beforehand."""
+    """What the firewalls of a director and of a real server see of a connection, as far as its addresses are known beforehand.
+
+    `tracking`: the director's conntrack keeps what it has seen.
+    """
     service, mode, protocol, port = entry.service, entry.mode, entry.protocol, entry.port
     entrance, real = topology.entrance(entry, director), topology.real_interface(entry, director, server.host)
     asked = Passage(_IN, entry.family.version, protocol, destination=entry.vip, dport=port, service=service.name)
+    seen = _EXEMPT if tracking and not mode.reply_through_director else asked.states  # on the director
     back = topology.route(director, client)
     if entrance:
         straight = back.interface.name == entrance.name if back else None
         lost = "requests of {} do not come to IPVS"
-        first = replace(asked, iif=entrance.name, reverse=straight, consequence=lost)
+        first = replace(asked, iif=entrance.name, reverse=straight, states=seen, consequence=lost)
         yield director, first
-        if tracked and protocol == "tcp" and not mode.reply_through_director:
-            lost = "conntrack sees one direction of {} alone: all packets of a connection but the first one are dropped"
-            yield director, replace(first, states=HALVES, consequence=lost)
+        if protocol == "tcp" and not (tracking and mode.reply_through_director) and not service.helper:
+            lost = "packets of {} after the first one do not come to IPVS"
+            yield director, replace(first, states=_EXEMPT, accepted=True, consequence=lost)
     onward = director.route_to(real.address) if real else None
     if real is None or onward is None or server.host is director:
         return
@@ -325,7 +331,7 @@ def _passages(
     else:
         sent = replace(asked, destination=real.address, dport=server.at_port(port))
     lost = f"requests of {{}} do not leave {director.name}"
-    yield director, replace(sent, hooks=_OUT, oif=onward.interface.name, consequence=lost)
+    yield director, replace(sent, hooks=_OUT, oif=onward.interface.name, states=seen, consequence=lost)
     home = topology.route(server.host, client) if mode.request.source is Symbol.CLIENT and not tunnel else None
     straight = home.interface.name == real.name if home else None
     lost = f"requests of {{}} do not come to the application on {server.host.name}"
@@ -335,10 +341,28 @@ def _passages(
     source, sport = (entry.vip, port) if mode.holds_vip else (real.address, server.at_port(port))
     reply = replace(asked, hooks=_OUT, source=source, sport=sport, destination=None, dport=None, states=_ANSWERS)
     yield server.host, replace(reply, consequence=f"replies of {{}} do not leave {server.host.name}")
-    if mode.director_is_gateway and back:
-        # Conntrack has seen their requests, or has not, as net/ipv4/vs/conntrack says.
-        through = replace(reply, hooks=_THROUGH, states=_ANY_STATE, iif=onward.interface.name, oif=back.interface.name)
-        yield director, replace(through, consequence=f"replies of {{}} do not pass {director.name}")
+    if mode.reply_through_director and back:
+        # Of nat's conntrack has seen the requests, or has not, as net/ipv4/vs/conntrack says. Source NAT is undone before the hook forward.
+        hooks, states = (_THROUGH, _ANY_STATE) if mode.director_is_gateway else (_THROUGH[1:], _ANSWERS[:1])
+        through = replace(reply, hooks=hooks, states=states, iif=onward.interface.name, oif=back.interface.name)
+        yield director, replace(through, accepted=True, consequence=f"replies of {{}} do not pass {director.name}")
+
+
+def _answers(topology: Topology, service: Service, director: Host) -> Iterator[Passage]:
+    """The answers to health checks that conntrack sees no question of."""
+    for _, real, questions in checks.of_service(topology, service, director):
+        for question in questions:
+            sender = checks.source(topology, question.entry, director, real)
+            if question.way is None or question.way.tracked or sender is None or real.address in director.addresses:
+                continue
+            source, port = checks.answer(service, real, question)
+            version, asked = question.entry.family.version, service.health_check
+            for protocol in asked.kind.protocols if asked else ():
+                comes = Passage(_IN, version, protocol, source, sender.address, int(port), _EPHEMERAL, iif=sender.name)
+                lost = (
+                    "answers to health checks of {} do not come to the director, and all of its real servers are down"
+                )
+                yield replace(comes, states=_EXEMPT, accepted=True, service=service.name, consequence=lost)
 
 
 def _addresses(

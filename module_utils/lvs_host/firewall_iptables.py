@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .firewall_packets import Base, Match, Rule, address, interface, negated, port, protocol, some, states, unknown
+from .netfilter import PREFIX
 
-_OWN = "LVSKIT-"
 _COUNTED = re.compile(r"^\[\d+:\d+\] ")
 _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
 
@@ -31,12 +31,13 @@ def chains_of(text: str, family: int, program: str) -> Iterator[Base]:
             tables.setdefault(table, {}).setdefault(name, [])
             if policy != "-":
                 policies[table, name] = f"{program} -t {table} -P {name} DROP" if policy == "DROP" else ""
-        elif line.startswith("-A ") and not line.startswith(f"-A {_OWN}"):
+        elif line.startswith("-A ") and not line.startswith(f"-A {PREFIX}"):
             rule = _iptables_rule(line, f"{program} -t {table} {line}", tables.get(table, {}))
             tables.setdefault(table, {}).setdefault(line.split()[1], []).append(rule)
     for (table, name), policy in policies.items():
         if table != "nat":
-            yield Base((family,), name.lower(), name, _PRIORITIES.get(table, 0), policy, tables[table])
+            place = _PRIORITIES.get(table, 0)
+            yield Base((family,), name.lower(), name, place, policy, tables[table], ours=table == "filter")
 
 
 def _iptables_rule(line: str, text: str, chains: Mapping[str, Any]) -> Rule:
@@ -68,7 +69,7 @@ def _iptables_rule(line: str, text: str, chains: Mapping[str, Any]) -> Rule:
 def _target(option: str, name: str, chains: Mapping[str, Any]) -> tuple[str, str]:
     if name in _VERDICTS:
         return _VERDICTS[name], ""
-    if name in chains and not name.startswith(_OWN):
+    if name in chains and not name.startswith(PREFIX):
         return ("goto" if option == "-g" else "jump"), name
     return "", ""
 

@@ -22,7 +22,8 @@ FIRST = frozenset({"new", "untracked"})
 @dataclass(frozen=True)
 class Packet:
     """`hooks` are those that it passes. None and "" are what is not known of it. `states` are those that conntrack may give it. `reverse`:
-    whether the route to its source uses the interface that it comes by.
+    whether the route to its source uses the interface that it comes by. `accepted`: lvskit's chain of iptables' table filter
+    accepts it.
     """
 
     hooks: tuple[str, ...]
@@ -36,6 +37,7 @@ class Packet:
     oif: str = ""
     states: frozenset[str] = FIRST
     reverse: Optional[bool] = None
+    accepted: bool = False
 
     @staticmethod
     def of(raw: Mapping[str, Any]) -> Packet:
@@ -63,7 +65,7 @@ class Rule:
 
 @dataclass
 class Base:
-    """A chain that a hook calls. `chains` are those of its table."""
+    """A chain that a hook calls. `chains` are those of its table. `ours`: it calls lvskit's chain that accepts packets, before its own rules."""
 
     family: tuple[int, ...]
     hook: str
@@ -71,6 +73,7 @@ class Base:
     priority: int
     policy: str  # as a rule, if it drops; else empty
     chains: Mapping[str, Sequence[Rule]]
+    ours: bool = False
 
 
 @dataclass
@@ -86,7 +89,7 @@ class _Result:
 def refusing(packet: Packet, bases: Sequence[Base]) -> str:
     for hook in packet.hooks:
         for base in sorted(bases, key=lambda base: base.priority):
-            if packet.family not in base.family or base.hook != hook:
+            if packet.family not in base.family or base.hook != hook or (packet.accepted and base.ours):
                 continue
             found = _walk(packet, base.chains, base.name, 0)
             if found.untracked:

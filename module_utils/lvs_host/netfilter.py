@@ -18,6 +18,7 @@ from .programs import CommandRunner, find
 from .resource import Resource, statements
 
 PREFIX = "LVSKIT-"
+PASSING = "filter", f"{PREFIX}FORWARD"  # the chain that accepts replies
 CONNECTIONS = "/proc/net/nf_conntrack"  # a kernel may have been built without it
 TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"  # exists when connections are tracked
 _VRRP = " -p vrrp ", " -p 112 "  # a protocol has a name where the host's /etc/protocols has one
@@ -112,6 +113,7 @@ class Netfilter(Resource):
         self.away = away
         self.chains = called(parse(wanted))
         self.live: Chains = {}
+        self.leaving: Chains = {}  # what lets packets pass of connections that have to end before
 
     def prepare(self) -> None:
         recorded = self.of_record(parse_record)
@@ -120,6 +122,11 @@ class Netfilter(Resource):
         if tables := {table for table, _ in (*self.chains, *recorded)}:
             saved = parse(self.output([f"{self.iptables}-save"]))
             self.live = {key: rules for key, rules in saved.items() if key[0] in tables}
+        known = recorded.get(PASSING, ())
+        gone = [
+            rule for rule in self.live.get(PASSING, ()) if rule in known and rule not in self.chains.get(PASSING, ())
+        ]
+        self.leaving = {PASSING: gone} if PASSING in self.chains and gone else {}
 
     def before(self) -> list[str]:
         return [f"-t {table} {rule}" for (table, _), rules in self.live.items() for rule in rules]
@@ -133,8 +140,8 @@ class Netfilter(Resource):
             here = self.live.get((table, chain))
             if not chain.startswith(PREFIX):
                 commands += [f"-t {table} -I{rule[2:]}" for rule in rules if rule not in (here or ())]
-            elif here != rules:
-                commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in rules)]
+            elif here != (now := [*rules, *self.leaving.get((table, chain), ())]):
+                commands += [f"-t {table} -N {chain}", *(f"-t {table} {rule}" for rule in now)]
         return [f"{self.iptables} {command}" for command in commands]
 
     def settle(self) -> None:
@@ -171,7 +178,7 @@ class Netfilter(Resource):
         return render({key: rules for key, rules in recorded.items() if key in self.live and key not in self.chains})
 
     def removals(self) -> list[str]:
-        commands = []
+        commands = [f"-t {table} -D {rule[3:]}" for (table, _), rules in self.leaving.items() for rule in rules]
         for (table, chain), rules in self.live.items():
             if not chain.startswith(PREFIX):
                 gone = [rule for rule in rules if rule not in self.chains.get((table, chain), ())]

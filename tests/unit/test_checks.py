@@ -2,7 +2,8 @@
 
 import pytest
 from ansible.module_utils.lvs.contract.checks import HealthCheck
-from ansible.module_utils.lvs.plan import plan
+from ansible.module_utils.lvs.plan import plan, plans
+from ansible.module_utils.lvs.questions import questions
 
 CHECK = {"type": "tcp"}
 
@@ -79,7 +80,7 @@ def test_where_answers_have_the_vip_as_their_source_they_are_let_in_and_forged_o
     assert any("accept_local" in key for key in settings) == guarded
 
 
-def test_checks_pass_by_conntrack_where_it_runs_except_those_that_source_nat_needs(environment):
+def test_checks_pass_by_conntrack_except_those_that_source_nat_needs(environment):
     fullnat = MODES["fullnat"][0]
     alone = directed(environment, **fullnat)
     assert {probe.mark & 0x6CC00000 for probe in probes(alone)} == {0x6CC00000}
@@ -101,9 +102,21 @@ def test_checks_pass_by_conntrack_where_it_runs_except_those_that_source_nat_nee
     assert all(mark & 0xFFC00000 == 0x6CC00000 for mark in marks["f"])
     answers = both.netfilter.unseen_answers
     assert [(one.hook, one.protocol, one.source, one.address, one.ports) for one in answers] == [
-        ("PREROUTING", "tcp", "10.20.1.80", "10.20.1.10", ("80",))
+        ("PREROUTING", "tcp", "10.20.1.80/32", "10.20.1.10", ("80",))
     ]
-    assert directed(environment).netfilter.unseen == "" and not directed(environment).netfilter.unseen_answers
+    # Conntrack calls answers invalid of which it has not seen the question: a firewall would drop them.
+    alone = directed(environment).netfilter
+    assert alone.unseen == both.netfilter.unseen and alone.unseen_answers == answers
+    topology = environment({"services": services[1:]}).topology
+    (passage,) = [
+        p for p in questions(topology, plans(topology), ["lb1"])["lb1"].passages if p.source and p.destination
+    ]
+    assert (str(passage), passage.hooks, passage.states, passage.iif, passage.accepted) == (
+        "tcp from 10.20.1.80 to 10.20.1.10 sport 80", ("prerouting", "input"), ("untracked",), "eth1.30", True,
+    )  # fmt: skip
+    assert [(one.hook, one.source, one.address, one.ports) for one in alone.taken_answers] == [
+        ("INPUT", "10.20.1.80/32", "10.20.1.10", ("80",))
+    ]
 
 
 def test_services_with_the_same_way_to_a_real_server_share_its_mark(environment):

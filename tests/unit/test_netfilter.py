@@ -93,6 +93,30 @@ def test_a_changed_rule_rewrites_the_chain_but_not_the_jump():
     assert host.restored[0][1] == f"*mangle\n:LVSKIT-OUTPUT - [0:0]\n{CLAMP}\nCOMMIT\n"
 
 
+PASSED = (
+    "-A LVSKIT-FORWARD -s 10.20.1.{}/32 -i eth1 -p tcp -m tcp --sport 80 ! --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT"
+)
+OLD, NEW = PASSED.format(11), PASSED.format(12)
+FORWARD = "*filter\n:LVSKIT-FORWARD - [0:0]\n{}\nCOMMIT\n"
+
+
+def test_replies_of_a_real_server_that_leaves_pass_until_its_connections_have_ended():
+    host = Host("COMMIT", "*filter", ":LVSKIT-FORWARD - [0:0]", "-A FORWARD -j LVSKIT-FORWARD", OLD)
+    change = resource(host, FORWARD.format(NEW), FORWARD.format(OLD))
+    change.add()
+    assert host.restored[0][1] == FORWARD.format(f"{NEW}\n{OLD}")
+    change.remove()
+    assert host.restored[1][1] == f"*filter\n-D {OLD[3:]}\nCOMMIT\n"
+
+
+def test_a_rule_of_others_among_lvskits_goes_at_once():
+    host = Host("COMMIT", "*filter", ":LVSKIT-FORWARD - [0:0]", "-A FORWARD -j LVSKIT-FORWARD", OLD, NEW)
+    change = resource(host, FORWARD.format(NEW), FORWARD.format(NEW))
+    change.add()
+    assert host.restored[0][1] == FORWARD.format(NEW)
+    assert change.removals() == []
+
+
 def test_what_is_no_longer_wanted_goes_with_its_chain_and_jump():
     host = Host(":LVSKIT-OUTPUT - [0:0]", THEIRS, "-A OUTPUT -j LVSKIT-OUTPUT", CLAMP)
     resource(host, "", WANTED).remove()

@@ -35,14 +35,76 @@ def settings(host_plan):
 
 
 def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
-    untracked = {(u.protocol, u.vip, u.ports) for u in of(environment, "lb1").netfilter.untracked}
-    assert untracked == {
-        ("tcp", vip, ("80",)) for vip in ("10.20.1.80", "203.0.113.82", "203.0.113.84", "203.0.113.85")
-    }
+    """Also where nothing of lvskit's needs conntrack: there a firewall may ask it, which sees the first packet and forgets it.
+
+    VIPs that follow each other are one prefix.
+    """
+    vips = {"10.20.1.80/32", "203.0.113.82/32", "203.0.113.84/31"}
+    nat = {"203.0.113.81/32"}  # conntrack sees all of it where it keeps connections
     without = [service for service in BASE["services"] if service["mode"] != "fullnat"]
-    host = of(environment, "lb1", {"services": without})
-    assert host.netfilter.untracked == ()
-    assert "raw" not in {chain.table for chain in host.netfilter.chains}
+    for services, begun, found in ((BASE["services"], False, vips), (without, True, vips | nat)):
+        host = of(environment, "lb1", {"services": services})
+        assert {(u.protocol, u.address, u.ports, u.begun) for u in host.netfilter.untracked} == {
+            ("tcp", vip, ("80",), begun) for vip in found
+        }
+        assert {(one.address, one.ports) for one in host.netfilter.admitted if one.protocol == "tcp"} == {
+            (vip, ("80",)) for vip in found
+        }
+        assert {Chain("raw", "PREROUTING"), Chain("filter", "INPUT")} <= set(host.netfilter.chains)
+        assert "iptables" in host.programs
+
+
+def test_datagrams_bypass_conntrack_only_where_it_keeps_what_it_has_seen(environment):
+    dns = {"name": "dns", "vip": "203.0.113.90", "port": 53, "protocol": "udp", "mode": "tun"}
+    dns["real_servers"] = [{"host": "rs3"}]
+    alone = of(environment, "lb1", {"services": [dns]}).netfilter
+    assert (alone.untracked, alone.chains) == ((), (Chain("filter", "INPUT"),))
+    assert [(one.protocol, one.address, one.ports) for one in alone.admitted] == [("icmp", "203.0.113.90/32", ("3",))]
+    beside = of(environment, "lb1", {"services": [*BASE["services"], dns]}).netfilter
+    assert ("udp", "203.0.113.90/32", ("53",)) in {(u.protocol, u.address, u.ports) for u in beside.untracked}
+
+
+def test_source_nat_in_one_family_has_conntrack_keep_connections_of_both(environment):
+    """net/ipv4/vs/conntrack is one for both."""
+    networks, hosts = (copy.deepcopy(BASE[key]) for key in ("networks", "hosts"))
+    networks["app"].update(cidr6="2001:db8:30::/64", gateway6="2001:db8:30::1")
+    for number, name in enumerate(("lb1", "rs1")):
+        for one in hosts[name]["lvs_interfaces"].values():
+            if one["network"] == "app":
+                one["address6"] = f"2001:db8:30::1{number}"
+    six = {"name": "six", "vip": "2001:db8:30::80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
+    for services, begun in (([six], True), ([*BASE["services"], six], False)):
+        host = of(environment, "lb1", {"networks": networks, "hosts": hosts, "services": services})
+        assert [(u.address, u.begun) for u in host.netfilter6.untracked] == [("2001:db8:30::80/128", begun)]
+
+
+def passing(host):
+    return {(one.protocol, one.address, one.interface, one.ports, one.opening) for one in host.netfilter.replies}
+
+
+def test_nats_replies_pass_the_director_whatever_conntrack_says_of_them(environment):
+    nat = [service for service in BASE["services"] if service["mode"] == "nat"]
+    host = of(environment, "lb1", {"services": nat})
+    assert passing(host) == {
+        (protocol, f"10.20.1.{number}/32", "eth1.30", ports, False)
+        for number in (11, 12)
+        for protocol, ports in (("tcp", ("8080",)), ("icmp", ("3",)))
+    }
+    assert Chain("filter", "FORWARD") in host.netfilter.chains
+    assert host.netfilter6.replies == ()
+    others = [service for service in BASE["services"] if service["mode"] != "nat"]
+    assert of(environment, "lb1", {"services": others}).netfilter.replies == ()
+
+
+def test_replies_of_ftps_data_come_from_any_port_and_open_connections_from_one(environment):
+    servers = [{"group": "app"}]
+    ftp = {"name": "ftp", "vip": "203.0.113.81", "port": 21, "mode": "nat", "helper": "ftp", "real_servers": servers}
+    host = of(environment, "lb1", {"services": [ftp]})
+    assert host.netfilter.untracked == (), "the helper has IPVS show the control connection to conntrack"
+    tcp = {one for one in passing(host) if one[0] == "tcp"}
+    assert {(address, ports, opening) for _, address, _, ports, opening in tcp} == {
+        (f"10.20.1.{number}/32", *rest) for number in (11, 12) for rest in ((("21", "1:65535"), False), (("20",), True))
+    }
 
 
 def test_dr_real_server_has_the_vip_on_lo_and_hides_it_on_its_segment(environment):
@@ -444,7 +506,7 @@ def test_each_port_is_an_entry_and_a_range_is_found_by_a_mark(environment):
         ("-t", "203.0.113.80:443", "wlc"),
         ("-f", str(mark.mark), "wlc"),
     ]
-    assert (mark.protocol, mark.vip, mark.ports) == ("tcp", "203.0.113.80", ("8000:8100",))
+    assert (mark.protocol, mark.address, mark.ports) == ("tcp", "203.0.113.80", ("8000:8100",))
     assert mark.mark & 0xFF800000 == 0x6C000000  # the upper half of lvskit's marks is for checks
     assert servers == [
         ("10.20.1.11:0", 3, 0, 0),
@@ -467,7 +529,7 @@ def test_persistence_across_ports_is_one_entry_by_a_mark_for_all_ports_and_proto
 def test_a_mark_is_made_of_the_services_name_and_its_vip_and_of_nothing_else(environment):
     def marks(*services):
         host = of(environment, "lb1", {"services": [{**MANY, **service} for service in services]})
-        return {(m.vip, m.mark) for m in host.netfilter.marks}
+        return {(m.address, m.mark) for m in host.netfilter.marks}
 
     alone = marks({})
     other = {"name": "other", "vip": "203.0.113.81"}
@@ -479,7 +541,7 @@ def test_marks_that_meet_are_told_apart(environment, monkeypatch):
     monkeypatch.setattr(hashlib, "sha256", lambda text: SimpleNamespace(digest=lambda: bytes(32)))
     services = [{**MANY, "name": name, "vip": vip} for name, vip in (("a", "203.0.113.80"), ("b", "203.0.113.81"))]
     host = of(environment, "lb1", {"services": services})
-    assert {(m.vip, m.mark) for m in host.netfilter.marks} == {
+    assert {(m.address, m.mark) for m in host.netfilter.marks} == {
         ("203.0.113.80", 0x6C000000),
         ("203.0.113.81", 0x6C000001),
     }

@@ -132,7 +132,9 @@ def test_the_gateway_of_real_servers_does_not_track_answers_to_the_other_directo
     for plan in plans(pair((checked, FULLNAT)), ["lb1", "lb2"]).values():
         answers = {(one.source, one.address): one.ports for one in plan.netfilter.unseen_answers}
         assert {address for _, address in answers} == {"10.20.1.10", "10.20.1.9"}
-        assert {source for source, _ in answers} == {"10.20.1.11", "203.0.113.80"}
+        assert {source for source, _ in answers} == {"10.20.1.11/32", "203.0.113.80/32"}
+        (own,) = {str(one.address) for one in plan.routers[0:1] and plan.netfilter.taken_answers}
+        assert own in plan.interfaces["eth1.30"][0], "the others' answers pass by, and are not for this host"
 
 
 def test_without_state_to_tell_there_are_no_daemons(pair):

@@ -8,6 +8,7 @@ import pytest
 import units
 from ansible.module_utils.lvs.host_plan import (
     AddressRange,
+    Answers,
     Chain,
     DefaultRoute,
     Destination,
@@ -17,6 +18,8 @@ from ansible.module_utils.lvs.host_plan import (
     MssClamp,
     Netfilter,
     PolicyRule,
+    Ports,
+    Replies,
     SourceNat,
     Untracked,
     VirtualAddress,
@@ -27,6 +30,7 @@ from ansible.module_utils.lvs_host.resource import statements
 
 TEMPLATES = Path(__file__).parents[2] / "roles/lvs_host/templates"
 MARK = 0x6C000001
+UNREACHABLE = {4: ("icmp", "203.0.113.80/32", ("3",)), 6: ("ipv6-icmp", "2001:db8::80/128", ("1",))}
 VIPS = {4: ("203.0.113.80", "10.20.1.201"), 6: ("2001:db8::80", "2001:db8:a::201")}
 
 
@@ -36,6 +40,7 @@ def rendered(plan):
 
 def rules(family):
     vip, local = VIPS[family]
+    prefix = f"{vip}/{32 if family == 4 else 128}"
     return Netfilter(
         chains=(Chain("mangle", "PREROUTING"), Chain("nat", "POSTROUTING")),
         marks=(Mark("tcp", vip, ("80", "443", "8000:8100"), MARK), Mark("sctp", vip, ("80",), MARK)),
@@ -45,8 +50,22 @@ def rules(family):
             SourceNat("udp", vip, 0, (AddressRange(local, None),), MARK),
         ),
         returning_vips=(vip,),
-        untracked=(Untracked("udp", vip, ("514", "600:700")),),
+        untracked=(
+            Untracked("udp", prefix, ("514", "600:700")),
+            Untracked("tcp", prefix, ("80",), begun=True),
+            Untracked("tcp", prefix, ("80", "443"), begun=True),
+        ),
+        admitted=(Ports("tcp", prefix, ("80",)),),
         guards=(Guard(local, ("80",), (vip,), 254), Guard(vip, ("81", "82"), (), 253)),
+        replies=(
+            Replies("tcp", prefix, ("80",), "eth1"),
+            Replies("tcp", prefix, ("80", "443"), "eth1"),
+            Replies("tcp", prefix, ("20",), "eth1", opening=True),
+            Replies("udp", prefix, ("53", "1000:2000"), "eth1"),
+            Replies("sctp", prefix, ("80",), "eth1"),
+            Replies(*UNREACHABLE[family], "eth1"),
+        ),
+        taken_answers=(Answers("INPUT", "tcp", prefix, local, ("80",)),),
     )
 
 
@@ -54,6 +73,8 @@ def rules(family):
 def test_both_families_have_the_same_rules(family, option, length):
     vip, local = VIPS[family]
     texts = rendered(HostPlan("lb1", **{option: rules(family)}))
+    passed, begun = f"-A LVSKIT-FORWARD -s {vip}/{length} -i eth1", "! --tcp-flags FIN,SYN,RST,ACK SYN"
+    error = "-p icmp -m icmp --icmp-type 3" if family == 4 else "-p ipv6-icmp -m icmp6 --icmpv6-type 1"
     assert statements(texts[option]) == [
         "*raw",
         ":LVSKIT-PREROUTING - [0:0]",
@@ -61,6 +82,8 @@ def test_both_families_have_the_same_rules(family, option, length):
         f"-A LVSKIT-PREROUTING -d {local}/{length} ! -i lo -p tcp -m tcp --dport 80 ! --tcp-option 254 -j DROP",
         f"-A LVSKIT-PREROUTING -d {vip}/{length} ! -i lo -p tcp -m tcp ! --tcp-option 253 -m multiport --dports 81,82 -j DROP",
         f"-A LVSKIT-PREROUTING -d {vip}/{length} -p udp -m multiport --dports 514,600:700 -j CT --notrack",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} -p tcp -m tcp --dport 80 --tcp-flags SYN NONE -j CT --notrack",
+        f"-A LVSKIT-PREROUTING -d {vip}/{length} -p tcp -m tcp --tcp-flags SYN NONE -m multiport --dports 80,443 -j CT --notrack",
         "COMMIT",
         "*mangle",
         ":LVSKIT-OUTPUT - [0:0]",
@@ -86,7 +109,16 @@ def test_both_families_have_the_same_rules(family, option, length):
         "COMMIT",
         "*filter",
         ":LVSKIT-FORWARD - [0:0]",
+        ":LVSKIT-INPUT - [0:0]",
         f"-A LVSKIT-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED --ctorigdst {vip} -j ACCEPT",
+        f"{passed} -p tcp -m tcp --sport 80 {begun} -j ACCEPT",
+        f"{passed} -p tcp -m tcp {begun} -m multiport --sports 80,443 -j ACCEPT",
+        f"{passed} -p tcp -m tcp --sport 20 -j ACCEPT",
+        f"{passed} -p udp -m multiport --sports 53,1000:2000 -j ACCEPT",
+        f"{passed} -p sctp -m sctp --sport 80 -j ACCEPT",
+        f"{passed} {error} -j ACCEPT",
+        f"-A LVSKIT-INPUT -d {vip}/{length} -p tcp -m tcp --dport 80 --tcp-flags SYN NONE -j ACCEPT",
+        f"-A LVSKIT-INPUT -s {vip}/{length} -d {local}/{length} -p tcp -m tcp --sport 80 {begun} -j ACCEPT",
         "COMMIT",
     ]
     (other,) = {"netfilter", "netfilter6"} - {option}

@@ -288,7 +288,8 @@ def inner_client(director, router, gateway):
         "ip -n inner route add default via 10.66.0.1 initcwnd 300",
         "ip netns exec inner sysctl -qw net.ipv4.tcp_tso_rtt_log=30 || true",  # 5.18 and later
         "ip netns exec inner sysctl -qw net.ipv4.tcp_wmem='4096 1000000 4000000'",
-        "sysctl -qw net.ipv4.conf.all.accept_local=1",  # replies of enat pass it on their way to this client
+        "sysctl -qw net.ipv4.conf.all.accept_local=1",  # replies of enat pass it on their way to this client,
+        "iptables -w -I FORWARD -o outer -j ACCEPT",  # and its conntrack has not seen the requests
     )
     router.check_output(f"ip route add 10.66.0.0/24 via {gateway}")
     sizes = f"gso_max_size {size} gro_max_size {size} gso_ipv4_max_size {size} gro_ipv4_max_size {size}"
@@ -299,6 +300,7 @@ def inner_client(director, router, gateway):
     try:
         yield big
     finally:
+        director.run("iptables -w -D FORWARD -o outer -j ACCEPT")
         director.run("ip link del outer; ip netns del inner; sysctl -qw net.ipv4.conf.all.accept_local=0")
         router.run("ip route del 10.66.0.0/24")
 
