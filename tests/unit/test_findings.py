@@ -348,6 +348,22 @@ def test_a_rule_that_refuses_packets_of_services_is_named_once_with_these(networ
     assert "firewall-cmd" not in only(network).consequence
 
 
+def test_a_rule_that_refuses_a_service_and_its_checks_is_told_of_both_and_of_each_packet_once(environment):
+    checked = {"name": "web", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
+    network = Network(environment, services=[{**checked, "health_check": {"type": "tcp"}}])
+    passages = network.asked["lb1"].passages
+    network.answers["lb1"]["refused"] = ["rule" if one.hooks[-1] == "input" else "" for one in passages]
+    found = only(network)
+    assert found.needed == (
+        "rules before it that accept tcp from 10.20.1.80 to 10.20.1.10 sport 80 and tcp to 10.20.1.80 dport 80"
+    )
+    assert found.consequence == (
+        "Answers to health checks of web do not come to the director, and all of its real servers are down. "
+        "Requests of web do not come to IPVS. lvskit leaves packets out of conntrack where that sees one direction alone, and "
+        "would call them invalid: a rule that accepts them asks for no state, or for UNTRACKED beside NEW."
+    )
+
+
 def test_a_policy_that_drops_matters_where_something_is_forwarded(network):
     policy = "nft inet x y hook forward policy drop"
     for host in ("lb1", "rs1"):

@@ -76,6 +76,16 @@ def test_source_nat_in_one_family_has_conntrack_keep_connections_of_both(environ
     for services, begun in (([six], True), ([*BASE["services"], six], False)):
         host = of(environment, "lb1", {"networks": networks, "hosts": hosts, "services": services})
         assert [(u.address, u.begun) for u in host.netfilter6.untracked] == [("2001:db8:30::80/128", begun)]
+    translated = {
+        "name": "f",
+        "vip": "2001:db8:30::81",
+        "port": 80,
+        "mode": "fullnat",
+        "real_servers": [{"host": "rs1"}],
+    }
+    services = [BASE["services"][0], {**translated, "local_addresses": ["2001:db8:30::200"]}]
+    host = of(environment, "lb1", {"networks": networks, "hosts": hosts, "services": services})
+    assert [(u.address, u.begun) for u in host.netfilter.untracked] == [("10.20.1.80/32", False)]
 
 
 def passing(host):

@@ -41,6 +41,14 @@ def place(inventory, value):
     return None
 
 
+def test_a_variable_of_all_hosts_acts_on_some_of_them(environment):
+    hosts = {name: {**host, "lvs_timeouts": {"tcp": 60}} for name, host in BASE["hosts"].items()}
+    assert environment({"hosts": hosts}).violations == environment({}).violations
+    hosts["rs1"] = {**hosts["rs1"], "lvs_timeouts": {"tcp": 61}}
+    (more,) = [one for one in environment({"hosts": hosts}).violations if one.rule == "KEY-HOST"]
+    assert more.host == "rs1" and more.warning
+
+
 def test_only_the_rule_in_question_is_violated(environment):
     """One mistake gives one message, save where one mistake really breaks two rules."""
     several = {}
