@@ -41,7 +41,8 @@ options:
   packets:
     description:
       - Packets that the firewall has to let pass, each with C(hooks), C(family), C(protocol), and as far as they are known C(source),
-        C(destination), C(sport), C(dport), C(iif), C(oif), and the C(states) that conntrack may give it. C(accepted) ones pass
+        C(destination), C(sport), C(dport), C(iif), C(oif), and the C(states) that conntrack may give it; C(ipvs) is that
+        of a reply whose request conntrack has seen only if IPVS shows it packets. C(accepted) ones pass
         iptables' table filter by a rule of the plan.
     type: list
     elements: dict
@@ -323,7 +324,8 @@ def rules_of(run):
 
 def refused(packets, saved, saved6, run):
     """The rule that refuses each packet."""
-    asked = [firewall.Packet.of(one) for one in packets]
+    tracking = sysctls.read("net/ipv4/vs/conntrack") == 1
+    asked = [firewall.Packet.of(one, tracking) for one in packets]
     ruleset, listing = (
         run(["nft", option, "list", "ruleset"], None)[1] if asked and programs.find("nft") else ""
         for option in ("--json", "--handle")

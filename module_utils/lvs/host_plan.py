@@ -128,11 +128,11 @@ class Mark(Ports):
 class Untracked(Ports):
     """Requests that bypass conntrack: it sees no reply to them, and would call later packets of a connection invalid.
 
-    They are found by their ports even if the service has a mark: the table raw comes before the one that sets marks. `begun`: all but those
-    that open a connection, which a firewall may admit as new ones.
+    They are found by their ports even if the service has a mark: the table raw comes before the one that sets marks. `ending`: only
+    packets that end a connection. Others are new ones to a conntrack that keeps nothing, and a firewall may admit them as such.
     """
 
-    begun: bool = False
+    ending: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class Adverts:
 class Netfilter:
     """The rules of one family, in iptables' or ip6tables' tables. `unseen` are the marks, as value and mask, of checks that pass by
     conntrack, `unseen_answers` what is sent back to them, of which iptables lets in `taken_answers`, as it does those packets to `admitted`
-    ports that open no connection, and errors about connections that conntrack has not seen. `returning_vips` are addresses, or prefixes.
+    ports that end a connection, and errors about connections that conntrack has not seen. `returning_vips` are addresses, or prefixes.
     """
 
     chains: tuple[Chain, ...] = ()

@@ -294,7 +294,7 @@ def _paths(
 
 _IN, _OUT, _THROUGH = ("prerouting", "input"), ("output", "postrouting"), ("prerouting", "forward", "postrouting")
 _ANSWERS = "established", "untracked"
-_ANY_STATE = "new", "established", "invalid", "untracked"
+_BY_IPVS = ("ipvs",)  # conntrack has seen the requests, or has not: as net/ipv4/vs/conntrack says
 _EXEMPT = ("untracked",)
 _EPHEMERAL = 50000  # stands for the port of a check: one of ip_local_port_range, that no service has
 
@@ -316,8 +316,8 @@ def _passages(
         lost = "requests of {} do not come to IPVS"
         first = replace(asked, iif=entrance.name, reverse=straight, states=seen, consequence=lost)
         yield director, first
-        if protocol == "tcp" and not (tracking and mode.reply_through_director) and not service.helper:
-            lost = "packets of {} after the first one do not come to IPVS"
+        if protocol == "tcp" and not tracking and not service.helper:
+            lost = "packets that end connections of {} do not come to IPVS, which keeps these for minutes"
             yield director, replace(first, states=_EXEMPT, accepted=True, consequence=lost)
     onward = director.route_to(real.address) if real else None
     if real is None or onward is None or server.host is director:
@@ -342,8 +342,9 @@ def _passages(
     reply = replace(asked, hooks=_OUT, source=source, sport=sport, destination=None, dport=None, states=_ANSWERS)
     yield server.host, replace(reply, consequence=f"replies of {{}} do not leave {server.host.name}")
     if mode.reply_through_director and back:
-        # Of nat's conntrack has seen the requests, or has not, as net/ipv4/vs/conntrack says. Source NAT is undone before the hook forward.
-        hooks, states = (_THROUGH, _ANY_STATE) if mode.director_is_gateway else (_THROUGH[1:], _ANSWERS[:1])
+        # Source NAT is undone before the hook forward.
+        hooks, states = (_THROUGH, _BY_IPVS) if mode.director_is_gateway else (_THROUGH[1:], _ANSWERS[:1])
+        states = _ANSWERS[:1] if tracking else states
         through = replace(reply, hooks=hooks, states=states, iif=onward.interface.name, oif=back.interface.name)
         yield director, replace(through, accepted=True, consequence=f"replies of {{}} do not pass {director.name}")
 

@@ -59,13 +59,13 @@ class Rules:
 
     def build(self, *, tracking: bool) -> Netfilter:
         """`tracking`: IPVS lets conntrack keep what it has seen, of both families. Else it sees a packet and forgets it."""
-        begun = _merged(self.one_way.get("tcp", {}), {} if tracking else self.two_way.get("tcp", {}))
-        untracked = self.one_way if tracking else {"tcp": begun}
+        ends = {} if tracking else _merged(self.one_way.get("tcp", {}), self.two_way.get("tcp", {}))
+        untracked = self.one_way if tracking else {"tcp": ends}
         raw = any(untracked.values()) or self.answers or self.guarded or self.unseen_answers
         chains = dict.fromkeys(self.chains)
         chains |= dict.fromkeys([Chain("raw", "PREROUTING")] if raw else ())
         chains |= dict.fromkeys([Chain("raw", "OUTPUT")] if self.unseen else ())
-        chains |= dict.fromkeys([Chain("filter", "INPUT")] if self.taken_answers or begun or self.errors else ())
+        chains |= dict.fromkeys([Chain("filter", "INPUT")] if self.taken_answers or ends or self.errors else ())
         return Netfilter(
             chains=tuple(chains),
             marks=tuple(
@@ -81,13 +81,13 @@ class Rules:
                 for prefix, ports in _by_prefix(found)
             ),
             untracked=tuple(
-                Untracked(protocol, *one, begun=not tracking)
+                Untracked(protocol, *one, ending=not tracking)
                 for protocol, found in untracked.items()
                 for one in _by_prefix(found)
             ),
             admitted=tuple(
                 Ports(protocol, *one)
-                for protocol, found in {"tcp": begun, **self.errors}.items()
+                for protocol, found in {"tcp": ends, **self.errors}.items()
                 for one in _by_prefix(found)
             ),
             guards=tuple(

@@ -40,10 +40,17 @@ class Packet:
     accepted: bool = False
 
     @staticmethod
-    def of(raw: Mapping[str, Any]) -> Packet:
-        """From JSON, where unknown parts may be missing, and the protocol has a name or a number."""
+    def of(raw: Mapping[str, Any], tracking: bool = False) -> Packet:
+        """From JSON, where unknown parts may be missing, and the protocol has a name or a number.
+
+        The state `ipvs` is that of a reply whose request conntrack has seen only if IPVS shows it packets (`tracking`).
+        """
         words = {**raw, "hooks": tuple(raw["hooks"]), "protocol": NUMBERS.get(raw["protocol"]) or int(raw["protocol"])}
-        return Packet(**{**words, "states": frozenset(raw.get("states", FIRST))})
+        found = frozenset(raw.get("states", FIRST))
+        if found == {"ipvs"}:
+            unseen = "new" if words["protocol"] == NUMBERS["udp"] else "invalid"
+            found = frozenset(["established" if tracking else unseen])
+        return Packet(**{**words, "states": found})
 
 
 Known = Optional[bool]

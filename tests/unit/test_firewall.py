@@ -77,6 +77,13 @@ def test_replies_that_a_director_forwards_need_a_rule_where_docker_drops_the_res
     assert refused([Packet.of(reply)], saved.format(""), "", "") == ["iptables -t filter -P FORWARD DROP"]
     mended = "-A FORWARD -s 10.20.1.11/32 -p tcp -m tcp --sport 8080 -j ACCEPT"
     assert refused([Packet.of(reply)], saved.format(mended), "", "") == [""]
+    for protocol, tracking, state in (
+        ("tcp", False, "invalid"),
+        ("sctp", False, "invalid"),
+        ("udp", False, "new"),
+        ("tcp", True, "established"),
+    ):
+        assert Packet.of({**reply, "protocol": protocol, "states": ["ipvs"]}, tracking).states == {state}
     ours = [Packet.of({**reply, "accepted": True})]
     assert refused(ours, saved.format(""), "", "") == [""], "lvskit's own chain comes first"
     assert refused(ours, saved.replace("filter", "mangle").format(""), "", "") == ["iptables -t mangle -P FORWARD DROP"]

@@ -189,7 +189,7 @@ def test_a_client_on_its_segment_gets_replies_from_it_without_a_router(environme
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_where_replies_do_not_pass_the_director_its_conntrack_sees_no_packet_but_the_first(environment, mode):
+def test_where_replies_do_not_pass_the_director_its_conntrack_does_not_see_connections_end(environment, mode):
     env = of(environment, mode)
     asked = questions(env.topology, {"lb1": plan(env.topology, "lb1")}, ["lb1"])["lb1"]
     vips, service = env.topology.services[0].vips, env.topology.services[0]

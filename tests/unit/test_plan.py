@@ -35,20 +35,20 @@ def settings(host_plan):
 
 
 def test_conntrack_leaves_alone_what_it_sees_one_way_only(environment):
-    """Also where nothing of lvskit's needs conntrack: there a firewall may ask it, which sees the first packet and forgets it.
+    """Where nothing of lvskit's needs conntrack, a firewall may ask it, which forgets each packet at once: the last ones are invalid then.
 
     VIPs that follow each other are one prefix.
     """
     vips = {"10.20.1.80/32", "203.0.113.82/32", "203.0.113.84/31"}
     nat = {"203.0.113.81/32"}  # conntrack sees all of it where it keeps connections
     without = [service for service in BASE["services"] if service["mode"] != "fullnat"]
-    for services, begun, found in ((BASE["services"], False, vips), (without, True, vips | nat)):
+    for services, ending, found in ((BASE["services"], False, vips), (without, True, vips | nat)):
         host = of(environment, "lb1", {"services": services})
-        assert {(u.protocol, u.address, u.ports, u.begun) for u in host.netfilter.untracked} == {
-            ("tcp", vip, ("80",), begun) for vip in found
+        assert {(u.protocol, u.address, u.ports, u.ending) for u in host.netfilter.untracked} == {
+            ("tcp", vip, ("80",), ending) for vip in found
         }
         assert {(one.address, one.ports) for one in host.netfilter.admitted if one.protocol == "tcp"} == {
-            (vip, ("80",)) for vip in found
+            (vip, ("80",)) for vip in (found if ending else ())
         }
         assert {Chain("raw", "PREROUTING"), Chain("filter", "INPUT")} <= set(host.netfilter.chains)
         assert "iptables" in host.programs
@@ -73,9 +73,9 @@ def test_source_nat_in_one_family_has_conntrack_keep_connections_of_both(environ
             if one["network"] == "app":
                 one["address6"] = f"2001:db8:30::1{number}"
     six = {"name": "six", "vip": "2001:db8:30::80", "port": 80, "mode": "dr", "real_servers": [{"host": "rs1"}]}
-    for services, begun in (([six], True), ([*BASE["services"], six], False)):
+    for services, ending in (([six], True), ([*BASE["services"], six], False)):
         host = of(environment, "lb1", {"networks": networks, "hosts": hosts, "services": services})
-        assert [(u.address, u.begun) for u in host.netfilter6.untracked] == [("2001:db8:30::80/128", begun)]
+        assert [(u.address, u.ending) for u in host.netfilter6.untracked] == [("2001:db8:30::80/128", ending)]
     translated = {
         "name": "f",
         "vip": "2001:db8:30::81",
@@ -85,7 +85,7 @@ def test_source_nat_in_one_family_has_conntrack_keep_connections_of_both(environ
     }
     services = [BASE["services"][0], {**translated, "local_addresses": ["2001:db8:30::200"]}]
     host = of(environment, "lb1", {"networks": networks, "hosts": hosts, "services": services})
-    assert [(u.address, u.begun) for u in host.netfilter.untracked] == [("10.20.1.80/32", False)]
+    assert [(u.address, u.ending) for u in host.netfilter.untracked] == [("10.20.1.80/32", False)]
 
 
 def passing(host):
