@@ -158,13 +158,11 @@ def _let_replies_pass(needs: Needs, service: Service) -> None:
             by = onward.interface.name
             port = server.at_port(entry.port)
             asked = _of_iptables(entry.ports) if entry.by_mark else str(port)
-            passing = [
-                (entry.protocol, False, asked),
-                *((one.protocol, False, one.number) for one in entry.family.errors),
-            ]
+            errors = [(one.protocol, False, one.number) for one in entry.family.errors]
+            passing = [(entry.protocol, False, asked), *errors]
             if (
                 service.helper
-            ):  # data come from any port, and from the one below in connections that the real server opens
+            ):  # FTP's data come from any port; in connections that the real server opens from the one below
                 passing += [(entry.protocol, False, _ANY_PORT), (entry.protocol, True, str(port - 1))]
             for protocol, opening, ports in passing:
                 rules.replies.setdefault((by, protocol, opening), {}).setdefault(real.address, {})[ports] = None
