@@ -6,7 +6,7 @@ answers are the results of the module lvs_inspect, one for each host that could 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -19,7 +19,7 @@ from .host_plan import HostPlan
 from .questions import Passage, Questions
 from .real_server import GATEWAY_TABLE
 from .topology import Host, Interface, Topology
-from .violations import listed
+from .violations import SHOWN, some
 
 Answer = Mapping[str, Any]
 
@@ -100,7 +100,6 @@ _UNTRACKED = (
     "lvskit leaves packets out of conntrack where that sees one direction alone, and would call them invalid: a rule that accepts them asks "
     "for no state, or for UNTRACKED beside NEW."
 )
-_SHOWN = 3  # rules in a finding: software that uses marks may have dozens
 _COMPANIONS = {one.name: one.effect for one in evidence.COMPANIONS}
 
 
@@ -328,16 +327,11 @@ def _firewall(host: Host, questions: Questions, answer: Answer) -> Iterator[Find
         lost: dict[str, dict[str, None]] = {}
         for passage in first.values():
             lost.setdefault(passage.consequence, {})[passage.service] = None
-        text = " ".join(departures.sentence(said.format(_some(list(names)))) for said, names in lost.items())
-        needed = f"rules before it that accept {_some(list(dict.fromkeys(map(str, passages))))}"
+        text = " ".join(departures.sentence(said.format(some(list(names)))) for said, names in lost.items())
+        needed = f"rules before it that accept {some(list(dict.fromkeys(map(str, passages))))}"
         untracked = any(passage.states == ("untracked",) for passage in passages)
         remedy = next((said for words, said in _REMEDIES.items() if words in rule), _UNTRACKED if untracked else "")
         yield Finding(host.name, "FIREWALL", "firewall", rule, needed, f"{text} {remedy}".rstrip())
-
-
-def _some(words: Sequence[str]) -> str:
-    more = [f"{len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
-    return listed([*words[:_SHOWN], *more], "and")
 
 
 def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
@@ -351,9 +345,9 @@ def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:
         if matched or value & host.mark.mask == host.mark.base:
             found.setdefault(how if matched or how == marks.SETS else marks.MATCHES, []).append(use["rule"])
     for how, rules in found.items():
-        more = f"; and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
+        more = f"; and {len(rules) - SHOWN} more" if len(rules) > SHOWN else ""
         text = f"{_USES[how]} Give lvskit marks that nothing else uses (lvs_mark), or change the rule."
-        words = "; ".join(rules[:_SHOWN]) + more
+        words = "; ".join(rules[:SHOWN]) + more
         risk = how != marks.ROUTES
         yield Finding(host.name, "MARK", f"firewall marks {host.mark}", words, "no other rule about them", text, risk)
 

@@ -35,8 +35,17 @@ class Violation:
         return {"rule": self.rule, "message": self.message, "warning": self.warning, **named, **place}
 
 
+SHOWN = 3  # names in a message that may be about hundreds
+
+
 def listed(names: Sequence[str], word: str = "or") -> str:
     """'a', 'a or b', 'a, b or c'."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def some(names: Sequence[str]) -> str:
+    """'a, b, c and 4 more': the first ones of many."""
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return listed([*names[:SHOWN], *more], "and")

@@ -16,14 +16,14 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
 from ansible.module_utils.lvs.contract import variables
+from ansible.module_utils.lvs.notices import notices
 from ansible.module_utils.lvs.topology import Service, Topology
-from ansible.module_utils.lvs.violations import Violation, listed
+from ansible.module_utils.lvs.violations import SHOWN, Violation, listed, some
 
 from . import inventory_files
 from .host_variables import HostVariables, Unrendered, of_hosts
 
 _COMMON = ("lvs_networks", "lvs_services", "lvs_directors")  # what concerns the environment as a whole
-_SHOWN = 3
 _LISTED = 40  # services that are listed one by one
 _LEAVING = " A service without a remaining host must be removed, too: name it in lvs_teardown_services."
 
@@ -63,7 +63,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
         directors = changes.directors(directors)
     topology, violations = inventory.parse(networks, services, hosts, groups, directors)
-    own += _unchecked(topology)
+    own += notices(topology)
     return topology, [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
 
 
@@ -142,8 +142,7 @@ def _of_hosts(message: str, names: Sequence[str]) -> str:
     """A fault of some hosts' variables with their names; nothing is added to one of common variables."""
     if message.partition(":")[0] in _COMMON:
         return message
-    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return f"{listed([*names[:_SHOWN], *more], 'and')}: {message}"
+    return f"{some(names)}: {message}"
 
 
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
@@ -173,19 +172,6 @@ def revision(inventory_folder: str) -> str:
     return found.stdout.strip()
 
 
-def _unchecked(topology: Topology) -> Iterator[Violation]:
-    """One warning for all services whose real servers nobody checks."""
-    found = [one for one in topology.services if one.health_check is None and "health_check" not in one.source]
-    if found:
-        names = [service.name for service in found[:_SHOWN]]
-        names += [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-        message = (
-            f"{listed(names, 'and')}: nobody checks the real servers, and a dead one keeps its share of the requests. Say "
-            "health_check: {type: tcp}, or another type."
-        )
-        yield Violation("CHECK-NONE", message, found[0].at("name"), True)
-
-
 def _unread(task_vars: Mapping[str, Any]) -> Iterator[Violation]:
     """Variable files that no group or host of the inventory reads."""
     known = {"group_vars": task_vars["groups"], "host_vars": task_vars["hostvars"]}
@@ -209,8 +195,7 @@ def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iter
                 others.setdefault(id(value), []).append(name)
         for names in others.values():
             value = values[names[0]]
-            shown = [*names[:_SHOWN], *([f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])]
-            hosts = f"{'host' if len(names) == 1 else 'hosts'} {listed(shown, 'and')}"
+            hosts = f"{'host' if len(names) == 1 else 'hosts'} {some(names)}"
             what = f"{'has' if len(names) == 1 else 'have'} {key} of {'its' if len(names) == 1 else 'their'} own"
             if value is None:
                 what = f"{'lacks' if len(names) == 1 else 'lack'} {key}"
@@ -222,8 +207,8 @@ def _by_host(variables_by_host: Mapping[str, HostVariables]) -> Iterator[Violati
     """Templates of the environment that are not the same for all hosts: lvskit renders each once."""
     hosts = list(variables_by_host.values())
     for key in _COMMON:
-        for template, values in islice(of_hosts(hosts[0].raw.get(key), hosts) if hosts else (), _SHOWN):
-            shown = sorted(values.items(), key=lambda item: len(item[1]))[:_SHOWN]
+        for template, values in islice(of_hosts(hosts[0].raw.get(key), hosts) if hosts else (), SHOWN):
+            shown = sorted(values.items(), key=lambda item: len(item[1]))[:SHOWN]
             examples = [f"{value!r} for {names[0]}" for value, names in shown]
             message = (
                 f"{template} is rendered once for the whole environment, and hosts have different values for it: {listed(examples, 'and')}. "
@@ -249,11 +234,11 @@ def _refusal(violations: Sequence[Violation], errors: int, end: str = "") -> str
     for violation in violations:
         place = (violation.rule, where(violation.at) or str(violation))
         alike[place] = alike.get(place, 0) + 1
-        if alike[place] <= _SHOWN:
+        if alike[place] <= SHOWN:
             lines.append(described(violation))
     for (rule, place), number in alike.items():
-        if number > _SHOWN:
-            lines.append(f"{place}: {rule}: {number - _SHOWN} more like the last one")
+        if number > SHOWN:
+            lines.append(f"{place}: {rule}: {number - SHOWN} more like the last one")
     return "\n\n".join(lines)
 
 

@@ -739,7 +739,11 @@ def test_a_valid_environment_is_summed_up(described):
     assert result["environment"] is True
     assert len(result["services"]) == 6
     assert described.display.lines[-1] == "5 hosts, 6 services: the inventory is valid."
-    assert [line.partition(":")[2].split(":")[0] for line in described.display.warnings] == [" CHECK-NONE"]
+    assert [line.partition(":")[2].split(":")[0] for line in described.display.warnings] == [
+        " CHECK-NONE",
+        " REPLY-SOURCE",
+        " REPLY-SOURCE",
+    ]
 
 
 def test_violations_are_written_before_they_are_refused(described, tmp_path):
