@@ -79,7 +79,7 @@ FAULTS = (
     Fault("nftables.conf loaded", "lb1", "systemctl restart nftables", undo="systemctl stop nftables"),
     Fault("firewalld reloaded", "lb1", "systemctl start firewalld; firewall-cmd --reload", undo="systemctl stop firewalld"),
     # As software does that writes all rules from its own view: kube-proxy's helpers, netfilter-persistent.
-    Fault("iptables restored from a save without lvskit's", "lb1", "iptables-save | grep -v LVSKIT | iptables-restore"),
+    Fault("iptables restored from an older save", "lb1", "iptables-save | grep -v LVSKIT | iptables-restore"),
     Fault("a table of iptables flushed", "lb1", "iptables -t raw -F; ip6tables -t raw -F; iptables -t nat -F"),
     Fault(
         "sysctl --system with another file",
