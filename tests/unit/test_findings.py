@@ -341,6 +341,8 @@ def test_a_rule_that_refuses_packets_of_services_is_named_once_with_these(networ
     asked = {str(one): one.states for one in network.asked["lb1"].passages if "forward" in one.hooks}
     answered = [one for one in network.asked["lb1"].passages if one.source and one.destination]
     assert answered == [], "no service has health checks"
+    ends = [one for one in network.asked["lb1"].passages if one.accepted and one.destination]
+    assert ends == [], "beside fullnat the ends of connections are nothing of their own"
     nat = {f"tcp from 10.20.1.{number} sport 8080": ("established",) for number in (11, 12)}
     assert asked == {**nat, **{f"tcp from 10.20.2.{number} sport 8080": ("established",) for number in (13,)}}
     network.answers["lb1"]["refused"] = ["iptables -t filter -P OUTPUT DROP"] * len(network.asked["lb1"].passages)

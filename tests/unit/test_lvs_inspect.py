@@ -278,3 +278,21 @@ def test_a_device_that_merges_packets(monkeypatch):
 
     monkeypatch.setattr(links.fcntl, "ioctl", ioctl)
     assert [links.merges(name) for name in ("eth1", "eth2", "lo")] == [True, False, False]
+
+
+@pytest.mark.parametrize(("tracking", "dropped"), [(0, True), (None, True), (1, False)])
+def test_a_reply_is_invalid_unless_ipvs_shows_its_packets_to_conntrack(inspect, monkeypatch, tracking, dropped):
+    read = {"net/ipv4/vs/conntrack": tracking}
+    monkeypatch.setattr(inspect.sysctls, "read", read.get)
+    monkeypatch.setattr(inspect.programs, "find", lambda program: None)
+    saved = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
+    reply = {
+        "hooks": ["forward"],
+        "family": 4,
+        "protocol": "tcp",
+        "source": "10.20.1.11",
+        "sport": 8080,
+        "states": ["ipvs"],
+    }
+    rule = "iptables -t filter -A FORWARD -m conntrack --ctstate INVALID -j DROP"
+    assert inspect.refused([reply], saved, "", None) == ([rule] if dropped else [""])
