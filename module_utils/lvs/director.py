@@ -136,7 +136,7 @@ def _forward(needs: Needs, family: Family) -> None:
 
 
 def _pass_by_conntrack(needs: Needs, service: Service) -> None:
-    """Requests: conntrack would see half of each connection, or nothing but its first packet, unless IPVS shows it all packets."""
+    """Requests: conntrack sees one direction of their connections alone, or IPVS has it forget each packet at once."""
     for entry in service.entries:
         rules = needs.netfilter(entry.family)
         ways = rules.two_way if service.mode.reply_through_director else rules.one_way

@@ -16,7 +16,8 @@ from ansible.module_utils.lvs_host import evidence, marks
 from . import departures
 from .families import IPV6
 from .host_plan import HostPlan
-from .questions import Passage, Questions
+from .passages import Passage
+from .questions import Questions
 from .real_server import GATEWAY_TABLE
 from .topology import Host, Interface, Topology
 from .violations import SHOWN, some
