@@ -156,7 +156,7 @@ test-switches:
 # thousands of loads of each, every release, faults that trace has to name, hosts that cannot have a changed plan, every way in which a real server or a director can
 # die, what other software takes away, and the collection as somebody uses it who has only its archive.
 test-long:
-	@$(MAKE) --no-print-directory test-vm LONG=yes SCENARIOS="changes dual dr+nat fullnat+enat tun switches builds lifetime releases trace faults health pair keeper collection"
+	@$(MAKE) --no-print-directory test-vm LONG=yes SCENARIOS="changes dual dr+nat fullnat+enat slb_fnat tun switches builds lifetime releases trace faults health pair keeper collection"
 
 # The collection lvskit.lvs, as ansible-galaxy collection install takes it.
 collection: venv

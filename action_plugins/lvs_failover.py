@@ -9,6 +9,7 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from ansible.module_utils.lvs.violations import listed
 from ansible.module_utils.lvs_controller import takeover
 from ansible.module_utils.lvs_controller.action import EnvironmentAction
 
@@ -27,7 +28,14 @@ class ActionModule(EnvironmentAction):
         if given["step"] == "choose":
             chosen = takeover.planned(topology, seen, given["groups"])
             self.folder.keep("takeover", chosen)
-            return {"changed": False, "masters": list(chosen.masters), "standbys": list(chosen.standbys)}
+            if not chosen.leaving:
+                self.say([f"{listed(given['groups'], 'and')} is master of no group: no addresses have to move."])
+            return {
+                "changed": False,
+                "groups": list(chosen.leaving),
+                "masters": list(chosen.masters),
+                "standbys": list(chosen.standbys),
+            }
         if not self._task.check_mode:
             self.say(takeover.confirmed(topology, seen, self.folder.read("takeover")))
         return {"changed": False}

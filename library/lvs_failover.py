@@ -13,7 +13,11 @@ description:
   - Reads what M(lvs_recorded) has found on the directors. Runs on the controller, once for all hosts, and connects to none.
 options:
   step: {description: What to do., type: str, required: true, choices: [choose, confirm]}
-  groups: {description: Groups of C(lvs_directors)., type: list, elements: str, default: []}
+  groups:
+    description: Groups of C(lvs_directors), or directors, which mean the groups of which they are master.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode: {support: full, description: Never changes a host.}
   diff_mode: {support: none, description: The module has no diff.}
@@ -27,6 +31,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+groups: {description: The groups whose addresses are to move., returned: for C(choose), type: list, elements: str}
 masters: {description: The directors that give up the addresses., returned: for C(choose), type: list, elements: str}
 standbys: {description: Those that can take them., returned: for C(choose), type: list, elements: str}
 """

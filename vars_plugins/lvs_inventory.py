@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import ansible.module_utils
+from ansible import context
 from ansible.errors import AnsibleParserError
 from ansible.plugins.vars import BaseVarsPlugin
 
@@ -19,8 +20,8 @@ name: lvs_inventory
 short_description: Report faults of variable files with their places
 version_added: "0.3.0"
 description:
-  - Gives no variables. Reads all files in C(group_vars) and C(host_vars) beside an inventory once, and fails with every fault, each with file,
-    line and column. Ansible itself names no place.
+  - Gives no variables. Reads an inventory's own files, and all files in C(group_vars) and C(host_vars) beside it, once, and fails with every
+    fault, each with file, line and column. Ansible itself names no place.
   - "Reports what is no YAML: tabs, no-break spaces, other encodings, a second document, templates without quotes. Also duplicate keys, a variable
     C(lvs_…) that two files of one group or host set, and numbers such as C(53:53), which YAML takes for base 60."
 requirements: [Enabled in the configuration by C(vars_plugins_enabled), before host_group_vars.]
@@ -35,9 +36,9 @@ class VarsModule(BaseVarsPlugin):
     examined: set[str] = set()
 
     def get_vars(self, loader, path, entities, cache=True):
-        source = os.path.realpath(path)
-        if source not in self.examined:
-            self.examined.add(source)
-            if os.path.exists(source) and (found := inventory_files.faults(source)):
-                raise AnsibleParserError("\n".join([*map(str, found), "No host was touched."]))
+        for source in inventory_files.sources(path, context.CLIARGS.get("inventory") or ()):
+            if source not in self.examined:
+                self.examined.add(source)
+                if os.path.exists(source) and (found := inventory_files.faults(source)):
+                    raise AnsibleParserError("\n".join([*map(str, found), "No host was touched."]))
         return {}

@@ -100,7 +100,7 @@ def _networks(raw: Any, report: Report) -> dict[str, Network]:
         return {}
     networks = {}
     for name, value in raw.items():
-        reader = Reader(value, f"network {name}", report, Network)
+        reader = Reader(value, f"network {name}", report, Network, name)
         values = reader.values()
         if reader.finish():
             networks[str(name)] = Network(name=str(name), at=name, **values)
@@ -118,7 +118,7 @@ def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict
     found = {}
     for key, value in raw.items():
         name, place = str(key), f"director group {key}"
-        reader = Reader(value, place, report, DirectorGroup)
+        reader = Reader(value, place, report, DirectorGroup, key)
         find = _Networks(topology.networks, topology.unread).find
         values = reader.values(network=find, sync_network=find, gateways=partial(_gateways, find))
         try:
@@ -166,7 +166,7 @@ def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: 
 
 def _interfaces(host: str, networks: _Networks, report: Report, raw: Mapping[Any, Any]) -> tuple[Interface, ...]:
     found = (
-        _interface(name, Reader(value, f"host {host}: interface {name}", report, Interface), networks)
+        _interface(name, Reader(value, f"host {host}: interface {name}", report, Interface, name), networks)
         for name, value in raw.items()
     )
     return tuple(interface for interface in found if interface)
@@ -314,13 +314,13 @@ def _mode(reader: Reader) -> modes.Mode | None:
 
 def _health_check(reader: Reader, raw: Any) -> HealthCheck | None:
     """The health check; None if it cannot be used."""
-    inner = Reader(raw, f"{reader.place}: health_check", reader.report, HealthCheck)
+    inner = Reader(raw, f"{reader.place}: health_check", reader.report, HealthCheck, reader.at("health_check"))
     values = inner.values()
     return HealthCheck(source=inner.raw, **values) if inner.finish() else None
 
 
 def _sorry_server(reader: Reader, topology: Topology, raw: Any) -> SorryServer | None:
-    inner = Reader(raw, f"{reader.place}: sorry_server", reader.report, SorryServer)
+    inner = Reader(raw, f"{reader.place}: sorry_server", reader.report, SorryServer, reader.at("sorry_server"))
     values = inner.values(host=partial(_known_host, topology))
     return SorryServer(at=inner.raw["host"], **values) if inner.finish() else None
 
@@ -370,7 +370,7 @@ def _real_servers(reader: Reader, topology: Topology, entries: Sequence[Any]) ->
     found: list[RealServer] = []
     named: list[tuple[Mapping[str, Any], RealServer]] = []
     for index, entry in enumerate(entries):
-        item = Reader(entry, f"{reader.place}: real_servers, entry {index + 1}", reader.report, RealServer)
+        item = Reader(entry, f"{reader.place}: real_servers, entry {index + 1}", reader.report, RealServer, entries)
         values = item.values(host=find_host)
         group = item.get("group", find_group) if "group" in item.raw else ()
         if ("group" in item.raw) == ("host" in item.raw) and item.ok:

@@ -79,6 +79,11 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _placed(value: Any, key: Any) -> Any:
+    """The object with the place in the inventory: the value, or its key if the value is empty, true or false."""
+    return key if value is None or isinstance(value, bool) else value
+
+
 class Reader:
     """One mapping of the contract, with the keys of a class.
 
@@ -87,7 +92,8 @@ class Reader:
     the rest usable, so that the rules can be checked as well.
     """
 
-    def __init__(self, raw: Any, place: str, report: Report, of: type[Keyed]) -> None:
+    def __init__(self, raw: Any, place: str, report: Report, of: type[Keyed], at: Any = None) -> None:
+        """`at` has the place in the inventory where `raw` has none: its key, or the list that it is in."""
         self.place = place
         self.ok = True
         self.readable = isinstance(raw, Mapping)
@@ -100,7 +106,7 @@ class Reader:
         if self.readable:
             self.raw = raw
         else:
-            self.fault("VALUE-TYPE", f"is {described(raw)}, it must be a mapping of keys to values", raw)
+            self.fault("VALUE-TYPE", f"is {described(raw)}, it must be a mapping of keys to values", _placed(raw, at))
 
     def fault(self, rule: str, message: str, at: Any) -> None:
         self.ok = False
@@ -147,7 +153,7 @@ class Reader:
         except Fault as fault:
             usable = self.ok and not key.required and key.name not in (*self.least, *self.decisive)
             said = "" if value is None else f"{_shown(value)} "
-            self.fault(fault.rule, f"{key.name}: {said}{fault}", self._at(key.name))
+            self.fault(fault.rule, f"{key.name}: {said}{fault}", self.at(key.name))
             self.ok = usable
         return key.fallback
 
@@ -156,7 +162,7 @@ class Reader:
         self.fault("KEY-MISSING", f"has no {name}. Add {name}:{besides} to it.", self.raw.get("name", at))
 
     def _nested(self, key: Key, kind: Nested, value: Any) -> Any:
-        inner = Reader(value, f"{self.place}: {key.name}", self.report, kind.of)
+        inner = Reader(value, f"{self.place}: {key.name}", self.report, kind.of, self.at(key.name))
         values = inner.values()
         return kind.of(**values) if inner.finish() else key.fallback
 
@@ -166,10 +172,9 @@ class Reader:
         words = (given,) if isinstance(given, str) else given
         return next((one for one in words if one in self.keys), next((one for one in words if " " in one), ""))
 
-    def _at(self, name: str) -> Any:
-        """The object with the place in the inventory: the value, or the key if the value is empty, true or false."""
-        value = self.raw[name]
-        return next(own for own in self.raw if own == name) if value is None or isinstance(value, bool) else value
+    def at(self, name: str) -> Any:
+        """The object with the place of a key that the mapping has."""
+        return _placed(self.raw[name], next(own for own in self.raw if own == name))
 
     def finish(self) -> bool:
         """Reports unknown keys; whether the mapping can be used."""

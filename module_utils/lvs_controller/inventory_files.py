@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,13 @@ def _below(folder: str) -> Iterator[str]:
             yield from () if ending else _below(path)
         elif not ending or ending in constants.YAML_FILENAME_EXTENSIONS:
             yield path
+
+
+def sources(folder: str, given: Iterable[str]) -> list[str]:
+    """What there is to examine of a folder, of which Ansible asks for variables: the inventories `given` (-i) that are files in it, or itself."""
+    folder = os.path.realpath(folder)
+    files = (os.path.realpath(one) for one in given if os.path.isfile(one))
+    return [one for one in files if os.path.dirname(one) == folder] or [folder]
 
 
 def faults(source: str) -> list[Fault]:

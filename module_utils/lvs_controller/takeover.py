@@ -28,16 +28,23 @@ class Takeover:
         return tuple(dict.fromkeys(self.leaving.values()))
 
 
-def planned(topology: Topology, seen: Mapping[str, rolling.Seen], groups: Sequence[str]) -> Takeover:
-    """The takeover of these groups. Raises AnsibleActionFail where it is not possible now; then nothing has changed."""
+def planned(topology: Topology, seen: Mapping[str, rolling.Seen], names: Sequence[str]) -> Takeover:
+    """The takeover of these groups. A director in place of a group means all groups of which it is master.
+
+    Raises AnsibleActionFail where it is not possible now; then nothing has changed.
+    """
     known = topology.director_groups
-    unknown = [name for name in groups if name not in known]
-    if unknown or not groups:
-        what = f"there is no group {unknown[0]}: {nearest(unknown[0], known)}" if unknown else "no group is named"
+    electing = {name: [one for one, group in known.items() if name in group.names] for name in topology.hosts}
+    unknown = [name for name in names if name not in known and not electing.get(name)]
+    if unknown or not names:
+        what = f"no group of directors and no director of one is {unknown[0]}: " if unknown else "no group is named"
+        hint = nearest(unknown[0], [*known, *(name for name, own in electing.items() if own)]) if unknown else ""
         raise AnsibleActionFail(
-            f"{what}. Set -e lvs_failover=GROUP, a group of lvs_directors{_of(list(known))}. Nothing was changed."
+            f"{what}{hint}. Set -e lvs_failover=GROUP, a group of lvs_directors{_of(list(known))}, or a director of one. Nothing was changed."
         )
     masters = rolling.masters(topology, seen)
+    held = [name for one in names for name in ([one] if one in known else electing[one])]
+    groups = [name for name in dict.fromkeys(held) if name in names or masters.get(name) in names]
     split = rolling.rivals(topology, seen)
     for name in groups:
         members = known[name].names

@@ -28,7 +28,7 @@ MOST = {"directors": 45, "real_servers": 25}  # MiB
 @dataclass(frozen=True)
 class Fault:
     """`command` takes state away on a host, `undo` ends what would go on doing so. `other`: the interface gets a configuration of other
-    software, and only lvskit's state comes back.
+    software, and only lvskit's state comes back. `harmless`: it adds state of its own, and takes nothing away.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Fault:
     how: str = "told"
     undo: str = "true"
     other: bool = False
+    harmless: bool = False
 
 
 _OWN = re.compile(r"proto 76\b|: address (lo|tunl0) |/(32|128)$|LVSKIT|lvskit|/proc/sys/")
@@ -44,6 +45,16 @@ _HELD = "ip -{0} -oneline address show dev eth1 scope global | awk '{{print $4; 
 _SAME_ADDRESSES = f"four=$({_HELD.format(4)}); six=$({_HELD.format(6)}); "
 
 # A second file that says something else is what packages and people install.
+# A container with a published port; its image has one program, and what that needs.
+CONTAINER = (
+    "iptables-save > /tmp/rules; systemctl start docker; "
+    "tar -chf - /bin/sleep $(ldd /bin/sleep | grep -o '/lib[^ ]*') 2>/dev/null | docker import - sleeper >/dev/null; "
+    "docker run --detach --rm --name sleeper --publish 8090:80 sleeper /bin/sleep 3600"
+)
+NO_CONTAINER = (
+    "docker stop --time 1 sleeper; systemctl stop docker.socket docker containerd; "
+    "iptables-restore < /tmp/rules; ip link delete docker0; sysctl -q -w net.bridge.bridge-nf-call-iptables=0"
+)
 CONFLICT = "printf '{}\\n' > /etc/sysctl.d/zzz-other.conf && sysctl --system >/dev/null"
 FAULTS = (
     Fault("VIP taken from lo", "rs1", "ip address del 10.20.1.80/32 dev lo"),
@@ -81,6 +92,7 @@ FAULTS = (
     # As software does that writes all rules from its own view: kube-proxy's helpers, netfilter-persistent.
     Fault("iptables restored from an older save", "lb1", "iptables-save | grep -v LVSKIT | iptables-restore"),
     Fault("a table of iptables flushed", "lb1", "iptables -t raw -F; ip6tables -t raw -F; iptables -t nat -F"),
+    Fault("Docker starts a container", "lb1", CONTAINER, undo=NO_CONTAINER, harmless=True),
     Fault(
         "sysctl --system with another file",
         "rs1",
@@ -125,6 +137,23 @@ def back(hosts: Hosts, name: str, wanted: str, patience: float, own: bool = Fals
 
 def part(text: str) -> list[str]:
     return [line for line in text.splitlines() if _OWN.search(line)]
+
+
+def harmless(hosts: Hosts, fault: Fault) -> str:
+    """What is wrong with a fault that takes nothing away; empty if nothing is."""
+    wanted = state(hosts, fault.host)
+    hosts.ask(fault.host, fault.command)
+    time.sleep(3)
+    found = state(hosts, fault.host)
+    hosts.ask(fault.host, fault.undo, check=False)
+    if found == wanted:
+        return "it has changed nothing"
+    if part(found) != part(wanted):
+        return f"lvskit's state is another one:\n{difference(wanted, found)}"
+    if back(hosts, fault.host, wanted, 60.0) is None:
+        return f"after its end {DIFFERENT}:\n{difference(wanted, state(hosts, fault.host))}"
+    print(f"{fault.name:<44}{fault.host:<8}nothing taken", flush=True)
+    return ""
 
 
 def tried(hosts: Hosts, fault: Fault) -> str:
@@ -197,7 +226,7 @@ def main() -> int:
     hosts = Hosts(options.inventories)
     wrong: list[str] = []
     for fault in (one for one in FAULTS if not options.only or one.name in options.only):
-        if trouble := tried(hosts, fault):
+        if trouble := (harmless if fault.harmless else tried)(hosts, fault):
             wrong.append(f"{fault.name}: {trouble}")
             print(wrong[-1], flush=True)
     if not options.only:

@@ -84,12 +84,12 @@ PARENT = "cat /run/lvskit/keepalived.pid /run/peer/k.pid 2>/dev/null"
 CHILD = "cat /run/lvskit/checkers.pid /run/peer/c.pid 2>/dev/null"
 
 FAULTS = (
-    Fault("application killed", on("rs1", APP), on("rs1", START), ("web", "api", "mail")),
+    Fault("application killed", on("rs1", APP), on("rs1", START), ("web", "api", "mail"), long=True),
     Fault("host powered off", lambda hosts: hosts.freeze("rs2"), lambda hosts: hosts.thaw("rs2"), ("web", "api", "mail"), long=True),
     Fault("link cut", on("rs3", "ip link set eth1 down"), on("rs3", "ip link set eth1 up; systemctl restart lvskit-network"), ("files", "orders", "shop", "media", "games"), long=True),
     Fault("VIP off lo (dr)", away("rs1", "ip addr del 10.20.1.80/32 dev lo; ip -6 addr del 2001:db8:30::80/128 dev lo"), back("rs1", "ip addr add 10.20.1.80/32 dev lo; ip -6 addr add 2001:db8:30::80/128 dev lo preferred_lft 0"), ("web",)),
     Fault("VIP off tunl0 (tun)", away("rs3", "ip addr del 203.0.113.82/32 dev tunl0"), back("rs3", "ip addr add 203.0.113.82/32 dev tunl0"), ("files",), long=True),
-    Fault("module unloaded (enat)", away("rs4", "rmmod lvskit_ctk"), back("rs4", "modprobe lvskit_ctk"), ("games",)),
+    Fault("module unloaded (enat)", away("rs4", "rmmod lvskit_ctk"), back("rs4", "modprobe lvskit_ctk"), ("games",), long=True),
     Fault("status 500", on("rs1", f"echo 500 > {FAULT}"), on("rs1", f"rm {FAULT}"), ("web",), ("api", "mail"), long=True),
     Fault("slow answers", on("rs2", f"echo 200 5 > {FAULT}"), on("rs2", f"rm {FAULT}"), ("web",), ("api", "mail"), long=True),
     Fault("flapping", on("rs4", FLAP), on("rs4", f"iptables -D {REFUSE}"), ("games",), long=True),

@@ -915,6 +915,35 @@ def test_a_takeover_is_chosen_and_then_confirmed(compiled):
     assert run.display.lines == ["directors: lb2 is master"]
 
 
+def test_a_director_hands_over_the_groups_of_which_it_is_master(compiled):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    chosen = run.act("lvs_failover", step="choose", groups=["lb1"])
+    assert (chosen["groups"], chosen["masters"], chosen["standbys"]) == (["directors"], ["lb1"], ["lb2"])
+    chosen = run.act("lvs_failover", step="choose", groups=["lb2"])
+    assert (chosen["groups"], chosen["masters"], chosen["standbys"]) == ([], [], [])
+    assert run.display.lines == ["lb2 is master of no group: no addresses have to move."]
+    assert run.act("lvs_failover", step="choose", groups=["lb1", "directors"])["groups"] == ["directors"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            [],
+            "^no group is named. Set -e lvs_failover=GROUP, a group of lvs_directors .directors., or a director of one",
+        ),
+        (["rs1"], "^no group of directors and no director of one is rs1: "),
+        (["lb11"], "is lb11: did you mean lb1?"),
+    ],
+)
+def test_who_hands_over_is_to_be_named(compiled, names, said):
+    run = compiled(PAIR)
+    told(run, lb1=True, lb2=False)
+    with pytest.raises(AnsibleActionFail, match=said):
+        run.act("lvs_failover", step="choose", groups=names)
+
+
 def test_a_run_takes_in_who_is_master_and_changes_it_last(described):
     described.vars["hostvars"] = {
         name: {

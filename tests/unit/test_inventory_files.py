@@ -145,15 +145,35 @@ def test_of_a_playbooks_folder_only_variable_files_are_looked_at(tmp_path):
     assert inventory_files.faults(str(tmp_path)) == []
 
 
+def test_of_an_inventory_that_is_a_file_nothing_else_in_its_folder_is_looked_at(tmp_path):
+    (tmp_path / "group_vars").mkdir()
+    for name in ("one.yml", "two.yml", "old.yml"):
+        (tmp_path / name).write_text("all: {}\n")
+    one, two = (str(tmp_path / name) for name in ("one.yml", "two.yml"))
+    assert inventory_files.sources(str(tmp_path), [two, one, "/elsewhere/hosts.yml", "lb1,lb2"]) == [two, one]
+    assert inventory_files.sources(str(tmp_path), [str(tmp_path)]) == [str(tmp_path)]
+    assert inventory_files.sources(str(tmp_path / "group_vars"), [one]) == [str(tmp_path / "group_vars")]
+
+
+def validated(inventory):
+    """What a run says that fails."""
+    command = [Path(sys.executable).parent / "ansible-playbook", "playbooks/validate.yml", "-i", inventory]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert run.returncode
+    return run.stdout + run.stderr
+
+
 def test_a_run_ends_with_all_places_before_a_host_is_touched(tmp_path):
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "hosts.yml").write_text("all: {hosts: {lb1: }}\n")
     (tmp_path / "group_vars/all.yml").write_text(SERVICES.replace("80", "{{ port }}"))
-    command = [Path(sys.executable).parent / "ansible-playbook", "playbooks/validate.yml", "-i", tmp_path]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert run.returncode
-    assert (
-        f"{tmp_path}/group_vars/all.yml:3:11: a template begins the value. Put it into quotes."
-        in run.stdout + run.stderr
-    )
-    assert "No host was touched." in run.stdout + run.stderr
+    said = validated(tmp_path)
+    assert f"{tmp_path}/group_vars/all.yml:3:11: a template begins the value. Put it into quotes." in said
+    assert "No host was touched." in said
+
+
+def test_an_inventory_of_one_file_is_looked_at_too(tmp_path):
+    (tmp_path / "hosts.yml").write_text("all:\n  vars: {lvs_services: [{port: 0443, port: 443}]}\n  hosts: {lb1: }\n")
+    said = validated(tmp_path / "hosts.yml")
+    assert f"{tmp_path}/hosts.yml:2:32: YAML reads 0443 as a number of base 8" in said
+    assert f"{tmp_path}/hosts.yml:2:38: duplicate key port" in said

@@ -226,7 +226,7 @@ def test_a_violation_is_data_with_the_service_or_host_that_it_concerns(environme
     }
     assert told[0] == {
         "rule": "VALUE-TYPE",
-        "message": "service a: port: http is not a whole number",
+        "message": "service a: port: http is neither a port nor a range of ports (write it like 8000-8100)",
         "warning": False,
         "service": "a",
         "file": "services.yml",

@@ -68,6 +68,20 @@ def entries(request, topology):
     return selection.entries(topology, markers_of(request.node))
 
 
+def one_of_each_way(entries):
+    """One entry for each way that packets take: a mode in a family, by each director to each set of real servers and back."""
+
+    def way(entry):
+        servers = frozenset(server.host.name for server in entry.service.real_servers)
+        service = entry.service
+        return entry.mode, entry.family, service.outer_family, service.return_path, service.directors, servers
+
+    found = {}
+    for entry in entries:
+        found.setdefault(way(entry), entry)
+    return list(found.values())
+
+
 @pytest.fixture(scope="session")
 def plan_of(topology):
     compiled = plans(topology)

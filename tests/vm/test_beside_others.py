@@ -114,6 +114,7 @@ def knows_mptcp(host):
     return host.file("/proc/sys/net/mptcp/enabled").exists
 
 
+@pytest.mark.long
 @pytest.mark.clients
 @pytest.mark.sender
 def test_a_client_that_speaks_mptcp(host, other_host, entries):
@@ -130,6 +131,7 @@ def test_a_client_that_speaks_mptcp(host, other_host, entries):
                 assert {answer["multipath"] for answer in said} == {not entry.mode.every_packet}, entry
 
 
+@pytest.mark.long
 @pytest.mark.clients
 @pytest.mark.sender
 def test_a_client_that_sends_data_with_its_syn(host, other_host, entries):
@@ -221,6 +223,7 @@ def ends_of(topology, entry):
     return server.host.name, str(server.host.interfaces[0].address), server.at_port(entry.port)
 
 
+@pytest.mark.long
 @pytest.mark.clients
 @pytest.mark.every_packet
 def test_a_published_port_is_a_real_server_like_any_other(host, topology, other_host, entries):
@@ -237,6 +240,7 @@ def test_a_published_port_is_a_real_server_like_any_other(host, topology, other_
             assert packets == []  # neither to those who come by the VIP, nor to those who do not
 
 
+@pytest.mark.long
 @pytest.mark.clients
 @pytest.mark.every_packet
 def test_a_port_answers_nobody_by_itself_while_the_module_is_away(host, topology, other_host, entries):
@@ -312,6 +316,7 @@ def uploaded(host, entry, prefix=""):
     return json.loads(said)["sha256"] == host.check_output("sha256sum < /tmp/noise").split()[0]
 
 
+@pytest.mark.long
 @pytest.mark.directors
 @pytest.mark.sender
 def test_segments_longer_than_an_ip_packet(host, topology, name, other_host, entries):

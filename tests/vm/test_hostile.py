@@ -129,6 +129,7 @@ def test_nobody_believes_a_forged_address_while_the_directors_module_is_away(hos
         assert seen == set(map(str, entry.service.local_addresses)), entry
 
 
+@pytest.mark.long
 @pytest.mark.clients
 def test_a_connection_without_any_room_has_the_local_address_or_fails_cleanly(host, other_host, entries):
     for entry in entries:

@@ -6,6 +6,8 @@ import json
 import pytest
 from ansible.module_utils.lvs.families import bracketed
 
+from tests.vm.conftest import one_of_each_way
+
 NARROW = 1300  # bytes; IPv6 needs 1280
 OCTETS = 200_000
 PROBING = "net.ipv4.tcp_mtu_probing"  # of both families
@@ -89,7 +91,7 @@ def no_application(entries, other_host):
 @pytest.mark.tcp
 def test_real_servers_learn_of_a_narrow_link_to_the_client(host, entries, narrow_link):
     failed = {}
-    for entry in {(entry.service.name, entry.family): entry for entry in entries}.values():
+    for entry in one_of_each_way(entries):
         narrow_link(entry)
         url = f"http://{bracketed(entry.vip)}:{entry.port}/bytes/{OCTETS}"
         got = host.run(f"curl -sS -g -m 40 {url} | wc -c")

@@ -54,6 +54,11 @@ def astray(word: str, meant: str = "") -> str:
     return f" It has the character{'s' if len(names) > 1 else ''} {listed(names, 'and')}." if names else ""
 
 
+def _strange(value: Any) -> str:
+    """What ends the message about a value that only has characters of ASCII when it is right; empty if it has no others."""
+    return f".{astray(str(value), ' ')}".rstrip(".")
+
+
 def described(value: Any) -> str:
     """What kind of value it is, for a message."""
     if value is None:
@@ -64,7 +69,7 @@ def described(value: Any) -> str:
         return "a mapping"
     if isinstance(value, Sequence):
         return "a list"
-    return f"the value {value}"
+    return f"the value {str(value).lower() if isinstance(value, bool) else value}"
 
 
 def listing(value: Any) -> Sequence[Any]:
@@ -179,7 +184,7 @@ class Number(Kind):
         if isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Fault("VALUE-TYPE", "is not a whole number")
+            raise Fault("VALUE-TYPE", f"is not a whole number{_strange(value)}")
         if not self.lowest <= value <= self.highest:
             raise Fault(self.rule, f"is not between {self.lowest} and {self.highest}")
         if self.taken and value in dict(self.taken):
@@ -215,7 +220,7 @@ class Choice(Kind):
             if value == word:
                 raise Fault(rule, message)
         close = difflib.get_close_matches(str(value).lower(), self.options, n=1)
-        hint = f": did you mean {close[0]}?{astray(str(value), close[0])}" if close else ""
+        hint = f": did you mean {close[0]}?{astray(str(value), close[0])}" if close else _strange(value)
         raise Fault(self.rule, f"is not one of {listed(self.options)}{hint}")
 
     def schema(self) -> dict[str, Any]:
@@ -258,7 +263,7 @@ class AddressOf(Kind):
         how = " or ".join(family.example for family in wanted)
         raise Fault(
             "ADDRESS-FORMAT",
-            f"is not an {self.words} (write it like {how}, without a prefix).{astray(text)}".rstrip("."),
+            f"is not an {self.words} (write it like {how}, without a prefix){_strange(value)}",
         )
 
     def schema(self) -> dict[str, Any]:
@@ -317,7 +322,7 @@ class Cidr(Kind):
         for other in TABLE:
             if other is not family and _is(other, text.partition("/")[0]):
                 raise Fault("ADDRESS-FORMAT", f"is an {other} network. Say it as cidr{other.suffix}:")
-        raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {family.example_prefix})")
+        raise Fault("ADDRESS-FORMAT", f"is not an {self.words} (write it like {family.example_prefix}){_strange(text)}")
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "string", "pattern": f"^{_PATTERNS[self.family]}/[0-9]+$"}, TEMPLATE]}
@@ -377,7 +382,12 @@ class OneOrMore(Kind):
 
     def read(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            return (self.of.read(value),)
+            try:
+                return (self.of.read(value),)
+            except Fault as fault:
+                if isinstance(value, str) and "," in value:
+                    raise Fault(fault.rule, f"{fault}. Several are a list: [{value}]") from None
+                raise
         found: dict[Any, None] = {}
         for item in value:
             try:
@@ -433,11 +443,13 @@ class PortRange(Kind):
 
     def read(self, value: Any) -> Ports:
         first, dash, last = value.partition("-") if isinstance(value, str) else (value, "", "")
-        if not dash:
+        if not dash and (not isinstance(value, str) or value.isdecimal()):
             port = PORT.read(value)
             return Ports(port, port)
         if not (first.strip().isdecimal() and last.strip().isdecimal()):
-            raise Fault("VALUE-TYPE", "is neither a port nor a range of ports (write it like 8000-8100)")
+            raise Fault(
+                "VALUE-TYPE", f"is neither a port nor a range of ports (write it like 8000-8100){_strange(value)}"
+            )
         found = Ports(PORT.read(first.strip()), PORT.read(last.strip()))
         if found.first > found.last:
             raise Fault("PORT-RANGE", f"ends before it begins. Write {found.last}-{found.first}")

@@ -255,11 +255,11 @@ PLAYBOOKS: tuple[Variable, ...] = (
     ),
     Variable(
         name="lvs_failover",
-        kind=Names("names of groups of directors"),
+        kind=Names("names of groups of directors, or of directors"),
         default=None,
         absent="none",
         playbooks=("failover",),
-        meaning="the groups of `lvs_directors` whose addresses move to another director",
+        meaning="the groups of `lvs_directors` whose addresses move to another director; a director means all groups of which it is master",
     ),
     Variable(
         name="lvs_teardown_services",
