@@ -307,7 +307,7 @@ def _mode(reader: Reader) -> modes.Mode | None:
         if name not in users:
             said, others = str(value).lower(), " and ".join(users)
             message = f"{setting}: {said} is for {others} only. Leave it out with {name}."
-            reader.fault("KEY-MODE", message, reader.raw[setting])
+            reader.fault("KEY-MODE", message, reader.at(setting))
             refused = True
     return None if refused else modes.row(name, **settings)
 

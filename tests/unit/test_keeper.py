@@ -100,6 +100,19 @@ def test_what_is_taken_away_comes_back_and_is_told(kept, host, capsys):
     assert told["commands"] == event.partition('commands="')[2].rstrip('"').split("; ")
 
 
+def test_an_event_names_five_commands_and_the_number_of_the_others(host, capsys):
+    vips = [f"10.20.1.{number}/32" for number in range(80, 87)]
+    host.write(kinds.NETWORK.path, "".join(f"address replace {vip} dev lo\n" for vip in vips))
+    host.boot()
+    kept = Kept(host)
+    host.addresses["lo"].clear()
+    kept.hears(kinds.NETWORK)
+    (event,) = events(capsys)
+    said = event.partition('commands="')[2].rstrip('"').split("; ")
+    assert said == [*(f"ip address replace {vip} dev lo" for vip in vips[:5]), "and 2 more"]
+    assert len(kept.report["addresses and routes"]["commands"]) == 7
+
+
 def test_rules_and_their_calls_come_back_after_a_flush(kept, host):
     host.tables.clear()
     kept.hears(*netlink_events.RULES)

@@ -24,7 +24,9 @@ def test_broken_inventory_is_refused_with_its_message(environment, path):
 
 
 def place(inventory, value):
-    """Where in an inventory a value or key is, as the keys and numbers that lead there; None if it is nowhere."""
+    """Where in an inventory a value or key is, as the keys and numbers that lead there; None if it is nowhere, or cannot have a place."""
+    if value is None or isinstance(value, bool):
+        return None
     parts = (
         inventory.items()
         if isinstance(inventory, dict)
