@@ -37,10 +37,12 @@ def planned(topology: Topology, seen: Mapping[str, rolling.Seen], names: Sequenc
     electing = {name: [one for one, group in known.items() if name in group.names] for name in topology.hosts}
     unknown = [name for name in names if name not in known and not electing.get(name)]
     if unknown or not names:
-        what = f"no group of directors and no director of one is {unknown[0]}: " if unknown else "no group is named"
-        hint = nearest(unknown[0], [*known, *(name for name, own in electing.items() if own)]) if unknown else ""
+        what = "No group is named."
+        if unknown:
+            hint = nearest(unknown[0], [*known, *(name for name, own in electing.items() if own)])
+            what = f"There is no group of directors, and no director of one, with the name {unknown[0]} ({hint})."
         raise AnsibleActionFail(
-            f"{what}{hint}. Set -e lvs_failover=GROUP, a group of lvs_directors{_of(list(known))}, or a director of one. Nothing was changed."
+            f"{what} Set -e lvs_failover=GROUP, a group of lvs_directors{_of(list(known))}, or a director of one. Nothing was changed."
         )
     masters = rolling.masters(topology, seen)
     held = [name for one in names for name in ([one] if one in known else electing[one])]

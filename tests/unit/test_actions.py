@@ -931,10 +931,10 @@ def test_a_director_hands_over_the_groups_of_which_it_is_master(compiled):
     [
         (
             [],
-            "^no group is named. Set -e lvs_failover=GROUP, a group of lvs_directors .directors., or a director of one",
+            "^No group is named. Set -e lvs_failover=GROUP, a group of lvs_directors .directors., or a director of one",
         ),
-        (["rs1"], "^no group of directors and no director of one is rs1: "),
-        (["lb11"], "is lb11: did you mean lb1?"),
+        (["rs1"], "and no director of one, with the name rs1 .known: "),
+        (["lb11"], "with the name lb11 .did you mean lb1"),
     ],
 )
 def test_who_hands_over_is_to_be_named(compiled, names, said):

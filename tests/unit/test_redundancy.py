@@ -285,8 +285,8 @@ def test_an_address_that_keepalived_gives_up_is_added_again():
 @pytest.mark.parametrize(
     ("seen", "groups", "message"),
     [
-        ({}, [], "no group is named"),
-        ({}, ["directorz"], "there is no group directorz: did you mean directors"),
+        ({}, [], "^No group is named"),
+        ({}, ["directorz"], "the name directorz .did you mean directors"),
         ({"lb1": MASTER}, ["directors"], "lb2 cannot be reached"),
         ({"lb1": MASTER, "lb2": Seen()}, ["directors"], "lb2 does not take part in its election yet"),
         ({"lb1": MASTER, "lb2": MASTER}, ["directors"], "lb1 and lb2 are master at the same time"),
