@@ -101,8 +101,8 @@ def _no_server(name: str, hosts: Collection[str], servers: Collection[str]) -> s
     if name not in hosts:
         return f"there is no real server {name}: {nearest(name, servers)}"
     return (
-        f"there is no real server {name}: the host is not in the group real_servers. A director of a group in lvs_directors hands over by "
-        f"playbooks/failover.yml -e lvs_failover={name}."
+        f"there is no real server {name}: the host is not in the group real_servers. What a director of a group in lvs_directors holds is moved by "
+        "playbooks/failover.yml."
     )
 
 

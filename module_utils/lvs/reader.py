@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from .contract.key import Key, Keyed, Nested, keys_of
-from .contract.values import Fault, Passed, described, nearest
+from .contract.values import Fault, Passed, closest, described, nearest
 from .violations import Violation
 
-# Keys of keepalived, ipvsadm and other load balancers, and what lvskit has for them.
+# Keys of keepalived, ipvsadm and other load balancers, and what lvskit has for them; or a sentence, where it has nothing.
 OTHER_WORDS: Mapping[str, str | tuple[str, ...]] = {
     "balance": "scheduler",
     "virtual": "vip",
@@ -62,6 +62,45 @@ OTHER_WORDS: Mapping[str, str | tuple[str, ...]] = {
     "tcp_timeout": "lvs_timeouts of the directors (in group_vars)",
     "laddr_group": "local_addresses",
     "snat_pool": "local_addresses",
+    "nopreempt": "the addresses stay where they are unless preempt: true is said. Leave it out.",
+    "monitor": "health_check",
+    "healthcheck": "health_check",
+    "check": "health_check",
+    "uri": ("path", "path of health_check"),
+    "periodSeconds": ("interval", "interval of health_check"),
+    "timeoutSeconds": ("timeout", "timeout of health_check"),
+    "failureThreshold": ("retries", "retries of health_check"),
+    "fall": ("retries", "retries of health_check"),
+    "successThreshold": ("rise", "rise of health_check"),
+    "expect": ("match", "match of health_check"),
+    "misc_path": ("command", "command of health_check"),
+    "proxy_protocol": "client_address (IPVS has no PROXY protocol)",
+    "sessionAffinity": "persistence_timeout",
+    "clusterIP": "vip",
+    "externalIP": "vip",
+    "targetPort": ("port", "port of a real server"),
+    "quorum": "floor",
+    "lb_method": "scheduler",
+    "backend": "real_servers",
+    "pool": "real_servers",
+    "backup": "sorry_server",
+    "ratio": ("weight", "weight of a real server"),
+    "disabled": "lvs_drained: true of the host",
+    "state": "preferred",
+    "vrid": "virtual_router_id",
+    "authentication": "VRRP version 3 has none. Leave it out, and put the directors' network where no stranger is.",
+    "auth_pass": "VRRP version 3 has none. Leave it out, and put the directors' network where no stranger is.",
+    "ports": "port",
+    "vips": "vip",
+    "addresses": "address",
+    "vlan_id": "vlan",
+    "netmask": "cidr",
+    "mtu": ("mtu", "mtu of the network"),
+    "hosts": "host, or group,",
+    "upper_threshold": ("upper_threshold", "upper_threshold of a real server"),
+    "lower_threshold": ("lower_threshold", "lower_threshold of a real server"),
+    "weight": ("weight", "weight of a real server"),
+    "lvs_timeouts": "lvs_timeouts of the directors (in group_vars)",
     "fwmark": "port ranges and persistence_across_ports, for which it sets firewall marks itself,",
 }
 Report = Callable[[Violation], None]
@@ -158,6 +197,10 @@ class Reader:
         return key.fallback
 
     def _missing(self, name: str, besides: str = "") -> None:
+        """Reports a missing key, unless an unknown one is told that is meant for it."""
+        self.ok = False
+        if any(self._nearest(str(one)) == name for one in self.raw if one not in self.keys):
+            return
         at = next(iter(self.raw.values()), self.raw)
         self.fault("KEY-MISSING", f"has no {name}. Add {name}:{besides} to it.", self.raw.get("name", at))
 
@@ -165,6 +208,11 @@ class Reader:
         inner = Reader(value, f"{self.place}: {key.name}", self.report, kind.of, self.at(key.name))
         values = inner.values()
         return kind.of(**values) if inner.finish() else key.fallback
+
+    def _nearest(self, name: str) -> str:
+        """The key of this mapping that an unknown one is meant for; empty if none looks like it."""
+        own = self._own_word(name)
+        return own if own in self.keys else "" if own else next(iter(closest(name, self.keys)), "")
 
     def _own_word(self, name: str) -> str:
         """What lvskit has for another tool's key: one of this mapping's keys, or where it is else. Empty if nothing is known."""
@@ -182,6 +230,10 @@ class Reader:
         for name in self.raw:
             if name not in self.keys:
                 own = self._own_word(str(name))
-                hint = f"lvskit has {own} for it" if own else nearest(str(name), self.keys)
+                hint = (
+                    f"lvskit has {own} for it"
+                    if own and not own.endswith(".")
+                    else own or nearest(str(name), self.keys)
+                )
                 self.fault("KEY-UNKNOWN", f"has an unknown key {name}: {hint}", name)
         return usable

@@ -14,6 +14,8 @@ class Scheduler:
     `by_source`: they always reach the same one, those of another client possibly another one. Neither: all clients reach the same
     real server, by the VIP, or as long as it has no open connection.
 
+    `by_destination`: it chooses by the address of the request, which is the VIP.
+
     `weighted`: weights are shares; where they are not, only 0 means something. `flags` are ipvsadm's --sched-flags for it. `slots`: the
     size of its table, in which a real server of weight 0 keeps its slots: with the flag `fallback` their clients get another one, else none.
     `since`: the first release of Debian whose kernel has it, if not all have.
@@ -23,6 +25,7 @@ class Scheduler:
     takes_turns: bool = False
     spreads: bool = False
     by_source: bool = False
+    by_destination: bool = False
     weighted: bool = True
     flags: tuple[str, ...] = ()
     fallback: str = ""
@@ -37,9 +40,9 @@ TABLE: tuple[Scheduler, ...] = (
     Scheduler("wlc", spreads=True),
     Scheduler("sed"),
     Scheduler("nq"),
-    Scheduler("lblc"),
-    Scheduler("lblcr"),
-    Scheduler("dh", weighted=False, slots=256),
+    Scheduler("lblc", by_destination=True),
+    Scheduler("lblcr", by_destination=True),
+    Scheduler("dh", by_destination=True, weighted=False, slots=256),
     Scheduler("sh", by_source=True, flags=("sh-fallback", "sh-port"), fallback="sh-fallback", slots=256),
     Scheduler("fo"),
     Scheduler("ovf"),

@@ -52,7 +52,13 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     variables_by_host = _variables(task_vars)
     hosts, groups = _hosts(variables_by_host), task_vars["groups"]
     raw = {name: own.raw for name, own in variables_by_host.items()}
-    own = [*_of_single_hosts(raw), *_by_host(variables_by_host), *variables.old_names(raw), *_unread(task_vars)]
+    own = [
+        *_of_single_hosts(raw),
+        *_by_host(variables_by_host),
+        *_of_playbooks(raw),
+        *variables.old_names(raw),
+        *_unread(task_vars),
+    ]
     if not changes and isinstance(services, list) and not services:
         own.append(
             Violation("NO-SERVICES", "lvs_services is an empty list: site.yml removes every service.", services, True)
@@ -64,7 +70,10 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         directors = changes.directors(directors)
     topology, violations = inventory.parse(networks, services, hosts, groups, directors)
     own += notices(topology)
-    return topology, [*own, *(_advised(v, services, topology) for v in violations), *rules.check(topology)]
+    broken = rules.check(topology)
+    if changes and changes.drained:  # nobody has written these lvs_drained
+        broken = [one for one in broken if one.rule != "KEY-HOST" or "lvs_drained" in raw.get(one.host, ())]
+    return topology, [*own, *(_advised(v, services, topology) for v in violations), *broken]
 
 
 def refuse(violations: Sequence[Violation], end: str = "") -> None:
@@ -201,6 +210,19 @@ def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iter
                 what = f"{'lacks' if len(names) == 1 else 'lack'} {key}"
             message = f"{hosts} {what}: the environment's is that of all hosts. Say it in group_vars/all alone."
             yield Violation("ONE-ENVIRONMENT", message, value if value is not None else usual)
+
+
+def _of_playbooks(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
+    """Variables of playbooks and roles with a value that they cannot have; one fault for hosts that share it."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    values: dict[tuple[str, str], Any] = {}
+    for host, own in variables_by_host.items():
+        for name, fault in variables.wrong_values(own):
+            which = name, f"{own[name]} {fault}"
+            concerned.setdefault(which, []).append(host)
+            values.setdefault(which, own[name])
+    for (name, wrong), hosts in concerned.items():
+        yield Violation("VALUE-TYPE", f"{some(hosts)}: {name}: {wrong}", values[name, wrong])
 
 
 def _by_host(variables_by_host: Mapping[str, HostVariables]) -> Iterator[Violation]:

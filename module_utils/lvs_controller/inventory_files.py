@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from ansible import constants
+from ansible import constants, context
 from ansible.module_utils.lvs.contract.values import nearest
 
 KINDS = {"group_vars": "group", "host_vars": "host"}
 _VAULT = b"$ANSIBLE_VAULT"
+_NO_VARIABLES = "this is no mapping of variables to values. Is the first line missing, such as lvs_services:?"
+_ENCRYPTED = "the file is encrypted, and there is no password. Say --ask-vault-pass, or --vault-password-file FILE."
 _NO_BREAK_SPACE = "\u00a0"
 # YAML 1.1, integers that are not what they look like.
 _BASES = {60: re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+"), 8: re.compile(r"[-+]?0[0-7_]+")}
@@ -100,15 +102,21 @@ def faults(source: str) -> list[Fault]:
     inline = _inline(source)
     for entity in entities(folder):
         places = inline.get((entity.kind, entity.name), {})  # where each variable is set
+        if (entity.kind, entity.name) == ("group_vars", "all"):
+            # They count more than those of any group in the inventory's own files.
+            groups = [own for (kind, _), own in inline.items() if kind == "group_vars"]
+            places = {key: place for own in groups for key, place in own.items()}
         for path in entity.files:
             document, wrong = parsed(path)
             found += wrong
+            if document is not None and not isinstance(document, yaml.MappingNode):
+                found.append(_at(path, document.start_mark, _NO_VARIABLES))
             for key, place in _variables(document, path):
                 if key in places:
                     found.append(_twice(key, places[key], place))
                 places[key] = place
     for path in _inventory(source):
-        if path.endswith((".yml", ".yaml")):
+        if path.endswith((".yml", ".yaml", ".json")):
             found += parsed(path)[1]
     return found
 
@@ -187,9 +195,13 @@ def _twice(key: str, first: Fault, second: Fault) -> Fault:
 
 def parsed(path: str) -> tuple[yaml.Node | None, list[Fault]]:
     """A file as nodes of YAML, and what is wrong with it. None where it is encrypted, empty, or no YAML."""
-    raw = Path(path).read_bytes()
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        what = "is a link to nothing" if os.path.islink(path) else f"cannot be read: {error.strerror}"
+        return None, [Fault(path, 1, 1, f"the file {what}. Remove it, or mend it.")]
     if raw.startswith(_VAULT):
-        return None, []
+        return None, [] if _has_password() else [Fault(path, 1, 1, _ENCRYPTED)]
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -207,6 +219,16 @@ def parsed(path: str) -> tuple[yaml.Node | None, list[Fault]]:
     if len(documents) > 1:
         return None, [_at(path, documents[1].start_mark, "a second document begins (---). A variable file has one.")]
     return (documents[0], list(_in(path, documents[0]))) if documents and documents[0] else (None, [])
+
+
+def _has_password() -> bool:
+    """Whether somebody has said where Ansible gets a password for encrypted files."""
+    given = (context.CLIARGS.get(name) for name in ("ask_vault_pass", "vault_password_files", "vault_ids"))
+    settings = (
+        constants.config.get_config_value(name)
+        for name in ("DEFAULT_VAULT_PASSWORD_FILE", "DEFAULT_VAULT_IDENTITY_LIST")
+    )
+    return any(given) or any(settings)
 
 
 def _is_json(text: str) -> bool:

@@ -35,6 +35,10 @@ def planned(topology: Topology, seen: Mapping[str, rolling.Seen], names: Sequenc
     """
     known = topology.director_groups
     electing = {name: [one for one, group in known.items() if name in group.names] for name in topology.hosts}
+    if not known:
+        raise AnsibleActionFail(
+            "The inventory has no lvs_directors, and no director that could take over. Nothing was changed."
+        )
     unknown = [name for name in names if name not in known and not electing.get(name)]
     if unknown or not names:
         what = "No group is named."
@@ -42,7 +46,7 @@ def planned(topology: Topology, seen: Mapping[str, rolling.Seen], names: Sequenc
             hint = nearest(unknown[0], [*known, *(name for name, own in electing.items() if own)])
             what = f"There is no group of directors, and no director of one, with the name {unknown[0]} ({hint})."
         raise AnsibleActionFail(
-            f"{what} Set -e lvs_failover=GROUP, a group of lvs_directors{_of(list(known))}, or a director of one. Nothing was changed."
+            f"{what} Set -e lvs_failover=GROUP, a group of lvs_directors ({listed(list(known), 'or')}), or a director of one. Nothing was changed."
         )
     masters = rolling.masters(topology, seen)
     held = [name for one in names for name in ([one] if one in known else electing[one])]
@@ -110,7 +114,3 @@ def confirmed(topology: Topology, seen: Mapping[str, rolling.Seen], takeover: Ta
             f"{listed(list(dict.fromkeys([*takeover.masters, *takeover.standbys])), 'and')}."
         )
     return [f"{name}: {masters[name]} is master" for name in takeover.leaving]
-
-
-def _of(names: Sequence[str]) -> str:
-    return f" ({listed(list(names), 'or')})" if names else " (the inventory has none)"

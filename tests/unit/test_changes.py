@@ -65,8 +65,8 @@ def test_a_service_that_leaves_is_in_no_plan():
         (Changes(drained=["rs11"]), "there is no real server rs11: "),
         (
             Changes(drained=["lb1"]),
-            "there is no real server lb1: the host is not in the group real_servers. A director of a group in lvs_directors hands over by "
-            "playbooks/failover.yml -e lvs_failover=lb1",
+            "there is no real server lb1: the host is not in the group real_servers. What a director of a group in lvs_directors holds "
+            "is moved by playbooks/failover.yml.",
         ),
         (Changes(without_hosts=["rs11"]), "there is no host rs11: "),
         (Changes(without_services=["nothing"]), "there is no service nothing: "),

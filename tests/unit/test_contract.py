@@ -107,6 +107,8 @@ def test_the_schema_refuses_the_broken_inventories_whose_fault_is_one_value():
         "port-range-backwards",
         "vip-is-loopback",
         "vip-is-reserved",
+        "vip-leading-zero",
+        "vip-mapped",
     ]  # arithmetic, and what addresses and expressions mean, which no schema knows
 
 
@@ -177,6 +179,28 @@ def test_extra_vars_by_an_old_or_a_misspelt_name_are_refused_and_others_are_not(
         "-e to: the variable is lvs_rollback_to now. Say -e lvs_rollback_to=…",
         "-e lvs_verfy_path: lvskit has no such variable: did you mean lvs_verify_path?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"lvs_batches": "1,100%"}, None),
+        ({"lvs_batches": [1, "100%"], "lvs_host_drain_timeout": "5", "lvs_unprepared": "true", "lvs_weight": 0}, None),
+        ({"lvs_weight": "{{ planned }}", "lvs_drain": ["rs1"], "lvs_advise_needs": {"x": 1}, "lvs_director_batches": None}, None),
+        ({"lvs_batches": "abc"}, "-e lvs_batches: abc is no list of numbers of hosts, or of percentages (write it like 1,100%)"),
+        ({"lvs_batches": 0}, "-e lvs_batches: 0 is no list of numbers of hosts, or of percentages (write it like 1,100%)"),
+        ({"lvs_batches": ""}, "-e lvs_batches:  is no list of numbers of hosts, or of percentages (write it like 1,100%)"),
+        ({"lvs_host_drain_timeout": "5m"}, "-e lvs_host_drain_timeout: 5m is not a whole number. Write the seconds: 300"),
+        ({"lvs_unprepared": "maybe"}, "-e lvs_unprepared: maybe is neither true nor false"),
+        ({"lvs_director_batches": "two"}, "-e lvs_director_batches: two is not a whole number"),
+        ({"lvs_weight": "50%"}, "-e lvs_weight: 50% is neither a weight from 0 to 65535 nor `planned`"),
+        ({"lvs_weight_for": "half"}, "-e lvs_weight_for: half is no duration (write it like 30m: s, m, h or d)"),
+        ({"lvs_drain": "rs1,", "_raw_params": "rs2"}, "-e: rs2 stands behind a blank, and is no part of any variable. Write lists without blanks, "
+         "and put texts with blanks into quotes."),
+    ],
+)  # fmt: skip
+def test_values_of_the_command_line_are_refused_before_anything_else(given, said):
+    assert variables.refused_extra_vars(given) == ([said] if said else [])
 
 
 def test_every_old_name_of_version_0_1_0_has_a_new_one():

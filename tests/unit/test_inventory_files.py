@@ -34,7 +34,9 @@ SERVICES = "lvs_services:\n  - name: web\n    port: 80\n"
         ("", None),
         ("# nothing\n", None),
         ('{"lvs_services": [\n\t{"name": "a"}]}', None),  # JSON
-        (b"$ANSIBLE_VAULT;1.1;AES256\n6162\n", None),
+        (b"$ANSIBLE_VAULT;1.1;AES256\n6162\n", "1:1: the file is encrypted, and there is no password. Say --ask-vault-pass, or --vault-password-file FILE."),
+        ("- name: web\n  port: 80\n", "1:1: this is no mapping of variables to values. Is the first line missing, such as lvs_services:?"),
+        ("words\n", "1:1: this is no mapping of variables to values. Is the first line missing, such as lvs_services:?"),
         ("key: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n", None),
         (SERVICES.replace("    port", "\tport"), "3:1: a tab. YAML is indented with spaces."),
         (SERVICES.replace("port: 80", "port:\u00a080"), "3:10: a no-break space (U+00A0). Write a space."),
@@ -138,6 +140,35 @@ def test_files_of_no_group_and_beside_a_folder_are_unread(inventory, tmp_path):
         "group_vars/all/.",
         "group_vars/wbe.yml:1:1: these variables have no effect: there is no group wbe: did you mean web?",
     ]
+
+
+def test_an_encrypted_file_is_no_fault_where_there_is_a_password(inventory, monkeypatch):
+    monkeypatch.setattr(inventory_files.context, "CLIARGS", {"ask_vault_pass": True})
+    assert inventory(**{"all.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162\n"}) == []
+
+
+def test_a_link_to_nothing_is_told(inventory, tmp_path):
+    inventory(**{"all/a.yml": SERVICES})
+    (tmp_path / "group_vars/all/b.yml").symlink_to("/nowhere/b.yml")
+    (found,) = inventory_files.faults(str(tmp_path))
+    assert str(found).endswith("group_vars/all/b.yml:1:1: the file is a link to nothing. Remove it, or mend it.")
+
+
+def test_an_inventory_of_json_is_read_for_duplicate_keys(tmp_path):
+    (tmp_path / "hosts.json").write_text('{"all": {"vars": {"lvs_services": [{"port": 80, "port": 81}]}}}')
+    (found,) = inventory_files.faults(str(tmp_path / "hosts.json"))
+    assert "hosts.json:1:" in str(found) and "duplicate key port" in str(found)
+
+
+def test_variables_of_a_group_in_the_inventorys_own_file_count_less_than_those_of_all(tmp_path):
+    (tmp_path / "hosts.yml").write_text(
+        "all:\n  children:\n    web:\n      vars: {lvs_keeper: false}\n      hosts: {rs1: }\n"
+    )
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("lvs_keeper: true\n")
+    (tmp_path / "group_vars/web.yml").write_text("x: 1\n")
+    (found,) = inventory_files.faults(str(tmp_path))
+    assert "group_vars/all.yml:1:1: lvs_keeper is set in hosts.yml:4, too" in str(found)
 
 
 def test_of_a_playbooks_folder_only_variable_files_are_looked_at(tmp_path):

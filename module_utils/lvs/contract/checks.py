@@ -95,6 +95,18 @@ CHECKS = (
     ),
 )
 BY_TYPE: Mapping[str, CheckType] = {check.name: check for check in CHECKS}
+_OTHER_TYPES = tuple(
+    (word, "CHECK-TYPE", f"is no type of check: lvskit's word for it is {name}")
+    for name, words in {
+        **{check.name: (check.block,) for check in CHECKS},
+        "tcp": ("TCP_CHECK", "connect", "tcpSocket"),
+        "http": ("HTTP_GET", "httpGet", "negotiate"),
+        "https": ("SSL_GET",),
+        "ping": ("PING_CHECK", "icmp", "ICMP"),
+        "script": ("MISC_CHECK", "exec", "external", "external-check", "misc"),
+    }.items()
+    for word in words
+)
 QUERY_TYPES = ("A", "AAAA", "NS", "CNAME", "SOA", "MX", "TXT")
 
 
@@ -188,7 +200,7 @@ class Percent(Kind):
 class HealthCheck(Keyed):
     """How a service's real servers are asked whether they are healthy."""
 
-    type: str = key(Choice("CHECK-TYPE", tuple(BY_TYPE)), "what is asked: see [health.md](health.md)")
+    type: str = key(Choice("CHECK-TYPE", tuple(BY_TYPE), _OTHER_TYPES), "what is asked: see [health.md](health.md)")
     way: str | None = key(
         Choice("VALUE-CHOICE", ("vip", "rip")),
         "`vip`: the check goes to the VIP, and IPVS forwards it to the real server as it forwards requests. It fails, too, if the "

@@ -44,6 +44,18 @@ _OTHER_MODES = tuple(
     }.items()
     for word in words
 )
+_OTHER_SCHEDULERS = tuple(
+    (word, "SCHEDULER-UNKNOWN", f"is no scheduler of IPVS: lvskit's word for it is {name}")
+    for name, words in {
+        "rr": ("roundrobin", "round_robin", "round-robin", "ROUND_ROBIN"),
+        "wrr": ("static-rr", "weighted_round_robin", "weighted-round-robin"),
+        "lc": ("least_conn", "leastconn", "least-connections", "least_connections", "LEAST_REQUEST"),
+        "wlc": ("weighted_least_connections", "weighted-least-connections"),
+        "sh": ("source", "ip_hash", "ip-hash", "source_hash", "source-hash", "sourcehash"),
+        "mh": ("maglev", "MAGLEV", "ring_hash", "consistent"),
+    }.items()
+    for word in words
+)
 _LOCAL = listed(list(dict.fromkeys(mode.name for mode in modes.TABLE if mode.local_real_server)), "and")
 _AUTO = ("auto", "MODE-AUTO", "is not supported: choose a mode (playbooks/advise.yml lists those that fit)")
 
@@ -142,7 +154,7 @@ class Service(Keyed):
         OneOrMore(Choice("PROTOCOL-UNKNOWN", modes.PROTOCOLS)), "the transport protocol", ("tcp",), name="protocol"
     )
     scheduler: str = key(
-        Choice("SCHEDULER-UNKNOWN", schedulers.NAMES),
+        Choice("SCHEDULER-UNKNOWN", schedulers.NAMES, _OTHER_SCHEDULERS),
         "how IPVS chooses a real server for a connection (ipvsadm(8))",
         "wlc",
     )

@@ -36,10 +36,15 @@ class Passed(Fault):
         super().__init__("", "")
 
 
+def closest(word: str, known: Iterable[str]) -> list[str]:
+    """The known word that looks most like `word`; none if none looks like it."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known word that looks most like `word`, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = closest(word, known)
     if not close:
         return f"known: {', '.join(known) or 'none'}"
     return f"did you mean {close[0]}?" + astray(word, close[0])
@@ -76,6 +81,15 @@ def listing(value: Any) -> Sequence[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise Fault("VALUE-TYPE", "is not a list")
     return value
+
+
+_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def _in_seconds(value: Any) -> str:
+    """A remedy for a time with a unit, such as 5m; empty where it is none."""
+    parts = re.fullmatch(r"([0-9]+) ?([a-z]+)", value) if isinstance(value, str) else None
+    return f". Write the seconds: {int(parts[1]) * _UNITS[parts[2]]}" if parts and parts[2] in _UNITS else ""
 
 
 @dataclass(frozen=True)
@@ -184,7 +198,8 @@ class Number(Kind):
         if isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Fault("VALUE-TYPE", f"is not a whole number{_strange(value)}")
+            remedy = _in_seconds(value) if self.unit == "seconds" else ""
+            raise Fault("VALUE-TYPE", f"is not a whole number{remedy or _strange(value)}")
         if not self.lowest <= value <= self.highest:
             raise Fault(self.rule, f"is not between {self.lowest} and {self.highest}")
         if self.taken and value in dict(self.taken):
@@ -261,6 +276,8 @@ class AddressOf(Kind):
                 if other is not self.family and _is(other, text):
                     raise Fault("ADDRESS-FORMAT", f"is an {other} address, and this key is for {self.family}")
         how = " or ".join(family.example for family in wanted)
+        if meant := _meant(text):
+            raise Fault("ADDRESS-FORMAT", meant)
         raise Fault(
             "ADDRESS-FORMAT",
             f"is not an {self.words} (write it like {how}, without a prefix){_strange(value)}",
@@ -283,6 +300,20 @@ def _special(address: Any) -> str:
         "is_link_local": "a link-local",
     }
     return next((f"{words} address" for name, words in kinds.items() if getattr(address, name)), "")
+
+
+def _meant(text: str) -> str:
+    """What is wrong with a text that looks much like an address, and what to write; empty where it does not."""
+    shorter = re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)
+    if shorter != text and _is(IPV4, shorter):
+        return f"has a number that begins with 0, which some programs read as octal. Write {shorter}"
+    mapped = text.rpartition(":")[2]
+    if text.lower().startswith("::ffff:") and _is(IPV4, mapped):
+        return f"is an IPv4 address in the form of IPv6. Write {mapped}"
+    ends = [part.strip() for part in text.split("-")]
+    if len(ends) == 2 and any(all(_is(family, end) for end in ends) for family in TABLE):
+        return "is a range. List each address"
+    return ""
 
 
 def _is(family: Family, text: str) -> bool:
@@ -361,6 +392,8 @@ class Listing(Kind):
         return f"list ({self.of.words})"
 
     def read(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str) and value:
+            raise Fault("VALUE-TYPE", f"is not a list (write it like [{value}])")
         return tuple(self.of.read(item) for item in listing(value))
 
     def schema(self) -> dict[str, Any]:

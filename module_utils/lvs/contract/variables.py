@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,21 @@ from .hosts import Host
 from .key import Entries, Key, Named, Nested, keys_of
 from .networks import Network
 from .services import Needs, Service
-from .values import FLAG, TEXT, Choice, Listing, Names, Number, Text, Texts, nearest
+from .values import FLAG, TEXT, Choice, Fault, Flag, Listing, Names, Number, Text, Texts, nearest
 
 _RANGE = "VALUE-RANGE"
 _APPLYING = ("site", "drain", "undrain", "teardown")  # those that import apply.yml
+
+
+@dataclass(frozen=True)
+class Batches(Names):
+    """How many hosts at a time, one batch after the other: numbers, or percentages of all."""
+
+    def read(self, value: Any) -> list[str]:
+        words = super().read(value)
+        if not words or any(not re.fullmatch("0*[1-9][0-9]*%?", word) for word in words):
+            raise Fault("VALUE-TYPE", "is no list of numbers of hosts, or of percentages (write it like 1,100%)")
+        return words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +208,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
     Variable(
         name="lvs_batches",
         old="batches",
-        kind=Names("numbers or percentages of hosts"),
+        kind=Batches("numbers or percentages of hosts"),
         default=(1, "100%"),
         playbooks=_APPLYING,
         meaning="how many real servers are prepared at a time: one goes first, so that an error affects only one",
@@ -440,6 +452,7 @@ ROLES: tuple[Role, ...] = (
     ),
 )
 
+_OF_PLAYBOOKS = {variable.name: variable for variable in PLAYBOOKS}
 _OF_ROLES = {variable.name: variable for role in ROLES for variable in role.variables}
 # lvskit's variables that a file of an inventory may contain, by name.
 IN_INVENTORIES: Mapping[str, Key] = {
@@ -464,8 +477,23 @@ def old_names(variables_by_host: Mapping[str, Mapping[str, Any]]) -> list[Violat
 
 
 def refused_extra_vars(extra_vars: Mapping[str, Any]) -> list[str]:
-    """A message for each refused variable of the command line: an old name, or a misspelt one."""
+    """A message for each refused variable of the command line: an old name, a misspelt one, or one with a value that it cannot have."""
     return [*_refused(extra_vars)]
+
+
+def wrong_values(variables: Mapping[str, Any]) -> Iterator[tuple[str, Fault]]:
+    """The variables of playbooks and roles with a value that they cannot have. Templates are not rendered, and pass."""
+    for name, value in variables.items():
+        variable = _OF_ROLES.get(name) or _OF_PLAYBOOKS.get(name)
+        if variable is None or value is None or "{{" in str(value):
+            continue
+        try:
+            if isinstance(variable.kind, Text) and variable.kind.pattern:
+                variable.kind.read(str(value))
+            elif isinstance(variable.kind, (Number, Flag, Choice, Batches)):
+                variable.kind.read(value)
+        except Fault as fault:
+            yield name, fault
 
 
 def _refused(extra_vars: Mapping[str, Any]) -> Iterator[str]:
@@ -475,3 +503,7 @@ def _refused(extra_vars: Mapping[str, Any]) -> Iterator[str]:
             yield f"-e {name}: the variable is {OLD_NAMES[name]} now. Say -e {OLD_NAMES[name]}=…"
         elif name.startswith("lvs_") and name not in known:
             yield f"-e {name}: lvskit has no such variable: {nearest(name, known)}"
+    if words := extra_vars.get("_raw_params"):
+        yield f"-e: {words} stands behind a blank, and is no part of any variable. Write lists without blanks, and put texts with blanks into quotes."
+    for name, fault in wrong_values(extra_vars):
+        yield f"-e {name}: {extra_vars[name]} {fault}"

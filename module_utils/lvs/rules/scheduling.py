@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .. import modes, schedulers
 from ..topology import Service, Topology
-from ..violations import listed
+from ..violations import listed, some
 from .catalogue import Finding, service_rule
 from .sharing import FTP, FTP_HELPED, FTP_TRANSLATED, VIP, sharing, translated_beside_a_helper
 
@@ -42,11 +42,62 @@ def flag_of_another_scheduler(topology: Topology, service: Service) -> Iterator[
 )
 def weights_mean_nothing(topology: Topology, service: Service) -> Iterator[Finding]:
     weights = sorted({server.weight for server in service.real_servers if server.weight})
-    if not _scheduler(service).weighted and len(weights) > 1:
-        instead = {"rr": "wrr", "lc": "wlc"}.get(service.scheduler, "sh")
+    scheduler = _scheduler(service)
+    if not scheduler.weighted and not scheduler.by_destination and len(weights) > 1:
+        instead = {"rr": "wrr", "lc": "wlc"}[service.scheduler]
         yield (
             f"{service.scheduler} does not look at weights ({listed([str(w) for w in weights], 'and')}): every real server gets the "
             f"same share. Use {instead}, or leave the weights out.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "SCHEDULER-DESTINATION",
+    "a scheduler that chooses a real server by the address that a request is for",
+    "That is the VIP: all of its requests go to one real server. These schedulers are for caches in front of many destinations.",
+    warning=True,
+)
+def one_real_server_for_a_vip(topology: Topology, service: Service) -> Iterator[Finding]:
+    if _scheduler(service).by_destination and len(service.real_servers) > 1:
+        yield (
+            f"{service.scheduler} chooses by the address of the request, and all requests for a VIP go to one real server. Use sh or mh, which "
+            "choose by the client, or wlc.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "SCHEDULER-OVERFLOW",
+    "ovf with weights that are no limits, or with UDP",
+    "To ovf a weight is the number of connections that a real server may have at a time: when all have as many, requests are refused. A "
+    "connection of UDP has no end that IPVS sees.",
+    warning=True,
+)
+def weights_are_limits(topology: Topology, service: Service) -> Iterator[Finding]:
+    if service.scheduler != "ovf":
+        return
+    if "udp" in service.protocols:
+        yield "ovf counts connections, and those of UDP do not end. Use wlc.", service.at("scheduler")
+    elif all(server.weight <= 1 for server in service.real_servers):
+        yield (
+            "to ovf a weight is the number of connections that a real server may have, here 1. Give each real server its number as weight:.",
+            service.at("scheduler"),
+        )
+
+
+@service_rule(
+    "SCHEDULER-FAILOVER",
+    "fo with equal weights",
+    "fo sends all connections to the real server of the highest weight; of several, the order in IPVS' table decides.",
+    warning=True,
+)
+def nobody_is_first(topology: Topology, service: Service) -> Iterator[Finding]:
+    weights = [server.weight for server in service.real_servers]
+    if service.scheduler == "fo" and len(weights) > 1 and weights.count(max(weights)) > 1:
+        first = [server.host.name for server in service.real_servers if server.weight == max(weights)]
+        yield (
+            f"fo uses the real server of the highest weight alone, and {some(first)} have it. Give each its own weight.",
             service.at("scheduler"),
         )
 
