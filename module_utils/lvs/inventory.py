@@ -154,7 +154,7 @@ def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: 
     for variable in variables:
         if variable not in IN_INVENTORIES:
             hint = nearest(variable, IN_INVENTORIES)
-            report(Violation("KEY-UNKNOWN", f"host {name} has an unknown variable {variable}: {hint}", variable))
+            report(Violation("KEY-UNKNOWN", f"host {name}: unknown variable {variable}: {hint}", variable))
     own = {key: value for key, value in variables.items() if key in keys_of(Host)}
     raw = own.get("lvs_interfaces", {})
     reader = Reader(own, f"host {name}", report, Host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,11 +70,11 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         services, hosts, groups = changes.services(services), changes.hosts(hosts), changes.groups(groups)
         directors = changes.directors(directors)
     topology, violations = inventory.parse(networks, services, hosts, groups, directors)
-    own += notices(topology)
+    own += [*_logins(raw, topology), *notices(topology)]
     broken = rules.check(topology)
     if changes and changes.drained:  # nobody has written these lvs_drained
         broken = [one for one in broken if one.rule != "KEY-HOST" or "lvs_drained" in raw.get(one.host, ())]
-    return topology, [*own, *(_advised(v, services, topology) for v in violations), *broken]
+    return topology, _of_many([*own, *(_advised(v, services, topology) for v in violations), *broken])
 
 
 def refuse(violations: Sequence[Violation], end: str = "") -> None:
@@ -147,6 +148,29 @@ def _rendered(
     return found
 
 
+_HOST = re.compile(r"host (\S+?)(?=:? )")
+
+
+def _of_many(violations: Sequence[Violation]) -> list[Violation]:
+    """One violation in place of those that hosts have by one value of the inventory, which many of them share."""
+    found: dict[Any, Violation] = {}
+    hosts: dict[Any, list[str]] = {}
+    for violation in violations:
+        of_host, place = _HOST.match(violation.message), where(violation.at)
+        rest = violation.message[of_host.end() :] if of_host and place else ""
+        which = (violation.rule, place, rest) if rest else id(violation)
+        found.setdefault(which, violation)
+        if of_host and rest:
+            hosts.setdefault(which, []).append(of_host[1])
+    merged = []
+    for which, violation in found.items():
+        names = list(dict.fromkeys(hosts.get(which, [])))
+        many = len(names) > 1
+        message = _HOST.sub(f"hosts {some(names)}", violation.message, count=1) if many else violation.message
+        merged.append(replace(violation, message=message, host="" if many else violation.host))
+    return merged
+
+
 def _of_hosts(message: str, names: Sequence[str]) -> str:
     """A fault of some hosts' variables with their names; nothing is added to one of common variables."""
     if message.partition(":")[0] in _COMMON:
@@ -210,6 +234,34 @@ def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iter
                 what = f"{'lacks' if len(names) == 1 else 'lack'} {key}"
             message = f"{hosts} {what}: the environment's is that of all hosts. Say it in group_vars/all alone."
             yield Violation("ONE-ENVIRONMENT", message, value if value is not None else usual)
+
+
+_LOGIN = ("ansible_host", "ansible_port", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+
+
+def _logins(variables_by_host: Mapping[str, Mapping[str, Any]], topology: Topology) -> Iterator[Violation]:
+    """Addresses by which Ansible reaches a host, and would reach another one, or none in the end."""
+    vips = {str(vip): service.name for service in topology.services for vip in service.vips}
+    known: dict[tuple[str, ...], str] = {}
+    for host, own in variables_by_host.items():
+        login = own.get("ansible_host")
+        if (
+            not login
+            or "{{" in str(login)
+            or str(own.get("ansible_connection", "ssh")) not in ("ssh", "smart", "paramiko")
+        ):
+            continue
+        if str(login) in vips:
+            message = (
+                f"host {host}: ansible_host: {login} is the VIP of {vips[str(login)]}, and the run would reach whoever holds it. Give an address that "
+                "is this host's alone."
+            )
+            yield Violation("LOGIN-ADDRESS", message, login, host=host)
+        way = tuple(str(own.get(name)) for name in _LOGIN)
+        other = known.setdefault(way, host)
+        if other != host:
+            message = f"host {host}: ansible_host: {login} is that of {other}, too: one machine would get two plans. Correct one."
+            yield Violation("LOGIN-ADDRESS", message, login, host=host)
 
 
 def _of_playbooks(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:

@@ -44,6 +44,46 @@ def test_equal_values_of_different_files_are_one():
     assert not [*reading._of_single_hosts({"a": {"lvs_services": [1]}, "b": {"lvs_services": [1]}})]
 
 
+def test_a_fault_of_a_value_that_hosts_share_is_told_once_with_their_names():
+    value = reading.Origin(path="/i/group_vars/all/x.yml", line_num=4, col_num=9).tag("0x6c/0xff")
+    own = reading.Origin(path="/i/host_vars/e.yml", line_num=1, col_num=9).tag("0x6c/0xff")
+    faults = [
+        *(Violation("VALUE-RANGE", f"host {name}: lvs_mark: wrong", value, host=name) for name in "abcd"),
+        Violation("VALUE-RANGE", "host e: lvs_mark: wrong", own, host="e"),
+        Violation("VALUE-RANGE", "host f: lvs_mark: another", value, host="f"),
+        Violation("RULE", "host g: nowhere", None),
+        Violation("RULE", "host g: nowhere", None),
+        Violation("RULE", "service web: wrong", value),
+    ]
+    assert [(one.message, one.host) for one in reading._of_many(faults)] == [
+        ("hosts a, b, c and 1 more: lvs_mark: wrong", ""),
+        ("host e: lvs_mark: wrong", "e"),
+        ("host f: lvs_mark: another", "f"),
+        ("host g: nowhere", ""),
+        ("host g: nowhere", ""),
+        ("service web: wrong", ""),
+    ]
+
+
+def test_an_address_by_which_ansible_would_reach_another_host_is_told(environment):
+    topology = environment({}).topology
+    vip = str(topology.services[0].vips[0])
+    hosts = {
+        "a": {"ansible_host": vip},
+        "b": {"ansible_host": "192.0.2.7"},
+        "c": {"ansible_host": "192.0.2.7", "ansible_port": 2222},  # behind a gateway
+        "d": {"ansible_host": "192.0.2.7"},
+        "e": {"ansible_host": "192.0.2.7", "ansible_connection": "local"},
+        "f": {"ansible_host": "{{ mine }}"},
+        "g": {"ansible_host": "{{ mine }}"},
+        "h": {},
+    }
+    found = [*reading._logins(hosts, topology)]
+    assert [(one.rule, one.host) for one in found] == [("LOGIN-ADDRESS", "a"), ("LOGIN-ADDRESS", "d")]
+    assert f"ansible_host: {vip} is the VIP of {topology.services[0].name}" in found[0].message
+    assert "ansible_host: 192.0.2.7 is that of b, too" in found[1].message
+
+
 @pytest.fixture
 def repository(tmp_path):
     def git(*arguments):
