@@ -12,6 +12,8 @@ def notices(topology: Topology) -> Iterator[Violation]:
     """The warnings, in the order of the inventory's services."""
     yield from _unchecked(topology)
     yield from _replies_from_another_network(topology)
+    yield from _serving_clients(topology)
+    yield from _unused_groups(topology)
 
 
 def _unchecked(topology: Topology) -> Iterator[Violation]:
@@ -46,3 +48,28 @@ def _replies_from_another_network(topology: Topology) -> Iterator[Violation]:
 def _routed(topology: Topology, way: Attachment) -> bool:
     """Whether replies by an interface have to pass a router: a client is in another network, or none is described."""
     return not topology.clients or any(not client.attached(way.network, way.family) for client in topology.clients)
+
+
+def _serving_clients(topology: Topology) -> Iterator[Violation]:
+    """Clients that ask services as their directors or real servers would: such requests do not leave the host."""
+    serving = {
+        host.name
+        for service in topology.services
+        for host in (*service.directors, *(server.host for server in service.real_servers))
+    }
+    found = [client for client in topology.clients if client.name in serving]
+    if found:
+        message = (
+            f"{some([client.name for client in found])}: in the group clients, and a director or real server of a service: its requests "
+            "for that VIP do not leave it, and prove nothing. Name other hosts as clients."
+        )
+        yield Violation("CLIENT-SERVES", message, found[0].at, True)
+
+
+def _unused_groups(topology: Topology) -> Iterator[Violation]:
+    """Groups of directors that elect one for no service."""
+    used = {service.group.name for service in topology.services if service.group}
+    for name, group in topology.director_groups.items():
+        if name not in used and topology.services and topology.whole:
+            message = f"director group {name}: no service has directors: {name}, so it elects nobody. Say so in services, or leave it out."
+            yield Violation("DIRECTORS-UNUSED", message, group.at("redundancy"), True)

@@ -49,3 +49,30 @@ def test_hundreds_of_services_are_one_line(environment):
     many = [{**TUN, "name": f"s{number}", "vip": f"203.0.113.{number}"} for number in range(30, 150)]
     (found,) = replies(environment, *many)
     assert found.message.startswith("s30, s31, s32 and 117 more: ")
+
+
+def of(rule, environment, **changes):
+    return [one for one in notices(environment(changes).topology) if one.rule == rule]
+
+
+@pytest.mark.parametrize("serving", [["rs1"], ["lb1"], ["client1", "rs3", "lb1"]])
+def test_clients_that_serve_are_told(environment, serving):
+    groups = {**BASE["groups"], "clients": serving}
+    (found,) = of("CLIENT-SERVES", environment, groups=groups)
+    names = [name for name in serving if name != "client1"]
+    assert str(found).startswith(f"CLIENT-SERVES: {' and '.join(names)}: in the group clients, and a director or real")
+    assert found.warning
+    assert of("CLIENT-SERVES", environment) == []
+
+
+def test_a_group_of_directors_of_no_service_is_told(environment):
+    group = {"redundancy": "vrrp", "virtual_router_id": 51}
+    directors = {"directors": group, "farm": {**group, "virtual_router_id": 52}}
+    service = {"name": "web", "vip": "10.20.1.80", "port": 80, "mode": "dr", "real_servers": [{"group": "app"}]}
+    (found,) = of("DIRECTORS-UNUSED", environment, directors=directors, services=[service])
+    assert str(found).startswith(
+        "DIRECTORS-UNUSED: director group farm: no service has directors: farm, so it elects nobody."
+    )
+    assert found.warning
+    faulty = {**service, "port": "http"}
+    assert of("DIRECTORS-UNUSED", environment, directors=directors, services=[service, {**faulty, "name": "b"}]) == []

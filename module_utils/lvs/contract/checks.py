@@ -21,8 +21,12 @@ WORD = Text(
     otherwise="has a blank, a quotation mark or a control character, with which it is no name",
 )
 PATH = Text(
-    pattern=r'/[^"\s\x00-\x1f\x7f]*',
-    otherwise="is no path of a request: it begins with / and has no blanks (write it like /healthz)",
+    pattern=r'/[^"#\s\x00-\x1f\x7f]*',
+    otherwise="is no path of a request: it begins with /, and has no blanks, quotation marks or # (write it like /healthz)",
+)
+HOST = Text(
+    pattern=r'[^"/\s\x00-\x1f\x7f]+',
+    otherwise="is no value of the Host header: a name, or a name and a port (write it like shop.example.com)",
 )
 
 
@@ -231,7 +235,7 @@ class HealthCheck(Keyed):
         0,
     )
     path: str | None = key(PATH, "http, https: the path that is requested", None, absent="`/`")
-    host: str | None = key(WORD, "http, https: the Host header", None, absent="the VIP")
+    host: str | None = key(HOST, "http, https: the Host header", None, absent="the VIP")
     status: tuple[Statuses, ...] = key(
         OneOrMore(Status()), "http, https: the status codes that pass", (), absent="`200-299`"
     )

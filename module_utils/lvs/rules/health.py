@@ -47,6 +47,28 @@ def way_of_another_type(topology: Topology, service: Service) -> Iterator[Findin
 
 
 @service_rule(
+    "CHECK-SLOW-START",
+    "a slow start with weights that cannot grow",
+    "The weight of a real server that returns begins at 1, and schedulers without weights do not look at it.",
+    warning=True,
+)
+def nothing_to_grow(topology: Topology, service: Service) -> Iterator[Finding]:
+    check = service.health_check
+    if check is None or not check.slow_start:
+        return
+    if not schedulers.BY_NAME[service.scheduler].weighted:
+        yield (
+            f"health_check: slow_start means nothing with {service.scheduler}, which does not look at weights. Use wlc or wrr, or leave it out.",
+            check.at("slow_start"),
+        )
+    elif all(server.weight <= 1 for server in service.real_servers):
+        yield (
+            "health_check: slow_start means nothing where all weights are 1. Say weight: 100 in real_servers, or leave it out.",
+            check.at("slow_start"),
+        )
+
+
+@service_rule(
     "CHECK-PROVES-NOTHING",
     "a check that a dead real server passes, or that every real server fails",
     "UDP has no answer by itself: silence is what a dead host gives, too. A port of another protocol is served by nobody.",
