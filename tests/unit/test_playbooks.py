@@ -109,6 +109,14 @@ def test_a_misspelt_variable_of_the_environment_is_named_with_its_place(broken, 
     assert "KEY-MISSING: lvs_services: no service is described." in output
 
 
+def test_a_weight_without_a_director_among_the_hosts_is_refused():
+    run = playbook("weight", "-i", LAB, "--limit", "client1", "-e", "lvs_weight_hosts=rs1", "-e", "lvs_weight=0")
+    assert run.returncode
+    assert "--limit leaves no director, and weights are set on directors." in " ".join(
+        (run.stdout + run.stderr).split()
+    )
+
+
 def test_what_one_host_says_of_the_environment_is_refused(broken):
     place = broken("{}\n")
     (place / "host_vars").mkdir()
