@@ -95,7 +95,7 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
     some = services if not isinstance(services, list) else []
     bare, violations = inventory.parse(networks, some, hosts, groups, directors)
     raw = {name: own.raw for name, own in variables_by_host.items()}
-    refuse([*_of_single_hosts(raw), *violations, *rules.check(bare)])
+    refuse(_of_many([*_of_single_hosts(raw), *violations, *rules.check(bare)]))
     topology, _ = inventory.parse(networks, services, hosts, groups, directors)
     refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
