@@ -96,7 +96,7 @@ OTHER_WORDS: Mapping[str, str | tuple[str, ...]] = {
     "vlan_id": "vlan",
     "netmask": "cidr",
     "mtu": ("mtu", "mtu of the network"),
-    "hosts": "host, or group,",
+    "hosts": ("host", "real_servers"),
     "upper_threshold": ("upper_threshold", "upper_threshold of a real server"),
     "lower_threshold": ("lower_threshold", "lower_threshold of a real server"),
     "weight": ("weight", "weight of a real server"),
