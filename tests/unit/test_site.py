@@ -21,6 +21,7 @@ class Site:
 
     def __init__(self, folder):
         self.folder = folder
+        self.playbook, self.path = PROJECT / "playbooks/site.yml", folder
         self.output, self.code = "", 0
         services = [
             {"name": "web", "scheduler": "rr", "port": 80},
@@ -66,8 +67,9 @@ class Site:
             "ANSIBLE_LIBRARY": f"{STAND_IN}:{PROJECT / 'library'}",
             "ANSIBLE_NOCOLOR": "1",
             "STAND_IN": str(self.folder),
+            "PATH": f"{self.path}:{os.environ['PATH']}",
         }
-        command = [Path(sys.executable).parent / "ansible-playbook", PROJECT / "playbooks/site.yml"]
+        command = [Path(sys.executable).parent / "ansible-playbook", self.playbook]
         run = subprocess.run(
             [*command, "-i", self.folder / "hosts.yml", *arguments],
             cwd=PROJECT,
