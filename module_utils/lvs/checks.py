@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import schedulers
 from .contract.checks import RETRY_DELAY, HealthCheck
-from .contract.values import MarkRange, numbered
+from .contract.marks import MarkRange, numbered
 from .families import IPV4, IPV6, Address, bracketed
 from .host_plan import CheckedServer, CheckedService, Destination, Probe
 from .topology import Attachment, Entry, Host, RealServer, Service, Topology, marks_of

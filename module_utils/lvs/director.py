@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from . import checks, families
-from .contract.values import Ports
+from .contract.ports import Ports
 from .families import IPV4, IPV6, Address, Family, bracketed
 from .host_plan import AddressRange, Chain, Destination, SourceNat, VirtualService
 from .needs import Needs

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from . import checks, families
-from .contract.values import MarkRange
+from .contract.marks import MarkRange
 from .families import IPV4, IPV6, Address, Family
 from .host_plan import BuiltModule, Chain, CheckedService, Sysctl, VirtualAddress, VirtualService
 from .modes import Address as Source

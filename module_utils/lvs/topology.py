@@ -14,9 +14,9 @@ from typing import Any
 
 from .contract.directors import DirectorGroup
 from .contract.hosts import Host, Receiver, Route
+from .contract.marks import MarkRange, numbered
 from .contract.networks import Attachment, Interface, Network
 from .contract.services import Entry, Needs, RealServer, Service
-from .contract.values import MarkRange, numbered
 from .families import TABLE, TUNNELS, Address, Family, Tunnel
 from .families import of as family_of
 from .register import Index, Register

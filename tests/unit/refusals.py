@@ -8,7 +8,11 @@ from pathlib import Path
 from ansible.module_utils import lvs
 
 MODEL = Path(lvs.__path__[0])
-FORM = ("inventory.py", "reader.py", "contract/values.py", "contract/key.py")
+FORM = (
+    "inventory.py",
+    "reader.py",
+    *(f"contract/{name}.py" for name in ("values", "addresses", "ports", "marks", "key")),
+)
 RULES = [path for path in sorted((MODEL / "rules").glob("*.py")) if path.name not in ("__init__.py", "catalogue.py")]
 
 

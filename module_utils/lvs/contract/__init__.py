@@ -1,6 +1,9 @@
 """The keys of an inventory and the variables of playbooks and roles, each declared once.
 
     values      kinds of values: how one is converted, what is refused, its JSON Schema
+    addresses   those of values that are addresses or networks
+    ports       ports, and ranges of them
+    marks       firewall marks
     key         a key: its kind, default, meaning, and the modes it is for
     networks    lvs_networks, and where hosts are plugged in
     hosts       the variables of a host

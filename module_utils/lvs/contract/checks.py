@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from .hosts import Host
 from .key import Keyed, key
-from .values import PORT, Choice, Fault, Kind, Name, Number, OneOrMore, Text
+from .ports import PORT
+from .values import Choice, Fault, Kind, Name, Number, OneOrMore, Text
 
 SECONDS = "seconds"
 # keepalived reads a string to the next quote, and has no way to write a quote in one.

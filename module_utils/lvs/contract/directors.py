@@ -10,10 +10,11 @@ from typing import Any
 
 from ..families import TABLE, Address, Family
 from ..families import of as family_of
+from .addresses import ADDRESS
 from .hosts import Host
 from .key import Keyed, key
 from .networks import Attachment, Network
-from .values import ADDRESS, FLAG, TEMPLATE, Choice, Fault, Kind, Name, Number, OneOrMore, described
+from .values import FLAG, TEMPLATE, Choice, Fault, Kind, Name, Number, OneOrMore, described
 
 FIRST_PRIORITY = (
     254  # of VRRP; 255 is for the owner of the addresses (RFC 5798, 5.2.4). High ones keep the skew time small

@@ -11,8 +11,9 @@ from .. import families
 from ..families import TABLE, Address, Family
 from ..modes import OPTION_KIND
 from .key import Keyed, Named, Nested, key
+from .marks import MarkRange, Marks
 from .networks import Attachment, Interface, Network
-from .values import FLAG, TEXT, Choice, Listing, MarkRange, Marks, Number, Text, Texts
+from .values import FLAG, TEXT, Choice, Listing, Number, Text, Texts
 
 # TCP options that Linux and its peers send (IANA, TCP Parameters).
 KINDS_IN_USE = {

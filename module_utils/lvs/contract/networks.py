@@ -8,8 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from ..families import IPV4, IPV6, TABLE, Address, Family, Prefix, bracketed
+from .addresses import AddressOf, Cidr
 from .key import Keyed, key
-from .values import FLAG, AddressOf, Cidr, Name, Number
+from .values import FLAG, Name, Number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,26 +11,14 @@ from .. import modes, schedulers
 from ..families import Address, Family, bracketed, by_version, present
 from ..families import of as family_of
 from ..violations import listed
+from .addresses import ADDRESS, PrefixLengths
 from .checks import HealthCheck, Percent, SorryServer
 from .directors import DirectorGroup
 from .hosts import Host
 from .key import Entries, Key, Keyed, Nested, key
 from .networks import Network
-from .values import (
-    ADDRESS,
-    FLAG,
-    ByDirector,
-    Choice,
-    Listing,
-    Name,
-    Number,
-    OneOrMore,
-    PortMap,
-    PortRange,
-    Ports,
-    PrefixLengths,
-    Text,
-)
+from .ports import PortMap, PortRange, Ports
+from .values import FLAG, ByDirector, Choice, Listing, Name, Number, OneOrMore, Text
 
 # Words of ipvsadm, keepalived and other load balancers for a mode.
 _OTHER_MODES = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 
 from .. import modes
-from ..contract.values import Ports
+from ..contract.ports import Ports
 from ..register import Index
 from ..topology import RealServer, Service, Topology
 
