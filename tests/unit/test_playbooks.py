@@ -202,9 +202,13 @@ def test_trace_wants_to_know_which_service():
     assert "there is no service webb" in run.stdout + run.stderr
 
 
+# An address of each host's own.
+OWN_LOOPBACK = "\"127.0.0.{{ groups['all'].index(inventory_hostname) + 1 }}\""
+
+
 def test_preflight_names_hosts_that_cannot_be_reached(tmp_path):
     (tmp_path / "hosts.yml").write_text(
-        "all: {vars: {ansible_port: 9, ansible_host: 127.0.0.1, ansible_ssh_common_args: -F none}}\n"
+        f"all: {{vars: {{ansible_port: 9, ansible_host: {OWN_LOOPBACK}, ansible_ssh_common_args: -F none}}}}\n"
     )
     run = playbook("preflight", "-i", LAB, "-i", tmp_path, "--limit", "lb1,rs1")
     assert "2 hosts: 2 faults, 0 risks" in run.stdout
@@ -221,7 +225,7 @@ def test_a_host_that_cannot_be_reached_ends_the_run(name, play, tmp_path):
         "all:\n"
         "  vars:\n"
         "    ansible_port: 9\n"
-        "    ansible_host: 127.0.0.1\n"
+        f"    ansible_host: {OWN_LOOPBACK}\n"
         "    ansible_ssh_common_args: -F none\n"
         "    lvs_networks: {edge: {cidr: 203.0.113.0/24, vlan: 10}}\n"
         "    lvs_services: [{name: a, vip: 203.0.113.80, port: 80, mode: dr, real_servers: [{host: rs1}]}]\n"
