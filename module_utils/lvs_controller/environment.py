@@ -240,7 +240,7 @@ _LOGIN = ("ansible_host", "ansible_port", "ansible_ssh_common_args", "ansible_ss
 
 
 def _logins(variables_by_host: Mapping[str, Mapping[str, Any]], topology: Topology) -> Iterator[Violation]:
-    """Addresses by which Ansible reaches a host, and would reach another one, or none in the end."""
+    """Addresses by which Ansible would reach another host than the one that has them in the inventory."""
     vips = {str(vip): service.name for service in topology.services for vip in service.vips}
     known: dict[tuple[str, ...], str] = {}
     for host, own in variables_by_host.items():
@@ -265,16 +265,10 @@ def _logins(variables_by_host: Mapping[str, Mapping[str, Any]], topology: Topolo
 
 
 def _of_playbooks(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
-    """Variables of playbooks and roles with a value that they cannot have; one fault for hosts that share it."""
-    concerned: dict[tuple[str, str], list[str]] = {}
-    values: dict[tuple[str, str], Any] = {}
+    """Variables of playbooks and roles with a value that they cannot have."""
     for host, own in variables_by_host.items():
         for name, fault in variables.wrong_values(own):
-            which = name, f"{own[name]} {fault}"
-            concerned.setdefault(which, []).append(host)
-            values.setdefault(which, own[name])
-    for (name, wrong), hosts in concerned.items():
-        yield Violation("VALUE-TYPE", f"{some(hosts)}: {name}: {wrong}", values[name, wrong])
+            yield Violation(fault.rule, f"host {host}: {name}: {own[name]} {fault}", own[name], host=host)
 
 
 def _by_host(variables_by_host: Mapping[str, HostVariables]) -> Iterator[Violation]:

@@ -65,6 +65,14 @@ def test_a_fault_of_a_value_that_hosts_share_is_told_once_with_their_names():
     ]
 
 
+def test_a_value_that_a_playbooks_variable_cannot_have_is_told_of_the_inventory_too():
+    hosts = {"a": {"lvs_host_drain_timeout": "5m", "lvs_batches": "1"}, "b": {"lvs_director_batches": 0, "mine": "5m"}}
+    assert [(one.rule, one.message, one.host) for one in reading._of_playbooks(hosts)] == [
+        ("VALUE-TYPE", "host a: lvs_host_drain_timeout: 5m is not a whole number. Write the seconds: 300", "a"),
+        ("VALUE-RANGE", "host b: lvs_director_batches: 0 is not between 1 and 65535", "b"),
+    ]
+
+
 def test_an_address_by_which_ansible_would_reach_another_host_is_told(environment):
     topology = environment({}).topology
     vip = str(topology.services[0].vips[0])
