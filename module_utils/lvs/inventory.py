@@ -7,21 +7,23 @@ one mistake gives one message.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from . import modes
+from .contract.addresses import AddressOf
 from .contract.checks import HealthCheck, SorryServer
 from .contract.directors import DirectorGroup
 from .contract.key import keys_of
-from .contract.values import Fault, Passed, described, nearest
+from .contract.values import Fault, Passed, closest, described, nearest
 from .contract.variables import IN_INVENTORIES
-from .families import TABLE, TUNNELS
+from .families import TABLE, TUNNELS, Address, Family
 from .reader import Reader, Report, about
 from .topology import Host, Interface, Network, RealServer, Service, Topology
-from .violations import Violation
+from .violations import Violation, some
 
 
 def parse(
@@ -37,13 +39,19 @@ def parse(
     its variables whose names begin with lvs_, `groups` each group to the names of its hosts.
     """
     violations: list[Violation] = []
-    known = _networks(networks, violations.append)
     described_networks = networks if isinstance(networks, Mapping) else {}
+    known = _networks(networks, violations.append)
+    for name, misfit in _elsewhere(known, described_networks, hosts):
+        violations.append(misfit)
+        known.pop(name, None)
     unread = {str(name) for name in described_networks if str(name) not in known}
     read_hosts = {}
+    plugged = _Networks(
+        known, unread, Counter(name for _, name in {(host, name) for host, name, _ in _in_networks(hosts)})
+    )
     for name, variables in ((str(name), variables) for name, variables in hosts.items()):
         report = about(violations.append, host=name)
-        read_hosts[name], sound = _host(name, variables, _Networks(known, unread), report)
+        read_hosts[name], sound = _host(name, variables, plugged, report)
         unread |= set() if sound else {name}
     members = {str(name): tuple(map(str, names)) for name, names in groups.items()}
     topology = Topology(known, read_hosts, (), members, frozenset(unread))
@@ -69,6 +77,13 @@ _NOT_PLUGGED = {
 _LONGEST_NAME = 15  # of an interface: IFNAMSIZ in the kernel, dev_valid_name()
 _OF_SERVICES = {"name", "vip", "port", "mode", "real_servers"}  # that an entry of lvs_services has
 _OF_SERVERS = {"host", "group"}
+_ROLES = (
+    "directors",
+    "real_servers",
+    "clients",
+    "routers",
+    "hypervisors",
+)  # groups that mean something; the first two are needed
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,18 @@ class _Networks:
 
     known: Mapping[str, Network]
     unread: Collection[str]
+    hosts: Mapping[str, int] = field(default_factory=dict)  # how many are in each
+    missing: set[str] = field(default_factory=set)  # names that have been reported
 
     def find(self, name: str) -> Network:
         if name in self.known:
             return self.known[name]
-        if name in self.unread or not self.known:
+        if name in self.unread or name in self.missing or not self.known:
             raise Passed
-        raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks: {nearest(name, self.known)}")
+        self.missing.add(name)
+        others = self.hosts.get(name, 0) - 1
+        more = f", and {others} more host{'s say' if others > 1 else ' says'} so" if others > 0 else ""
+        raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks{more}: {nearest(name, self.known)}")
 
 
 def _networks(raw: Any, report: Report) -> dict[str, Network]:
@@ -105,6 +125,37 @@ def _networks(raw: Any, report: Report) -> dict[str, Network]:
         if reader.finish():
             networks[str(name)] = Network(name=str(name), at=name, **values)
     return networks
+
+
+def _elsewhere(
+    networks: Mapping[str, Network], raw: Mapping[Any, Any], hosts: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, Violation]]:
+    """The networks in which several hosts are, and none with an address of the network: else each of them would be a fault."""
+    inside: dict[tuple[str, Family], list[tuple[str, Address]]] = {}
+    for host, name, given in _in_networks(hosts):
+        for family in TABLE if name in networks else ():
+            try:
+                address = AddressOf(family).read(given.get(f"address{family.suffix}"))
+            except Fault:
+                continue
+            inside.setdefault((name, family), []).append((host, address))
+    found = []
+    for (name, family), members in inside.items():
+        prefix, key = networks[name].prefix(family), f"cidr{family.suffix}"
+        if len(members) > 1 and prefix and all(address not in prefix for _, address in members):
+            addresses = some([f"{address} of {host}" for host, address in members])
+            message = f"network {name}: {key} {prefix} has the address of no host in it: {addresses}. Correct {key}."
+            found.append((name, Violation("ADDRESS-NETWORK", message, raw[networks[name].at][key])))
+    return found
+
+
+def _in_networks(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each interface of the inventory as it is written: the host, the network's name, and the keys."""
+    for host, variables in hosts.items():
+        interfaces = variables.get("lvs_interfaces")
+        for given in interfaces.values() if isinstance(interfaces, Mapping) else ():
+            if isinstance(given, Mapping):
+                yield host, str(given.get("network")), given
 
 
 def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict[str, DirectorGroup], frozenset[str]]:
@@ -230,12 +281,27 @@ def _list_of_services(raw: Any, report: Report) -> Sequence[Any]:
 
 
 def _roles(groups: Mapping[str, Sequence[str]]) -> Iterator[Violation]:
-    """Groups that the playbooks work on, and that the inventory does not have."""
-    for role in ("real_servers",):
+    """Groups that the playbooks work on, and that the inventory does not have, or has by a name that looks like theirs."""
+    others = [name for name in groups if name not in ("all", "ungrouped", *_ROLES)]
+    for role in _ROLES[:2]:
         if role not in groups:
-            others = [name for name in groups if name not in ("all", "ungrouped")]
-            message = f"there is no group {role}, and the playbooks work on its hosts: {nearest(role, others)}"
+            hint = nearest(role, others) if closest(role, others) else "Add one that holds them."
+            message = f"there is no group {role}, and the playbooks work on its hosts: {hint}"
             yield Violation("GROUP-MISSING", message, None)
+    for role in _ROLES[2:]:
+        if role not in groups and (like := _like_a_role(role, others)):
+            message = (
+                f"the group {like} means nothing to lvskit, and there is no group {role}. Rename it if it is meant."
+            )
+            yield Violation("GROUP-NAME", message, like, warning=True)
+
+
+def _like_a_role(role: str, names: Sequence[str]) -> str | None:
+    """The group that is one of lvskit's, written otherwise: client, Clients, lvs-clients."""
+    word = role.rstrip("s")
+    return next(
+        (name for name in names if re.sub("[^a-z]", "_", name.lower()).replace("lvs_", "").rstrip("s") == word), None
+    )
 
 
 def _indented(entries: Sequence[Any], report: Report) -> Iterator[tuple[int, Any]]:
@@ -328,8 +394,15 @@ def _sorry_server(reader: Reader, topology: Topology, raw: Any) -> SorryServer |
 def _directors(reader: Reader, topology: Topology) -> tuple[Host, ...]:
     given = reader.get("directors")
     if isinstance(given, tuple):
+        roles = topology.members("directors")
+        if given and "directors" in topology.groups and not any(host.name in roles for host in given):
+            message = f"directors: {reader.raw['directors']}: none of its hosts is in the group directors. Name a group of directors, or add its hosts to directors."
+            reader.fault("GROUP-MEMBER", message, reader.at("directors"))
         return given
     if "directors" not in reader.raw:
+        if given not in topology.groups:
+            reader.ok = False  # GROUP-MISSING says it
+            return ()
         try:
             return _members("DIRECTOR-UNKNOWN", topology, given)
         except Fault as fault:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.module_utils.lvs.contract import variables
+from ansible.module_utils.lvs.contract import variable_checks
 from ansible.module_utils.lvs.violations import Violation
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
@@ -31,7 +31,7 @@ class ControllerAction(ActionBase):
         given = dict(self._task.args)
         if self.SPEC is not None:
             _, given = self.validate_argument_spec(argument_spec=dict(self.SPEC))
-        refused = variables.refused_extra_vars(load_extra_vars(self._loader))
+        refused = variable_checks.refused_extra_vars(load_extra_vars(self._loader))
         if refused:
             raise AnsibleActionFail("\n".join([*refused, "No host was touched."]))
         self.folder = RunFolder.of_this_run()

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.lvs import advice, inventory, rules
 from ansible.module_utils.lvs.changes import Changes
-from ansible.module_utils.lvs.contract import variables
+from ansible.module_utils.lvs.contract import variable_checks
 from ansible.module_utils.lvs.notices import notices
 from ansible.module_utils.lvs.topology import Service, Topology
 from ansible.module_utils.lvs.violations import SHOWN, Violation, listed, some
@@ -57,7 +57,7 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
         *_of_single_hosts(raw),
         *_by_host(variables_by_host),
         *_of_playbooks(raw),
-        *variables.old_names(raw),
+        *variable_checks.old_names(raw),
         *_unread(task_vars),
     ]
     if not changes and isinstance(services, list) and not services:
@@ -74,7 +74,8 @@ def examined(task_vars: Mapping[str, Any], changes: Changes | None = None) -> tu
     broken = rules.check(topology)
     if changes and changes.drained:  # nobody has written these lvs_drained
         broken = [one for one in broken if one.rule != "KEY-HOST" or "lvs_drained" in raw.get(one.host, ())]
-    return topology, _of_many([*own, *(_advised(v, services, topology) for v in violations), *broken])
+    read = (_advised(_of_common(v, task_vars), services, topology) for v in violations)
+    return topology, _of_many([*own, *read, *broken])
 
 
 def refuse(violations: Sequence[Violation], end: str = "") -> None:
@@ -95,7 +96,8 @@ def readable(task_vars: Mapping[str, Any], services: Any) -> Topology:
     some = services if not isinstance(services, list) else []
     bare, violations = inventory.parse(networks, some, hosts, groups, directors)
     raw = {name: own.raw for name, own in variables_by_host.items()}
-    refuse(_of_many([*_of_single_hosts(raw), *violations, *rules.check(bare)]))
+    read = (_of_common(violation, task_vars) for violation in violations)
+    refuse(_of_many([*_of_single_hosts(raw), *read, *rules.check(bare)]))
     topology, _ = inventory.parse(networks, services, hosts, groups, directors)
     refuse([fault for raw in services for fault in advice.faults(raw, topology) if not fault.warning])
     return topology
@@ -178,6 +180,25 @@ def _of_hosts(message: str, names: Sequence[str]) -> str:
     return f"{some(names)}: {message}"
 
 
+def _of_common(violation: Violation, task_vars: Mapping[str, Any]) -> Violation:
+    """If a variable of the environment has no value, which has no place, the place is that of its name."""
+    name = violation.message.partition(":")[0]
+    if violation.at is not None or name not in _COMMON:
+        return violation
+    for source in reversed(task_vars.get("ansible_inventory_sources") or ()):
+        if os.path.exists(source) and (found := inventory_files.of_all(source).get(name)):
+            return replace(violation, at=_tagged(found))
+    return violation
+
+
+def _tagged(fault: inventory_files.Fault) -> str:
+    """The path of a file, which knows the place there."""
+    if Origin is None:
+        return fault.path
+    tagged: str = Origin(path=fault.path, line_num=fault.line, col_num=fault.column).tag(fault.path)
+    return tagged
+
+
 def _advised(violation: Violation, services: Any, topology: Topology) -> Violation:
     """If the mode is missing or `auto`, the message lists the possible modes."""
     if violation.rule != "MODE-AUTO":
@@ -211,10 +232,7 @@ def _unread(task_vars: Mapping[str, Any]) -> Iterator[Violation]:
     for source in task_vars.get("ansible_inventory_sources") or ():
         if os.path.exists(source):
             for fault in inventory_files.unread(source, known):
-                at = fault.path
-                if Origin is not None:
-                    at = Origin(path=fault.path, line_num=fault.line, col_num=fault.column).tag(fault.path)
-                yield Violation("FILE-UNREAD", fault.message, at, True)
+                yield Violation("FILE-UNREAD", fault.message, _tagged(fault), True)
 
 
 def _of_single_hosts(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
@@ -267,7 +285,7 @@ def _logins(variables_by_host: Mapping[str, Mapping[str, Any]], topology: Topolo
 def _of_playbooks(variables_by_host: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     """Variables of playbooks and roles with a value that they cannot have."""
     for host, own in variables_by_host.items():
-        for name, fault in variables.wrong_values(own):
+        for name, fault in variable_checks.wrong_values(own):
             yield Violation(fault.rule, f"host {host}: {name}: {own[name]} {fault}", own[name], host=host)
 
 

@@ -7,15 +7,18 @@ services, even if they contain no template. Only the values that may contain one
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.lvs.violations import some
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
 _PLAIN = (bool, int, float, type(None))
+_UNDEFINED = re.compile(r"^'(\w+)' is undefined")
 _HEADER = "#jinja2:"  # the first line of a template that changes the marks of templates
 
 
@@ -37,8 +40,11 @@ class HostVariables:
 
     @cached_property
     def _rendering(self) -> Mapping[str, Any]:
-        """Ansible's own view of the variables, which renders a whole value at each access."""
+        """Ansible's own view of the variables, which renders a whole value at each access. It lacks `hostvars`, which templates may name."""
         rendering: Mapping[str, Any] = self._hostvars[self.name]
+        own = getattr(rendering, "_vars", None)
+        if isinstance(own, dict):
+            own.setdefault("hostvars", self._hostvars)
         return rendering
 
     def get(self, key: str) -> Any:
@@ -54,7 +60,22 @@ class HostVariables:
             return self._rendered(key, value, engine)
         except AnsibleError as error:
             found = list(unrendered(value, engine.template)) if engine else []
-            raise Unrendered(self.name, key, found or [(value, str(error.message))]) from error
+            reasons = [(at, why + self._remedy(why)) for at, why in found or [(value, str(error.message))]]
+            raise Unrendered(self.name, key, reasons) from error
+
+    def _remedy(self, why: str) -> str:
+        """What to do about a variable that is not defined, as a sentence; empty for other faults."""
+        named = _UNDEFINED.search(why)
+        if not named:
+            return ""
+        name = named[1]
+        raw_get = getattr(self._hostvars, "raw_get", None)
+        owners = [str(host) for host in self._hostvars if raw_get and name in raw_get(host)]
+        if owners:
+            return f". Only {some(owners)} {'has' if len(owners) == 1 else 'have'} it: set it in group_vars/all, or write the value"
+        if name.startswith("ansible_"):
+            return ". Facts are not gathered before an inventory is checked: write the value"
+        return ""
 
     def render(self, template: str) -> Any:
         """A template's value for this host; None if it cannot be rendered."""

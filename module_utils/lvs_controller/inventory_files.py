@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 from ansible import constants, context
 from ansible.module_utils.lvs.contract.values import nearest
+from ansible.module_utils.lvs.contract.variables import ONCE
 
 KINDS = {"group_vars": "group", "host_vars": "host"}
 _VAULT = b"$ANSIBLE_VAULT"
@@ -100,6 +101,7 @@ def faults(source: str) -> list[Fault]:
     found: list[Fault] = []
     folder = beside(source)
     inline = _inline(source)
+    found += [_once(key, place) for own in inline.values() for key, place in own.items() if key in ONCE]
     for entity in entities(folder):
         places = inline.get((entity.kind, entity.name), {})  # where each variable is set
         if (entity.kind, entity.name) == ("group_vars", "all"):
@@ -112,12 +114,24 @@ def faults(source: str) -> list[Fault]:
             if document is not None and not isinstance(document, yaml.MappingNode):
                 found.append(_at(path, document.start_mark, _NO_VARIABLES))
             for key, place in _variables(document, path):
+                if key in ONCE:
+                    found.append(_once(key, place))
                 if key in places:
                     found.append(_twice(key, places[key], place))
                 places[key] = place
     for path in _inventory(source):
         if path.endswith((".yml", ".yaml", ".json")):
             found += parsed(path)[1]
+    return found
+
+
+def of_all(source: str) -> dict[str, Fault]:
+    """lvskit's variables of all hosts in an inventory, each with its place; the last one that Ansible reads counts."""
+    found = dict(_inline(source).get(("group_vars", "all"), {}))
+    for entity in entities(beside(source)):
+        if (entity.kind, entity.name) == ("group_vars", "all"):
+            for path in entity.files:
+                found.update(_variables(parsed(path)[0], path))
     return found
 
 
@@ -186,6 +200,11 @@ def _variables(document: yaml.Node | None, path: str) -> Iterator[tuple[str, Fau
         for key, _ in document.value:
             if isinstance(key, yaml.ScalarNode) and key.value.startswith(_OWN):
                 yield key.value, _at(path, key.start_mark, "")
+
+
+def _once(key: str, place: Fault) -> Fault:
+    message = f"{key} says what one run is to do: say it on the command line (-e {key}=…). What lasts is {ONCE[key]}."
+    return Fault(place.path, place.line, place.column, message)
 
 
 def _twice(key: str, first: Fault, second: Fault) -> Fault:

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from ansible.module_utils.lvs.contract import variables
+from ansible.module_utils.lvs.contract import variable_checks, variables
 from ansible.module_utils.lvs.contract.checks import HealthCheck, Percent, SorryServer
 from ansible.module_utils.lvs.contract.key import Nested, keys_of
 from ansible.module_utils.lvs.contract.schema import schema
@@ -80,7 +80,7 @@ def test_the_schema_lets_pass_what_ansible_has_yet_to_fill_in_and_variables_of_o
 
 # The schema of single values and the reader agree on every broken inventory whose fault is one of single values.
 BEYOND_ONE_VALUE = {
-    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "GROUP-MISSING", "INTERFACE-NAME", "IPV6-UNSUPPORTED", "KEY-MODE",
+    "ADDRESS-NETWORK", "DEFAULT-ROUTE", "DIRECTOR-UNKNOWN", "GROUP-MEMBER", "GROUP-MISSING", "GROUP-NAME", "INTERFACE-NAME", "IPV6-UNSUPPORTED", "KEY-MODE",
     "NETWORK-UNKNOWN", "RS-EMPTY", "RS-UNKNOWN",
 }  # fmt: skip
 
@@ -97,8 +97,12 @@ def test_the_schema_refuses_the_broken_inventories_whose_fault_is_one_value():
             refused[name] = any(places(document) for document in documents)
     assert len(refused) > 15
     assert [name for name, found in refused.items() if not found] == [
+        "check-command-of-a-shell",
+        "check-command-open-quote",
+        "check-command-with-a-variable",
         "check-expression",
         "check-status",
+        "gateway-link-local",
         "host-bits",
         "mark-few",
         "mark-overlap",
@@ -158,7 +162,7 @@ def test_a_variable_has_one_declaration():
 def test_an_old_name_in_an_inventory_is_warned_of_once_with_its_first_place():
     path = "".join(["/index", ".html"])
     hosts = {"lb1": {"ansible_user": "root"}, "rs1": {"verify_path": path}, "rs2": {"verify_path": "/", "drain": "rs1"}}
-    found = variables.old_names(hosts)
+    found = variable_checks.old_names(hosts)
     assert [(v.rule, v.warning) for v in found] == [("OLD-NAME", True)] * 2
     assert found[0].at is path
     assert found[0].message == "verify_path has no effect: lvskit's variable is lvs_verify_path now. Rename it."
@@ -173,11 +177,18 @@ def test_extra_vars_by_an_old_or_a_misspelt_name_are_refused_and_others_are_not(
         "lvs_drain": "rs1",
         "lvs_host_remove": False,
         "mine": 1,
+        "LVS_Batches": 1,
+        "lvs-undrain": "rs1",
+        "site_rollback": False,
+        "rollback": False,
     }
-    assert variables.refused_extra_vars(given) == [
+    assert variable_checks.refused_extra_vars(given) == [
         "-e batches: the variable is lvs_batches now. Say -e lvs_batches=…",
         "-e to: the variable is lvs_rollback_to now. Say -e lvs_rollback_to=…",
         "-e lvs_verfy_path: lvskit has no such variable: did you mean lvs_verify_path?",
+        "-e LVS_Batches: lvskit's variable is lvs_batches. Say -e lvs_batches=…",
+        "-e lvs-undrain: lvskit's variable is lvs_undrain. Say -e lvs_undrain=…",
+        "-e site_rollback: lvskit's variable is lvs_site_rollback. Say -e lvs_site_rollback=…",
     ]
 
 
@@ -200,7 +211,7 @@ def test_extra_vars_by_an_old_or_a_misspelt_name_are_refused_and_others_are_not(
     ],
 )  # fmt: skip
 def test_values_of_the_command_line_are_refused_before_anything_else(given, said):
-    assert variables.refused_extra_vars(given) == ([said] if said else [])
+    assert variable_checks.refused_extra_vars(given) == ([said] if said else [])
 
 
 def test_every_old_name_of_version_0_1_0_has_a_new_one():

@@ -124,6 +124,27 @@ def test_a_template_that_cannot_be_rendered_is_told_with_its_place(read, value):
     assert Origin.get_tag(template).line_num
 
 
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ rack }}", ". Only rs1 has it: set it in group_vars/all, or write the value"),
+        ("{{ ansible_hostname }}", ". Facts are not gathered before an inventory is checked: write the value"),
+        ("{{ missing }}", ""),
+    ],
+)
+def test_a_variable_that_a_template_lacks_is_told_with_what_to_do(read, template, told):
+    hostvars = read(f"'{template}'", hosts="{lb1: , rs1: {rack: 7}}")
+    with pytest.raises(Unrendered) as error:
+        HostVariables(hostvars, "lb1").get("value")
+    ((_, why),) = error.value.templates
+    assert why == f"'{template[3:-3]}' is undefined{told}"
+
+
+def test_a_template_may_name_the_variables_of_another_host(read):
+    hostvars = read("\"{{ hostvars['rs1'].rack + 1 }}\"", hosts="{lb1: , rs1: {rack: 7}}")
+    assert HostVariables(hostvars, "lb1").get("value") == 8
+
+
 def test_all_templates_that_cannot_be_rendered_are_told_at_once(read):
     value = (
         "[{name: '{{ missing }}', port: '{{ port }}'}, {name: '{{ 1 / 0 }}'}, {'{{ other }}': [1, '{{ another }}']}]"

@@ -96,6 +96,19 @@ def test_a_variable_in_the_inventorys_own_file_and_in_a_file_of_variables_is_tol
     assert inventory_files.faults(str(tmp_path / "group_vars/all.yml")) == []
 
 
+def test_what_one_run_is_to_do_is_refused_in_an_inventory(tmp_path):
+    """Every run of drain.yml would drain the real server, and weight.yml set the weight."""
+    (tmp_path / "hosts.yml").write_text("all:\n  vars: {lvs_drain: rs1}\n")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/rs1.yml").write_text("lvs_drained: true\nlvs_weight: 3\n")
+    assert [str(one).partition(f"{tmp_path}/")[2] for one in inventory_files.faults(str(tmp_path / "hosts.yml"))] == [
+        "hosts.yml:2:10: lvs_drain says what one run is to do: say it on the command line (-e lvs_drain=…). What lasts is lvs_drained: true of the "
+        "host.",
+        "host_vars/rs1.yml:2:1: lvs_weight says what one run is to do: say it on the command line (-e lvs_weight=…). What lasts is weight: in the "
+        "service's real_servers.",
+    ]
+
+
 def test_files_of_json_are_compared_with_others(inventory):
     (found,) = inventory(**{"all/services.yml": SERVICES, "all/x.json": '{"x": 1, "lvs_services": []}'})
     assert found.startswith("group_vars/all/x.json:1:10: lvs_services is set in services.yml:1, too")

@@ -106,13 +106,21 @@ def test_a_misspelt_variable_of_the_environment_is_named_with_its_place(broken, 
     run = playbook(name, "-i", LAB, "-i", place)
     output = run.stdout + run.stderr
     assert f"{place}/group_vars/all/services.yml:1:1: KEY-UNKNOWN: hosts client1, " in output
-    assert "KEY-MISSING: lvs_services: no service is described." in output
+    assert f"{place}/group_vars/all/services.yml:2:1: KEY-MISSING: lvs_services: no service is described." in output
 
 
 def test_a_weight_without_a_director_among_the_hosts_is_refused():
     run = playbook("weight", "-i", LAB, "--limit", "client1", "-e", "lvs_weight_hosts=rs1", "-e", "lvs_weight=0")
     assert run.returncode
     assert "--limit leaves no director, and weights are set on directors." in " ".join(
+        (run.stdout + run.stderr).split()
+    )
+
+
+def test_a_rollback_of_hosts_without_plans_is_refused():
+    run = playbook("rollback", "-i", LAB, "--limit", "client1")
+    assert run.returncode
+    assert "no other host has a plan to go back to. Name some of them in --limit" in " ".join(
         (run.stdout + run.stderr).split()
     )
 

@@ -35,7 +35,8 @@ class AddressOf(Kind):
             if getattr(found, "scope_id", None) or getattr(found, "ipv4_mapped", None):
                 break
             if special := _special(found):
-                raise Fault("ADDRESS-FORMAT", f"is {special}, which no service and no host of a network has")
+                own = f". Give the one in cidr{family.suffix} of its network" if found.is_link_local else ""
+                raise Fault("ADDRESS-FORMAT", f"is {special}, which no service and no host of a network has{own}")
             return found
         if self.family:
             for other in TABLE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -178,6 +179,38 @@ class Expression(Kind):
 
 
 @dataclass(frozen=True)
+class Command(Kind):
+    """A program with its arguments, as keepalived starts it: no shell reads the line."""
+
+    @property
+    def words(self) -> str:
+        return LINE.words
+
+    def read(self, value: Any) -> str:
+        text = LINE.read(value)
+        words = shlex.shlex(text, posix=True, punctuation_chars="|&;<>()")
+        words.whitespace_split = True
+        words.commenters = ""
+        try:
+            found = list(words)
+        except ValueError:
+            raise Fault("VALUE-TYPE", "has a quote that does not end. Add the second one") from None
+        for word in found:
+            if (word and not word.strip("|&;<>()")) or re.search(r"\$[A-Za-z_({]|`", word):
+                raise Fault(
+                    "VALUE-TYPE",
+                    f"has {word}, which only a shell understands, and none reads the line. Write a script, and name that",
+                )
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return LINE.schema()
+
+    def spec(self) -> dict[str, Any]:
+        return LINE.spec()
+
+
+@dataclass(frozen=True)
 class Percent(Kind):
     """A share such as 50%, from 0% to 100%. The model has the number."""
 
@@ -262,7 +295,9 @@ class HealthCheck(Keyed):
         "udp: what the answer begins with, in hexadecimal digits. A check without it cannot tell a dead host from a silent service",
         None,
     )
-    command: str | None = key(LINE, "script: the command with its arguments; an absolute path on the director", None)
+    command: str | None = key(
+        Command(), "script: the command with its arguments; an absolute path on the director", None
+    )
     source: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property

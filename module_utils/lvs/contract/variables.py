@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..violations import Violation
 from .directors import DirectorGroup
 from .hosts import Host
 from .key import Entries, Key, Named, Nested, keys_of
 from .networks import Network
 from .services import Needs, Service
-from .values import FLAG, TEXT, Choice, Fault, Flag, Listing, Names, Number, Text, Texts, nearest
+from .values import FLAG, TEXT, Choice, Fault, Listing, Names, Number, Text, Texts
 
 _RANGE = "VALUE-RANGE"
 _APPLYING = ("site", "drain", "undrain", "teardown")  # those that import apply.yml
@@ -35,12 +34,14 @@ class Variable(Key):
     """A variable of playbooks or of a role.
 
     `playbooks` are those that read it. `old` is its name in version 0.1.0. `given`: the playbooks or another role give it, no
-    inventory does.
+    inventory does. `once`: it says what one run is to do, so it is said on the command line; then what lasts and is said in the
+    inventory instead.
     """
 
     playbooks: tuple[str, ...] = ()
     old: str = ""
     given: bool = False
+    once: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         playbooks=("weight",),
         meaning="the real servers whose weight is set",
+        once="weight: in the service's real_servers",
     ),
     Variable(
         name="lvs_weight",
@@ -103,6 +105,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         default=None,
         playbooks=("weight",),
         meaning="the weight; 0: no new connections; `planned`: that of the inventory again",
+        once="weight: in the service's real_servers",
     ),
     Variable(
         name="lvs_weight_services",
@@ -111,6 +114,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="all",
         playbooks=("weight",),
         meaning="the services in which the weight is set",
+        once="weight: in the service's real_servers",
     ),
     Variable(
         name="lvs_weight_for",
@@ -119,6 +123,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="until it is taken back",
         playbooks=("weight",),
         meaning="for how long: `30m`, `2h`",
+        once="weight: in the service's real_servers",
     ),
     Variable(
         name="lvs_weight_reason",
@@ -127,6 +132,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("weight",),
         meaning="why; status shows it",
+        once="weight: in the service's real_servers",
     ),
     Variable(
         name="lvs_verify_services",
@@ -242,6 +248,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("drain",),
         meaning="the real servers, or groups of them, to remove from every director's table",
+        once="lvs_drained: true of the host",
     ),
     Variable(
         name="lvs_undrain",
@@ -250,6 +257,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("undrain",),
         meaning="the drained real servers, or groups of them, to put back into every director's table; `all` puts back every one",
+        once="lvs_drained: false of the host",
     ),
     Variable(
         name="lvs_handover",
@@ -272,6 +280,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("failover",),
         meaning="the groups of `lvs_directors` whose addresses move to another director; a director means all groups of which it is master",
+        once="preferred: in lvs_directors",
     ),
     Variable(
         name="lvs_teardown_services",
@@ -281,6 +290,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("teardown",),
         meaning="the services that are removed; `all` removes every one",
+        once="lvs_services without the service",
     ),
     Variable(
         name="lvs_teardown_hosts",
@@ -290,6 +300,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="none",
         playbooks=("teardown",),
         meaning="the hosts that are removed",
+        once="an inventory without the host",
     ),
     Variable(
         name="lvs_advise_services",
@@ -317,6 +328,7 @@ PLAYBOOKS: tuple[Variable, ...] = (
         absent="the run before the last one",
         playbooks=("rollback",),
         meaning="the time of the run to go back to",
+        once="the earlier state of its files",
     ),
 )
 
@@ -452,58 +464,13 @@ ROLES: tuple[Role, ...] = (
     ),
 )
 
-_OF_PLAYBOOKS = {variable.name: variable for variable in PLAYBOOKS}
-_OF_ROLES = {variable.name: variable for role in ROLES for variable in role.variables}
+OF_PLAYBOOKS = {variable.name: variable for variable in PLAYBOOKS}
+OF_ROLES = {variable.name: variable for role in ROLES for variable in role.variables}
 # lvskit's variables that a file of an inventory may contain, by name.
 IN_INVENTORIES: Mapping[str, Key] = {
     one.name: one
-    for one in (*ENVIRONMENT, *keys_of(Host).values(), *PLAYBOOKS, *(v for v in _OF_ROLES.values() if not v.given))
+    for one in (*ENVIRONMENT, *keys_of(Host).values(), *PLAYBOOKS, *(v for v in OF_ROLES.values() if not v.given))
 }
-OLD_NAMES: Mapping[str, str] = {one.old: one.name for one in (*PLAYBOOKS, *_OF_ROLES.values()) if one.old}
-
-
-def old_names(variables_by_host: Mapping[str, Mapping[str, Any]]) -> list[Violation]:
-    """A warning for each variable of an inventory that has the name of version 0.1.0, with the first of its places.
-
-    `variables_by_host` maps each host to its variables; their values need not be templated.
-    """
-    places: dict[str, Any] = {}
-    for variables in variables_by_host.values():
-        places.update({name: variables[name] for name in OLD_NAMES if name in variables and name not in places})
-    return [
-        Violation("OLD-NAME", f"{name} has no effect: lvskit's variable is {OLD_NAMES[name]} now. Rename it.", at, True)
-        for name, at in places.items()
-    ]
-
-
-def refused_extra_vars(extra_vars: Mapping[str, Any]) -> list[str]:
-    """A message for each refused variable of the command line: an old name, a misspelt one, or one with a value that it cannot have."""
-    return [*_refused(extra_vars)]
-
-
-def wrong_values(variables: Mapping[str, Any]) -> Iterator[tuple[str, Fault]]:
-    """The variables of playbooks and roles with a value that they cannot have. Templates are not rendered, and pass."""
-    for name, value in variables.items():
-        variable = _OF_ROLES.get(name) or _OF_PLAYBOOKS.get(name)
-        if variable is None or value is None or "{{" in str(value):
-            continue
-        try:
-            if isinstance(variable.kind, Text) and variable.kind.pattern:
-                variable.kind.read(str(value))
-            elif isinstance(variable.kind, (Number, Flag, Choice, Batches)):
-                variable.kind.read(value)
-        except Fault as fault:
-            yield name, fault
-
-
-def _refused(extra_vars: Mapping[str, Any]) -> Iterator[str]:
-    known = {**IN_INVENTORIES, **_OF_ROLES}
-    for name in extra_vars:
-        if name in OLD_NAMES:
-            yield f"-e {name}: the variable is {OLD_NAMES[name]} now. Say -e {OLD_NAMES[name]}=…"
-        elif name.startswith("lvs_") and name not in known:
-            yield f"-e {name}: lvskit has no such variable: {nearest(name, known)}"
-    if words := extra_vars.get("_raw_params"):
-        yield f"-e: {words} stands behind a blank, and is no part of any variable. Write lists without blanks, and put texts with blanks into quotes."
-    for name, fault in wrong_values(extra_vars):
-        yield f"-e {name}: {extra_vars[name]} {fault}"
+# Variables that no file of an inventory contains, and what says there what they say for one run.
+ONCE: Mapping[str, str] = {one.name: one.once for one in PLAYBOOKS if one.once}
+OLD_NAMES: Mapping[str, str] = {one.old: one.name for one in (*PLAYBOOKS, *OF_ROLES.values()) if one.old}

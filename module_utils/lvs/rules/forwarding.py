@@ -9,13 +9,15 @@ from .. import modes
 from ..contract.key import keys_of
 from ..families import of as family_of
 from ..topology import Entry, Host, Service, Topology
-from ..violations import listed
+from ..violations import listed, some
 from .addressing import no_hosts
 from .catalogue import Finding, service_rule
 from .sharing import (
+    DIRECTOR,
     ENAT_END,
     LOCAL_BY_DIRECTORS,
     LOCAL_BY_MODE,
+    REAL_SERVER,
     REPLYING_END,
     TRANSLATED_VIP,
     VIP,
@@ -91,15 +93,17 @@ def needs_are_unmet(topology: Topology, service: Service) -> Iterator[Finding]:
     "The playbooks provision only the hosts of these two groups: the service would be incomplete.",
 )
 def host_is_in_no_role(topology: Topology, service: Service) -> Iterator[Finding]:
-    wanted = [("directors", director, service.at("directors")) for director in service.directors]
-    wanted += [("real_servers", server.host, server.at) for server in service.real_servers]
-    for group, host, at in wanted:
+    wanted = [("directors", director, service.at("directors"), DIRECTOR) for director in service.directors]
+    wanted += [("real_servers", server.host, server.at, REAL_SERVER) for server in service.real_servers]
+    for group, host, at, index in wanted:
         if group in topology.groups and host.name not in topology.members(group):
             role = group[:-1].replace("_", " ")
-            yield (
-                f"host {host.name} is not in the group {group}, so the playbooks do not take it for a {role}. Add it there.",
-                at,
-            )
+            if topology.register.first(index, host.name) is service:
+                yield (
+                    f"host {host.name} is not in the group {group}, so the playbooks do not take it for a {role} of service {service.name}. Add it there.",
+                    at,
+                    host,
+                )
 
 
 @service_rule(
@@ -179,24 +183,23 @@ def mapping_is_not_one_to_one(topology: Topology, service: Service) -> Iterator[
 )
 def director_is_real_server(topology: Topology, service: Service) -> Iterator[Finding]:
     mode = service.mode
-    for server in service.real_servers:
-        name = server.host.name
-        if name not in [director.name for director in service.directors]:
-            continue
-        if mode.not_local:
-            maps = any(server.at_port(ports.first) != ports.first for ports in service.ports)
-            yield (
-                f"{name} is director and real server of this service, and {mode.name} {mode.not_local}. Take it out of one, or "
-                f"use {others(service, port_mapping=maps, local_real_server=True)}.",
-                server.at,
-            )
-        elif len(service.directors) > 1:
-            names = listed([director.name for director in service.directors if director.name != name], "and")
-            yield (
-                f"{name} is director and real server of this service, and would schedule again what comes from {names}. "
-                "Take it out of the real servers, or give the service one director.",
-                server.at,
-            )
+    names = [director.name for director in service.directors]
+    both = [server for server in service.real_servers if server.host.name in names]
+    if not both or not (mode.not_local or len(names) > 1):
+        return
+    own = list(dict.fromkeys(server.host.name for server in both))
+    it, who = ("it", "is director and real server") if len(own) == 1 else ("them", "are directors and real servers")
+    said = f"{some(own)} {who} of this service"
+    if mode.not_local:
+        maps = any(server.at_port(ports.first) != ports.first for server in both for ports in service.ports)
+        remedy = f"Take {it} out of one, or use {others(service, port_mapping=maps, local_real_server=True)}"
+        yield f"{said}, and {mode.name} {mode.not_local}. {remedy}.", both[0].at
+    else:
+        rest = listed([name for name in names if name != own[0]], "and")
+        yield (
+            f"{said}, and would schedule again what comes from {rest}. Take {it} out of the real servers, or give the service one director.",
+            both[0].at,
+        )
 
 
 @service_rule(

@@ -98,6 +98,29 @@ def check_proves_nothing(topology: Topology, service: Service) -> Iterator[Findi
         )
 
 
+_BY_TLS = {"http": (443, "https"), "https": (80, "http")}  # the port of the other one
+
+
+@service_rule(
+    "CHECK-TLS",
+    "a check of http on HTTPS' port, or of https on HTTP's",
+    "A real server that serves TLS answers a request without it by an error or not at all, and the other way round: every check would fail.",
+    warning=True,
+)
+def check_of_the_other_protocol(topology: Topology, service: Service) -> Iterator[Finding]:
+    check = service.health_check
+    if check is None or check.type not in _BY_TLS:
+        return
+    port, other = _BY_TLS[check.type]
+    asked = check.ports or tuple(ports.first for ports in service.ports[:1])
+    at = {server.at_port(one) for one in asked for server in service.real_servers}
+    if port in at:
+        yield (
+            f"health_check: the real servers' port {port} is that of {other}. Say type: {other} if they serve it there.",
+            check.at("type"),
+        )
+
+
 @service_rule(
     "CHECK-RATE",
     "checks so frequent that IPVS takes one for the packet of an earlier one",

@@ -111,6 +111,37 @@ def _has(group: DirectorGroup, address: Address) -> bool:
 
 
 @topology_rule(
+    "VRRP-KEY",
+    "a key of a group of directors that changes nothing",
+    "Its author expects an effect.",
+    warning=True,
+)
+def key_of_a_group_without_effect(topology: Topology) -> Iterator[TopologyFinding]:
+    for group in topology.director_groups.values():
+        ways = [service for service in topology.services if service.group is group and service.mode.director_is_gateway]
+        used = {
+            interface.network.name
+            for service in ways
+            for server in service.real_servers
+            for interface in server.host.interfaces
+        }
+        for name in group.gateways:
+            if topology.whole and name not in used:
+                yield (
+                    f"director group {group.name}: gateways: no real server of a service in nat is in {name}, so nobody sends replies to this address. "
+                    "Leave it out, or correct the network.",
+                    group.at("gateways"),
+                    None,
+                )
+        if group.sync_network and group.sync == "stateless":
+            yield (
+                f"director group {group.name}: sync_network means nothing with sync: stateless. Leave it out.",
+                group.at("sync_network"),
+                None,
+            )
+
+
+@topology_rule(
     "SYNC-GROUPS",
     "a director in two groups whose connections' state would go to different directors, or by different networks",
     "The kernel has one sync daemon for each direction: it sends the state of all connections to one place.",

@@ -123,6 +123,39 @@ def slots_of_weight_0(topology: Topology, service: Service) -> Iterator[Finding]
 
 
 @service_rule(
+    "SCHEDULER-THRESHOLD",
+    "a threshold of connections with a scheduler that keeps a real server's place in a table",
+    "A real server that has reached it gets no new connections, and the clients of its slots get no other real server.",
+    warning=True,
+)
+def slots_of_a_full_server(topology: Topology, service: Service) -> Iterator[Finding]:
+    scheduler = _scheduler(service)
+    limited = [server for server in service.real_servers if server.upper_threshold]
+    if limited and scheduler.slots and scheduler.fallback not in service.scheduler_flags:
+        remedy = f"Say scheduler_flags: [{scheduler.fallback}]" if scheduler.fallback else "Use sh with sh-fallback"
+        yield (
+            f"when {limited[0].host.name} has its upper_threshold of connections, {service.scheduler} gives its other clients no real server, and "
+            f"they get no answer. {remedy}.",
+            limited[0].at,
+        )
+
+
+@service_rule(
+    "SCHEDULER-PERSISTENCE",
+    "a scheduler that looks at the client's port, with persistence",
+    "Persistence keeps a client at one real server, whatever its port: the flag changes nothing.",
+    warning=True,
+)
+def port_of_a_persistent_client(topology: Topology, service: Service) -> Iterator[Finding]:
+    for flag in service.scheduler_flags:
+        if flag.endswith("-port") and service.persistence_timeout:
+            yield (
+                f"{flag} spreads a client's connections by their ports, and persistence_timeout keeps them together. Leave one of them out.",
+                service.at("scheduler_flags"),
+            )
+
+
+@service_rule(
     "UDP-WEIGHT-0",
     "a real server of weight 0 in a service of UDP",
     "UDP has no end of a connection: IPVS keeps a sender at its real server as long as datagrams come from the same port.",
