@@ -7,23 +7,20 @@ one mistake gives one message.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from . import modes
-from .contract.addresses import AddressOf
 from .contract.checks import HealthCheck, SorryServer
 from .contract.directors import DirectorGroup
 from .contract.key import keys_of
-from .contract.values import Fault, Passed, closest, described, nearest
-from .contract.variables import IN_INVENTORIES
-from .families import TABLE, TUNNELS, Address, Family
+from .contract.values import Fault, closest, described, nearest
+from .inventory_hosts import Networks, networks_and_hosts
 from .reader import Reader, Report, about
-from .topology import Host, Interface, Network, RealServer, Service, Topology
-from .violations import Violation, some
+from .topology import Host, Network, RealServer, Service, Topology
+from .violations import Violation
 
 
 def parse(
@@ -39,22 +36,9 @@ def parse(
     its variables whose names begin with lvs_, `groups` each group to the names of its hosts.
     """
     violations: list[Violation] = []
-    described_networks = networks if isinstance(networks, Mapping) else {}
-    known = _networks(networks, violations.append)
-    for name, misfit in _elsewhere(known, described_networks, hosts):
-        violations.append(misfit)
-        known.pop(name, None)
-    unread = {str(name) for name in described_networks if str(name) not in known}
-    read_hosts = {}
-    plugged = _Networks(
-        known, unread, Counter(name for _, name in {(host, name) for host, name, _ in _in_networks(hosts)})
-    )
-    for name, variables in ((str(name), variables) for name, variables in hosts.items()):
-        report = about(violations.append, host=name)
-        read_hosts[name], sound = _host(name, variables, plugged, report)
-        unread |= set() if sound else {name}
+    known, read_hosts, unread = networks_and_hosts(networks, hosts, violations.append)
     members = {str(name): tuple(map(str, names)) for name, names in groups.items()}
-    topology = Topology(known, read_hosts, (), members, frozenset(unread))
+    topology = Topology(known, read_hosts, (), members, unread)
     elected, ungrouped = _director_groups(directors, topology, violations.append)
     topology = replace(topology, director_groups=elected)
     if services:
@@ -69,12 +53,6 @@ def parse(
     return replace(topology, services=tuple(service for service in read if service), whole=whole), violations
 
 
-_NOT_PLUGGED = {
-    "all": "means all interfaces in kernel settings",
-    "default": "means later interfaces in kernel settings",
-    **dict.fromkeys(("lo", *(tunnel.device for tunnel in TUNNELS.values())), "is the kernel's own, and in no network"),
-}
-_LONGEST_NAME = 15  # of an interface: IFNAMSIZ in the kernel, dev_valid_name()
 _OF_SERVICES = {"name", "vip", "port", "mode", "real_servers"}  # that an entry of lvs_services has
 _OF_SERVERS = {"host", "group"}
 _ROLES = (
@@ -84,78 +62,6 @@ _ROLES = (
     "routers",
     "hypervisors",
 )  # groups that mean something; the first two are needed
-
-
-@dataclass(frozen=True)
-class _Networks:
-    """The networks that could be read, and the names of those that could not."""
-
-    known: Mapping[str, Network]
-    unread: Collection[str]
-    hosts: Mapping[str, int] = field(default_factory=dict)  # how many are in each
-    missing: set[str] = field(default_factory=set)  # names that have been reported
-
-    def find(self, name: str) -> Network:
-        if name in self.known:
-            return self.known[name]
-        if name in self.unread or name in self.missing or not self.known:
-            raise Passed
-        self.missing.add(name)
-        others = self.hosts.get(name, 0) - 1
-        more = f", and {others} more host{'s say' if others > 1 else ' says'} so" if others > 0 else ""
-        raise Fault("NETWORK-UNKNOWN", f"is not in lvs_networks{more}: {nearest(name, self.known)}")
-
-
-def _networks(raw: Any, report: Report) -> dict[str, Network]:
-    if raw and not isinstance(raw, Mapping):
-        message = f"lvs_networks is {described(raw)}, it must be a mapping of names of networks to mappings"
-        report(Violation("VALUE-TYPE", message, raw))
-        return {}
-    if not raw:
-        message = (
-            "lvs_networks: no network is described. Say lvs_networks: {name: {cidr: 192.0.2.0/24, vlan: 10}} "
-            "in group_vars/all."
-        )
-        report(Violation("KEY-MISSING", message, raw))
-        return {}
-    networks = {}
-    for name, value in raw.items():
-        reader = Reader(value, f"network {name}", report, Network, name)
-        values = reader.values()
-        if reader.finish():
-            networks[str(name)] = Network(name=str(name), at=name, **values)
-    return networks
-
-
-def _elsewhere(
-    networks: Mapping[str, Network], raw: Mapping[Any, Any], hosts: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[str, Violation]]:
-    """The networks in which several hosts are, and none with an address of the network: else each of them would be a fault."""
-    inside: dict[tuple[str, Family], list[tuple[str, Address]]] = {}
-    for host, name, given in _in_networks(hosts):
-        for family in TABLE if name in networks else ():
-            try:
-                address = AddressOf(family).read(given.get(f"address{family.suffix}"))
-            except Fault:
-                continue
-            inside.setdefault((name, family), []).append((host, address))
-    found = []
-    for (name, family), members in inside.items():
-        prefix, key = networks[name].prefix(family), f"cidr{family.suffix}"
-        if len(members) > 1 and prefix and all(address not in prefix for _, address in members):
-            addresses = some([f"{address} of {host}" for host, address in members])
-            message = f"network {name}: {key} {prefix} has the address of no host in it: {addresses}. Correct {key}."
-            found.append((name, Violation("ADDRESS-NETWORK", message, raw[networks[name].at][key])))
-    return found
-
-
-def _in_networks(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Each interface of the inventory as it is written: the host, the network's name, and the keys."""
-    for host, variables in hosts.items():
-        interfaces = variables.get("lvs_interfaces")
-        for given in interfaces.values() if isinstance(interfaces, Mapping) else ():
-            if isinstance(given, Mapping):
-                yield host, str(given.get("network")), given
 
 
 def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict[str, DirectorGroup], frozenset[str]]:
@@ -170,7 +76,7 @@ def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict
     for key, value in raw.items():
         name, place = str(key), f"director group {key}"
         reader = Reader(value, place, report, DirectorGroup, key)
-        find = _Networks(topology.networks, topology.unread).find
+        find = Networks(topology.networks, topology.unread).find
         values = reader.values(network=find, sync_network=find, gateways=partial(_gateways, find))
         try:
             members = _members("DIRECTOR-UNKNOWN", topology, name)
@@ -198,72 +104,6 @@ def _gateways(find: Callable[[str], Network], given: Mapping[str, Any]) -> Mappi
 def _group_name(raw: Any) -> str:
     """The name of a service's group of directors, as the inventory has it."""
     return str(raw.get("directors", keys_of(Service)["directors"].default)) if isinstance(raw, Mapping) else ""
-
-
-def _host(name: str, variables: Mapping[str, Any], networks: _Networks, report: Report) -> tuple[Host, bool]:
-    """The host, and whether all of its interfaces could be read."""
-    for variable in variables:
-        if variable not in IN_INVENTORIES:
-            hint = nearest(variable, IN_INVENTORIES)
-            report(Violation("KEY-UNKNOWN", f"host {name}: unknown variable {variable}: {hint}", variable))
-    own = {key: value for key, value in variables.items() if key in keys_of(Host)}
-    raw = own.get("lvs_interfaces", {})
-    reader = Reader(own, f"host {name}", report, Host)
-    values = reader.values(lvs_interfaces=partial(_interfaces, name, networks, report))
-    _check_default_route(name, values["interfaces"], report)
-    host = Host(name=name, at=next(iter(raw), None) if isinstance(raw, Mapping) else None, source=own, **values)
-    return host, isinstance(raw, Mapping) and len(host.interfaces) == len(raw)
-
-
-def _interfaces(host: str, networks: _Networks, report: Report, raw: Mapping[Any, Any]) -> tuple[Interface, ...]:
-    found = (
-        _interface(name, Reader(value, f"host {host}: interface {name}", report, Interface, name), networks)
-        for name, value in raw.items()
-    )
-    return tuple(interface for interface in found if interface)
-
-
-def _interface(key: Any, reader: Reader, networks: _Networks) -> Interface | None:
-    name = str(key)
-    if len(name) > _LONGEST_NAME or name in ("", ".", "..") or re.search(r"[\s/:%]", name):
-        reader.fault(
-            "INTERFACE-NAME",
-            f"the kernel allows {_LONGEST_NAME} characters at most, without spaces, / and :. Correct the name.",
-            key,
-        )
-    elif name in _NOT_PLUGGED or name.endswith("+"):
-        what = _NOT_PLUGGED.get(name, "stands for several interfaces in rules of iptables")
-        reader.fault("INTERFACE-NAME", f"{name} {what}. Name the interface that is plugged into the network.", key)
-    values = reader.values(network=networks.find)
-    if not reader.finish():
-        return None
-    places = [reader.raw[f"address{family.suffix}"] for family in TABLE if f"address{family.suffix}" in reader.raw]
-    read = Interface(name=name, at=places[0], **values)
-    for one, place in zip(read.attachments, places):
-        if one.address not in read.network:
-            there = read.network.prefix(one.family) or f"it has no {one.family}: say cidr{one.family.suffix}"
-            reader.fault(
-                "ADDRESS-NETWORK",
-                f"address{one.family.suffix} {one.address} is outside its network {read.network.name} ({there}). "
-                "Correct the address or the network.",
-                place,
-            )
-    return read if reader.ok else None
-
-
-def _check_default_route(name: str, interfaces: Sequence[Interface], report: Report) -> None:
-    chosen = [interface for interface in interfaces if interface.default_route]
-    for interface in chosen:
-        if not interface.network.routers:
-            message = (
-                f"host {name}: interface {interface.name} is to have the default route, and its network "
-                f"{interface.network.name} has no gateway. Say it of another interface, or give the network a gateway."
-            )
-            report(Violation("DEFAULT-ROUTE", message, interface.at))
-    if len(chosen) > 1:
-        names = " and ".join(interface.name for interface in chosen)
-        message = f"host {name}: {names} are both to have the default route. Say default_route: true of one of them."
-        report(Violation("DEFAULT-ROUTE", message, chosen[1].at))
 
 
 def _list_of_services(raw: Any, report: Report) -> Sequence[Any]:
@@ -338,7 +178,7 @@ def _service(raw: Any, index: int, topology: Topology, report: Report) -> Servic
         return None
     values = reader.values(
         directors=partial(_members, "DIRECTOR-UNKNOWN", topology),
-        network=_Networks(topology.networks, topology.unread).find,
+        network=Networks(topology.networks, topology.unread).find,
         real_servers=partial(_real_servers, reader, topology),
         health_check=partial(_health_check, reader),
         sorry_server=partial(_sorry_server, reader, topology),

@@ -10,6 +10,7 @@ from ansible.module_utils import lvs
 MODEL = Path(lvs.__path__[0])
 FORM = (
     "inventory.py",
+    "inventory_hosts.py",
     "reader.py",
     *(f"contract/{name}.py" for name in ("values", "addresses", "ports", "marks", "key")),
 )
