@@ -102,6 +102,11 @@ def nobody_is_first(topology: Topology, service: Service) -> Iterator[Finding]:
         )
 
 
+def _instead(scheduler: schedulers.Scheduler) -> str:
+    """How the clients of a real server's slots get another one, as a sentence."""
+    return f"Say scheduler_flags: [{scheduler.fallback}]" if scheduler.fallback else "Use sh with sh-fallback"
+
+
 @service_rule(
     "SCHEDULER-WEIGHT-0",
     "a real server of weight 0, or a drained one, with a scheduler that keeps its place in a table",
@@ -114,10 +119,9 @@ def slots_of_weight_0(topology: Topology, service: Service) -> Iterator[Finding]
         return
     for server in service.real_servers:
         if not server.weight or server.host.drained:
-            remedy = f"Say scheduler_flags: [{scheduler.fallback}]" if scheduler.fallback else "Use sh with sh-fallback"
             state = "has weight 0" if not server.weight else "is being drained"
             yield (
-                f"{server.host.name} {state}, and {service.scheduler} goes on to send it its clients, who get no answer. {remedy}.",
+                f"{server.host.name} {state}, and {service.scheduler} goes on to send it its clients, who get no answer. {_instead(scheduler)}.",
                 server.at,
             )
 
@@ -132,10 +136,9 @@ def slots_of_a_full_server(topology: Topology, service: Service) -> Iterator[Fin
     scheduler = _scheduler(service)
     limited = [server for server in service.real_servers if server.upper_threshold]
     if limited and scheduler.slots and scheduler.fallback not in service.scheduler_flags:
-        remedy = f"Say scheduler_flags: [{scheduler.fallback}]" if scheduler.fallback else "Use sh with sh-fallback"
         yield (
             f"when {limited[0].host.name} has its upper_threshold of connections, {service.scheduler} gives its other clients no real server, and "
-            f"they get no answer. {remedy}.",
+            f"they get no answer. {_instead(scheduler)}.",
             limited[0].at,
         )
 
