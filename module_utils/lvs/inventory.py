@@ -55,13 +55,8 @@ def parse(
 
 _OF_SERVICES = {"name", "vip", "port", "mode", "real_servers"}  # that an entry of lvs_services has
 _OF_SERVERS = {"host", "group"}
-_ROLES = (
-    "directors",
-    "real_servers",
-    "clients",
-    "routers",
-    "hypervisors",
-)  # groups that mean something; the first two are needed
+# Groups that mean something to lvskit; the first two are needed.
+_ROLES = ("directors", "real_servers", "clients", "routers", "hypervisors")
 
 
 def _director_groups(raw: Any, topology: Topology, report: Report) -> tuple[dict[str, DirectorGroup], frozenset[str]]:

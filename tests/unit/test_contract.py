@@ -180,7 +180,8 @@ def test_extra_vars_by_an_old_or_a_misspelt_name_are_refused_and_others_are_not(
         "LVS_Batches": 1,
         "lvs-undrain": "rs1",
         "site_rollback": False,
-        "rollback": False,
+        "weight": 3,
+        "services": [],
     }
     assert variable_checks.refused_extra_vars(given) == [
         "-e batches: the variable is lvs_batches now. Say -e lvs_batches=…",

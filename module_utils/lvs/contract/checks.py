@@ -199,7 +199,7 @@ class Command(Kind):
             if (word and not word.strip("|&;<>()")) or re.search(r"\$[A-Za-z_({]|`", word):
                 raise Fault(
                     "VALUE-TYPE",
-                    f"has {word}, which only a shell understands, and none reads the line. Write a script, and name that",
+                    f"has {word}, which only a shell understands, and no shell reads the command. Write a script, and name it",
                 )
         return text
 

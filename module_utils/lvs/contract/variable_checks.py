@@ -45,9 +45,15 @@ def wrong_values(variables: Mapping[str, Any]) -> Iterator[tuple[str, Fault]]:
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    """The variable that is written otherwise: LVS_BATCHES, lvs-batches, or site_rollback without lvs_. Empty if there is none."""
+    """The variable that is written otherwise: LVS_BATCHES, lvs-batches, or site_rollback without lvs_. Empty if there is none.
+
+    A single word without lvs_, such as weight or services, may be a variable of the user's own.
+    """
     word = name.lower().replace("-", "_")
-    return next((one for one in (word, f"lvs_{word}") if one in known and one != name), "")
+    if word in known:
+        return word
+    whole = f"lvs_{word}"
+    return whole if "_" in word and whole in {**OF_PLAYBOOKS, **OF_ROLES} else ""
 
 
 def _refused(extra_vars: Mapping[str, Any]) -> Iterator[str]:
