@@ -60,19 +60,19 @@ def of_service(
                 server,
                 real,
                 [
-                    Question(entry, port, _way(entry, server, real, port) if check.by_vip else None)
+                    Question(entry, port, _way(entry, director, server, real, port) if check.by_vip else None)
                     for entry in asked
                     for port in ports
                 ],
             )
 
 
-def _way(entry: Entry, server: RealServer, real: Attachment, port: int) -> Way:
+def _way(entry: Entry, director: Host, server: RealServer, real: Attachment, port: int) -> Way:
     mode = entry.mode
     masked = mode.ipvs_method == "masq"
     endpoint = f"{real.bracketed}:{_port(entry.service, server, port) if masked else 0}"
     # A local address is at the master alone, and a standby has to hear the answers, too: checks of a group come from the DIP.
-    tracked = mode.source_nat and entry.service.group is None
+    tracked = entry.service.tracked_by(director) and entry.service.group is None
     return Way(METHOD_FLAGS[mode.ipvs_method], entry.family.version, endpoint, tracked)
 
 

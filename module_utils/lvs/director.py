@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -45,8 +46,12 @@ def direct(needs: Needs, service: Service) -> None:
     needs.sysctl("net/ipv4/vs/expire_nodest_conn", 1, why)
     for family in service.families if mode.reply_through_director else ():
         _forward(needs, family)
+    if mode.reply_through_director:
+        needs.connections += service.connections or 0
     if mode.director_is_gateway:
         _let_replies_pass(needs, service)
+        if needs.host.conntrack:
+            needs.track("a stateful firewall knows replies of real servers as established")
     if not mode.source_nat and not service.helper:  # FTP's helper has conntrack see the control connection
         _pass_by_conntrack(needs, service)
     if mode.source_nat:
@@ -90,6 +95,8 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
         end = Destination(real.text, way.endpoint, way.method, 1)
         needs.probes[name] = VirtualService("", "-f", name, "rr", (), (end,))
     if way.tracked:
+        if service.mode.source_nat:
+            _translate_checks(needs, service, question)
         return
     needs.netfilter(entry.family).unseen = str(marks_of(service).untracked)
     _pass_answers(needs, service, real, question)
@@ -101,6 +108,18 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
     needs.sysctl(f"net/ipv4/conf/{sender.name}/rp_filter", 2, why)
     ports = needs.netfilter(IPV4).answers.setdefault((sender.name, sender.text), {})
     ports.update(dict.fromkeys((protocol, question.port) for protocol in asked.kind.protocols))
+
+
+def _translate_checks(needs: Needs, service: Service, question: checks.Question) -> None:
+    """Checks come from a local address as requests do, also those of a port that is no request's, or of a service that is found by a mark."""
+    entry, asked = question.entry, service.health_check
+    assert asked is not None
+    rules, ranges = needs.rules[entry.family], _ranges(service.locals_of(entry.family, needs.host))
+    for protocol in asked.kind.protocols:
+        usual = SourceNat(protocol, str(entry.vip), question.port, ranges)
+        own = replace(usual, mark=str(marks_of(service).tracked))
+        if usual not in rules.source_nats and own not in rules.source_nats:
+            rules.source_nats.append(own)
 
 
 def _pass_answers(needs: Needs, service: Service, real: Attachment, question: checks.Question) -> None:
@@ -209,12 +228,7 @@ def _destinations(needs: Needs, entry: Entry) -> Iterator[Destination]:
 
 def _translate_sources(needs: Needs, service: Service) -> None:
     """The source of requests is a local address, so that replies come to it."""
-    needs.sysctl(
-        "net/ipv4/vs/conntrack",
-        1,
-        "without it netfilter does not see the packets of IPVS, and source NAT does nothing",
-    )
-    needs.connections += service.connections or 0
+    needs.track("without it netfilter does not see the packets of IPVS, and source NAT does nothing")
     for local in (local for family in families.TABLE for local in service.locals_of(family, needs.host)):
         interface = needs.topology.local_interface(needs.host, local)
         if interface and local not in needs.host.addresses:
@@ -224,7 +238,7 @@ def _translate_sources(needs: Needs, service: Service) -> None:
         vip = str(entry.vip)
         rules.returning_vips[entry.vip] = None
         ranges = _ranges(service.locals_of(entry.family, needs.host))
-        mark = needs.topology.mark(entry) if entry.by_mark else 0
+        mark = f"{needs.topology.mark(entry):#x}" if entry.by_mark else ""
         nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
         if nat not in rules.source_nats[-1:]:
             rules.source_nats.append(nat)

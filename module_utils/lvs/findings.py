@@ -332,7 +332,9 @@ def _firewall(host: Host, questions: Questions, answer: Answer) -> Iterator[Find
         needed = f"rules before it that accept {some(list(dict.fromkeys(map(str, passages))))}"
         untracked = any(passage.states == ("untracked",) for passage in passages)
         remedy = next((said for words, said in _REMEDIES.items() if words in rule), _UNTRACKED if untracked else "")
-        yield Finding(host.name, "FIREWALL", "firewall", rule, needed, f"{text} {remedy}".rstrip())
+        others = dict.fromkeys(passage.remedy for passage in passages)
+        words = " ".join(word for word in (text, remedy, *others) if word)
+        yield Finding(host.name, "FIREWALL", "firewall", rule, needed, words)
 
 
 def _marks(host: Host, plan: HostPlan, answer: Answer) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+TRACKING = "net/ipv4/vs/conntrack"
 _MULTIPORT = 15  # ports that one rule can name
 _FLAGS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}  # ipvsadm's
 
@@ -78,13 +79,21 @@ class AddressRange:
 
 @dataclass(frozen=True)
 class SourceNat:
-    """The source NAT of a virtual service to its local addresses. The rule finds its packets by `mark`, or by VIP and port if it is 0."""
+    """The source NAT of a virtual service to its local addresses. The rule finds its packets by `mark` (iptables': a mark, and perhaps a mask)
+    if that is not empty, and by VIP and port if that is not 0.
+    """
 
     protocol: str
     vip: str
     port: int
     ranges: tuple[AddressRange, ...]
-    mark: int = 0
+    mark: str = ""
+
+    @property
+    def found(self) -> str:
+        """How its packets are found, in short: `203.0.113.84:80`, `203.0.113.84 mark 0x6c000001`."""
+        end = _endpoint(self.vip, self.port) if self.port else self.vip
+        return f"{end} mark {self.mark}" if self.mark else end
 
 
 def _groups(ports: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -453,6 +462,11 @@ class HostPlan:
     conntrack_sync: ConntrackSync | None = None
     drained: tuple[tuple[str, str], ...] = ()
     keeper: bool = False
+
+    @property
+    def tracking(self) -> bool:
+        """Whether IPVS lets conntrack keep connections whose packets it sees in both directions, of both families."""
+        return any(setting.key == TRACKING for setting in self.sysctls)
 
     @property
     def empty(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from . import checks, families
 from .contract.marks import MarkRange
 from .families import IPV4, IPV6, Address, Family
-from .host_plan import BuiltModule, Chain, CheckedService, Sysctl, VirtualAddress, VirtualService
+from .host_plan import TRACKING, BuiltModule, Chain, CheckedService, Sysctl, VirtualAddress, VirtualService
 from .modes import Address as Source
 from .rules_of_host import Rules
 from .topology import Attachment, Host, RealServer, Service, Topology
@@ -59,6 +59,11 @@ class Needs:
     def sysctl(self, key: str, value: int, why: str) -> None:
         if key not in self.sysctls:
             self.sysctls[key] = Sysctl(key, value, why)
+
+    def track(self, why: str) -> None:
+        """IPVS lets conntrack keep connections whose packets it sees in both directions, of both families."""
+        self.modules["nf_conntrack"] = None
+        self.sysctl(TRACKING, 1, why)
 
     def netfilter(self, family: Family, *chains: Chain) -> Rules:
         """The rules of a family, with these chains."""

@@ -15,6 +15,7 @@ _IN, _OUT, _THROUGH = ("prerouting", "input"), ("output", "postrouting"), ("prer
 _ANSWERS = "established", "untracked"
 _BY_IPVS = ("ipvs",)  # conntrack has seen the requests, or has not: as net/ipv4/vs/conntrack says
 _EXEMPT = ("untracked",)
+_TRACKING = "Or say lvs_conntrack: true for {}: nat's replies, and answers to its health checks, are established then."
 _EPHEMERAL = 50000  # stands for the port of a check: one of ip_local_port_range, that no service has
 
 
@@ -23,7 +24,8 @@ class Passage:
     """A packet that the host's firewall has to let pass; what is not known of it is None or empty.
 
     `iif` and `oif` are the interfaces that it comes by and leaves by, `states` those that conntrack may give it. `reverse`: whether the route to
-    its source uses the interface that it comes by. `accepted`: a rule of the plan does in iptables' table filter. `consequence` has {} for services, `service` is the first one.
+    its source uses the interface that it comes by. `accepted`: a rule of the plan does in iptables' table filter. `consequence` has {} for services,
+    `service` is the first one. `remedy` is another one than a rule that accepts it.
     """
 
     hooks: tuple[str, ...]
@@ -40,6 +42,7 @@ class Passage:
     accepted: bool = False
     service: str = field(default="", compare=False)
     consequence: str = field(default="", compare=False)
+    remedy: str = field(default="", compare=False)
 
     def as_argument(self) -> dict[str, Any]:
         always = {name: getattr(self, name) for name in ("family", "protocol", "reverse", "accepted")}
@@ -102,7 +105,11 @@ def passages(
         hooks, states = (_THROUGH, _BY_IPVS) if mode.director_is_gateway else (_THROUGH[1:], _ANSWERS[:1])
         states = _ANSWERS[:1] if tracking else states
         through = replace(reply, hooks=hooks, states=states, iif=onward.interface.name, oif=back.interface.name)
-        yield director, replace(through, accepted=True, consequence=f"replies of {{}} do not pass {director.name}")
+        lost, other = (
+            f"replies of {{}} do not pass {director.name}",
+            "" if tracking else _TRACKING.format(director.name),
+        )
+        yield director, replace(through, accepted=True, consequence=lost, remedy=other)
 
 
 def answers(topology: Topology, service: Service, director: Host) -> Iterator[Passage]:
@@ -119,4 +126,8 @@ def answers(topology: Topology, service: Service, director: Host) -> Iterator[Pa
                 lost = (
                     "answers to health checks of {} do not come to the director, and all of its real servers are down"
                 )
-                yield replace(comes, states=_EXEMPT, accepted=True, service=service.name, consequence=lost)
+                kept = service.mode.director_is_gateway and service.group is None
+                other = _TRACKING.format(director.name) if kept else ""
+                yield replace(
+                    comes, states=_EXEMPT, accepted=True, service=service.name, consequence=lost, remedy=other
+                )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import checks, director, elections, real_server
 from .families import IPV4, IPV6
-from .host_plan import BuiltModule, HostPlan
+from .host_plan import TRACKING, BuiltModule, HostPlan
 from .needs import Member, Needs
 from .topology import Topology
 
@@ -42,12 +42,12 @@ def _plan(needs: Needs) -> HostPlan:
     routes, rules = real_server.routes(needs)
     routers, sync = elections.elections(needs)
     conntrack_sync = elections.translations(needs)
-    if needs.connections:
+    tracking = TRACKING in needs.sysctls
+    if needs.connections and tracking:
         room = max(needs.connections * elections.CONNTRACK_ROOM, elections.CONNTRACK_MOST)
         why = "room for the connections that the services expect, open and closing"
         needs.sysctl("net/netfilter/nf_conntrack_max", room, why)
         needs.sysctl("net/netfilter/nf_conntrack_buckets", room // 4, "one for each four connections")
-    tracking = any(rules.source_nats for rules in needs.rules.values())
     made = HostPlan(
         host=needs.host.name,
         interfaces={i.name: tuple(map(str, i.attachments)) for i in needs.host.interfaces},

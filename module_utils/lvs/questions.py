@@ -148,7 +148,7 @@ def questions(
                             asked[host.name].paths[path] = None
                     outside = _outside(client, entry.family)
                     plan = plans.get(director.name)
-                    tracking = plan is not None and bool(plan.netfilter.source_nats or plan.netfilter6.source_nats)
+                    tracking = plan is not None and plan.tracking
                     for host, passage in passages(topology, entry, director, server, outside, tracking):
                         if host.name in asked:
                             asked[host.name].passages.setdefault(passage)

@@ -91,7 +91,7 @@ def _lines(plan: HostPlan, serves: Sequence[str]) -> Lines:
         "routes": [f"default via {r.gateway} dev {r.device}, table {r.table}" for r in plan.routes],
         "routing rules": [f"{rule.selector} lookup {rule.lookup}" for rule in plan.rules],
         "source NAT": [
-            f"{nat.protocol} {nat.vip}:{nat.port} from {', '.join(r.addresses for r in nat.ranges)}"
+            f"{nat.protocol} {nat.found} from {', '.join(r.addresses for r in nat.ranges)}"
             for nat in plan.netfilter.source_nats
         ],
         "segment size": [f"{clamp.address}: {clamp.mss} bytes" for clamp in plan.netfilter.mss_clamps],

@@ -4,6 +4,7 @@ import pytest
 from ansible.module_utils.lvs.contract.checks import HealthCheck
 from ansible.module_utils.lvs.plan import plan, plans
 from ansible.module_utils.lvs.questions import questions
+from conftest import BASE
 
 CHECK = {"type": "tcp"}
 
@@ -78,6 +79,15 @@ def test_where_answers_have_the_vip_as_their_source_they_are_let_in_and_forged_o
         assert settings[f"net/ipv4/conf/{one.interface}/rp_filter"] == 2
         assert one.ports == (("tcp", ("80",)),)
     assert any("accept_local" in key for key in settings) == guarded
+
+
+def test_checks_in_nat_are_conntracks_where_it_keeps_nats_connections(environment):
+    nat = {"name": "n", "port": 80, **MODES["nat"][0], "health_check": CHECK}
+    for kept, mark in ((False, 0x6C800000), (True, 0x6CC00000)):
+        hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_conntrack": kept}}
+        found = plan(environment({"services": [nat], "hosts": hosts}).topology, "lb1")
+        assert {probe.mark & 0xFFC00000 for probe in probes(found)} == {mark}
+        assert bool(found.netfilter.unseen_answers) is not kept, "a firewall knows them as established"
 
 
 def test_checks_pass_by_conntrack_except_those_that_source_nat_needs(environment):

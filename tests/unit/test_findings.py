@@ -365,6 +365,22 @@ def test_a_rule_that_refuses_a_service_and_its_checks_is_told_of_both_and_of_eac
     )
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_rule_that_refuses_nats_replies_has_a_second_remedy(environment, kept):
+    """It is a rule of nft, as lvskit accepts them in iptables. Where conntrack keeps the connections, the rule is about what is established."""
+    nat = {"name": "web", "vip": "203.0.113.81", "port": 80, "mode": "nat", "real_servers": [{"host": "rs1"}]}
+    hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_conntrack": kept}}
+    network = Network(environment, hosts=hosts, services=[{**nat, "health_check": {"type": "tcp"}}])
+    refused = ["rule" if "forward" in one.hooks else "" for one in network.asked["lb1"].passages]
+    network.answers["lb1"]["refused"] = refused
+    remedy = (
+        " Or say lvs_conntrack: true for lb1: nat's replies, and answers to its health checks, are established then."
+    )
+    assert only(network).consequence == f"Replies of web do not pass lb1.{'' if kept else remedy}"
+    checks = [one for one in network.asked["lb1"].passages if one.source and one.destination]
+    assert [one.remedy for one in checks] == ([] if kept else [remedy.strip()])
+
+
 def test_a_policy_that_drops_matters_where_something_is_forwarded(network):
     policy = "nft inet x y hook forward policy drop"
     for host in ("lb1", "rs1"):

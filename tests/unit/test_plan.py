@@ -106,6 +106,25 @@ def test_nats_replies_pass_the_director_whatever_conntrack_says_of_them(environm
     assert of(environment, "lb1", {"services": others}).netfilter.replies == ()
 
 
+def test_conntrack_keeps_nats_connections_where_a_firewall_has_to_know_them(environment):
+    """Then the last packets of nat's connections are no exception any more, and those of other modes are untracked as beside fullnat."""
+    without = [{**service, "connections": 300_000} for service in BASE["services"] if service["mode"] != "fullnat"]
+    hosts = {**BASE["hosts"], "lb1": {**BASE["hosts"]["lb1"], "lvs_conntrack": True}}
+    kept = of(environment, "lb1", {"services": without, "hosts": hosts})
+    assert settings(kept)["net/ipv4/vs/conntrack"] == 1
+    assert settings(kept)["net/netfilter/nf_conntrack_max"] == 600_000, "nat's connections alone have entries"
+    assert "nf_conntrack" in kept.modules
+    assert {(one.address, one.ending) for one in kept.netfilter.untracked} == {
+        (vip, False) for vip in ("10.20.1.80/32", "203.0.113.82/32", "203.0.113.84/31")
+    }
+    assert "tcp" not in {one.protocol for one in kept.netfilter.admitted}
+    usual = of(environment, "lb1", {"services": without})
+    assert "net/ipv4/vs/conntrack" not in settings(usual)
+    assert "net/netfilter/nf_conntrack_max" not in settings(usual), "conntrack forgets each packet"
+    others = [service for service in without if service["mode"] != "nat"]
+    assert "net/ipv4/vs/conntrack" not in settings(of(environment, "lb1", {"services": others, "hosts": hosts}))
+
+
 def test_replies_of_ftps_data_come_from_any_port_and_open_connections_from_one(environment):
     servers = [{"group": "app"}]
     ftp = {"name": "ftp", "vip": "203.0.113.81", "port": 21, "mode": "nat", "helper": "ftp", "real_servers": servers}
@@ -571,12 +590,34 @@ def test_what_ipvs_can_do_besides_is_an_option(environment, keys, options):
     assert [words for _, _, words in services] == [options]
 
 
+@pytest.mark.parametrize(
+    ("keys", "port", "own"),
+    [
+        ({"port": 80}, 80, False),
+        ({"port": "8000-8100"}, 8000, True),
+        ({"port": 80, "check": {"port": 9000}}, 9000, True),
+    ],
+)
+def test_checks_come_from_a_local_address_as_requests_do(environment, keys, port, own):
+    """A rule of their own finds those that the service's rule does not: by the marks of checks, and by the port, as other services may have it."""
+    check = {"type": "tcp", **keys.pop("check", {})}
+    host = of(environment, "lb1", fullnat(real_servers=[{"host": "rs3"}], health_check=check, **keys))
+    service, *checks = host.netfilter.source_nats
+    assert [(nat.port, nat.mark) for nat in checks] == ([(port, "0x6cc00000/0xffc00000")] if own else [])
+    assert {nat.ranges for nat in checks} <= {service.ranges}
+    (probe,) = host.checks[0].servers[0].probes
+    assert probe.mark & 0xFFC00000 == 0x6CC00000
+    found = {f"203.0.113.83:{port} mark 0x6cc00000/0xffc00000"} if own else set()
+    assert {nat.found for nat in checks} == found
+    assert service.found == ("203.0.113.83 mark " + service.mark if service.mark else "203.0.113.83:80")
+
+
 def test_fullnat_by_a_mark_takes_its_source_by_the_mark(environment):
     changes = fullnat(port="8000-8100", real_servers=[{"host": "rs3"}])
     host = of(environment, "lb1", changes)
     (nat,) = host.netfilter.source_nats
-    assert nat.mark == host.netfilter.marks[0].mark
-    assert int(host.services[0].endpoint) == nat.mark
+    assert int(nat.mark, 16) == host.netfilter.marks[0].mark
+    assert int(host.services[0].endpoint) == int(nat.mark, 16)
 
 
 def test_timeouts_are_the_directors(environment):

@@ -47,7 +47,8 @@ def rules(family):
         mss_clamps=(MssClamp(vip, 1220),),
         source_nats=(
             SourceNat("tcp", vip, 80, (AddressRange(local, "0.50000000000"), AddressRange(f"{local}-{local}", None))),
-            SourceNat("udp", vip, 0, (AddressRange(local, None),), MARK),
+            SourceNat("udp", vip, 0, (AddressRange(local, None),), f"{MARK:#x}"),
+            SourceNat("tcp", vip, 22, (AddressRange(local, None),), "0x6cc00000/0xffc00000"),
         ),
         returning_vips=(vip,),
         untracked=(
@@ -105,6 +106,8 @@ def test_both_families_have_the_same_rules(family, option, length):
         f"-A LVSKIT-POSTROUTING -p tcp -m ipvs --vaddr {vip} --vport 80 --vmethod MASQ "
         f"-j SNAT --to-source {local}-{local} --random-fully",
         "-A LVSKIT-POSTROUTING -p udp -m mark --mark 0x6c000001 -m ipvs --vmethod MASQ "
+        f"-j SNAT --to-source {local} --random-fully",
+        f"-A LVSKIT-POSTROUTING -p tcp -m mark --mark 0x6cc00000/0xffc00000 -m ipvs --vaddr {vip} --vport 22 --vmethod MASQ "
         f"-j SNAT --to-source {local} --random-fully",
         "COMMIT",
         "*filter",

@@ -36,6 +36,10 @@ SERVICES = {
     "cip_src": ("services that keep the client as source", lambda entry: entry.mode.cip_src),
     "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
     "checked": ("services with health checks", lambda entry: entry.service.health_check),
+    "translated_checks": (
+        "services of fullnat with health checks from a single director",
+        lambda entry: entry.service.health_check and entry.mode.source_nat and entry.service.group is None,
+    ),
     "by_gateway": (
         "services whose director is the gateway of their real servers",
         lambda entry: entry.mode.director_is_gateway and entry.service.return_path == "gateway",

@@ -187,5 +187,18 @@ def test_health_checks_are_no_connections_of_conntrack(host, host_plan, family):
     assert seen == []
 
 
+@pytest.mark.directors
+@pytest.mark.translated_checks
+def test_health_checks_of_fullnat_come_from_a_local_address(host, topology, name, entries):
+    """As requests do, whatever port they ask."""
+    for entry in {(entry.vip, entry.service.name): entry for entry in entries}.values():
+        locals_ = {str(one) for one in entry.service.locals_of(entry.family, topology.hosts[name])}
+        found = host.check_output(f"conntrack -L -f ipv{entry.family.version} -p tcp --orig-dst {entry.vip}")
+        ends = [re.findall(r"src=(\S+) dst=(\S+)", line) for line in found.splitlines()]
+        own = {str(address) for address in topology.hosts[name].addresses}
+        assert {answer[1] for asked, answer in ends if asked[0] in own} <= locals_ != set()
+        assert any(asked[0] in own for asked, _ in ends), "no check is in conntrack"
+
+
 def test_no_unit_has_failed(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""

@@ -106,6 +106,14 @@ class Host(Keyed):
         name="lvs_timeouts",
         absent="the kernel's",
     )
+    conntrack: bool = key(
+        FLAG,
+        "`true`: IPVS shows conntrack all packets of nat's connections on this director (net.ipv4.vs.conntrack=1), so that a stateful "
+        "firewall knows replies, and answers to health checks, as established. conntrack then has an entry for each connection: say "
+        "`connections` of the services. With fullnat on the director it is so anyway",
+        False,
+        name="lvs_conntrack",
+    )
     option_kind: int = key(
         Number("OPTION-KIND", 1, 255, _KIND_TAKEN),
         "the kind of the TCP option that carries a client's address (fullnat with `client_address`) or the other end of a "

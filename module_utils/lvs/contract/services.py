@@ -220,8 +220,8 @@ class Service(Keyed):
     )
     connections: int | None = key(
         Number("VALUE-RANGE", 1, 10**9),
-        "connections expected at the same time; fullnat: lvskit sizes conntrack by it, and warns if the local addresses are too "
-        "few",
+        "connections expected at the same time: lvskit sizes conntrack by it on directors with fullnat, or with `lvs_conntrack`; and warns "
+        "if fullnat's local addresses are too few",
         None,
         absent="not said",
     )
@@ -307,6 +307,10 @@ class Service(Keyed):
     def prepared_servers(self) -> tuple[RealServer, ...]:
         """The hosts that must be ready for requests from a director: remote real servers, and the sorry server."""
         return (*self.remote_servers, self.apology) if self.apology else self.remote_servers
+
+    def tracked_by(self, director: Host) -> bool:
+        """Whether conntrack keeps its connections on a director, which sees both directions."""
+        return self.mode.source_nat or (self.mode.director_is_gateway and director.conntrack)
 
     @cached_property
     def families(self) -> tuple[Family, ...]:

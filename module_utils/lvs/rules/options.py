@@ -20,6 +20,10 @@ from .sharing import BELIEVING_HOST, FORGEABLE_HOST, believing_on_one_host, shar
 # Variables of hosts by their fields: where they act, and those hosts of a service.
 _ACTING: dict[str, tuple[str, Callable[[Service], Iterable[Host]]]] = {
     "timeouts": ("directors", lambda service: service.directors),
+    "conntrack": (
+        "directors of nat",
+        lambda service: service.directors if service.mode.director_is_gateway else (),
+    ),
     "drained": (
         "real servers",
         lambda service: (s.host for s in (*service.real_servers, *service.prepared_servers)),
