@@ -30,14 +30,11 @@ def elections(needs: Needs) -> tuple[tuple[VirtualRouter, ...], Sync | None]:
 
 
 def translations(needs: Needs) -> ConntrackSync | None:
-    """How the host tells the other director of a pair of the connections that conntrack keeps."""
+    """How the host tells the other director of a pair of the connections to fullnat's VIPs."""
     services = [
         service
         for service in needs.topology.services
-        if service.tracked_by(needs.host)
-        and service.group
-        and service.group.name in needs.elected
-        and _is_pair(service.group)
+        if service.mode.source_nat and service.group and service.group.name in needs.elected and _is_pair(service.group)
     ]
     if not services or services[0].group is None:
         return None

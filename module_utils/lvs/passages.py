@@ -107,7 +107,7 @@ def passages(
         through = replace(reply, hooks=hooks, states=states, iif=onward.interface.name, oif=back.interface.name)
         lost, other = (
             f"replies of {{}} do not pass {director.name}",
-            "" if tracking else _TRACKING.format(director.name),
+            "" if tracking or service.group else _TRACKING.format(director.name),
         )
         yield director, replace(through, accepted=True, consequence=lost, remedy=other)
 

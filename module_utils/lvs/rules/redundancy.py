@@ -67,6 +67,24 @@ def one_id_twice(topology: Topology) -> Iterator[TopologyFinding]:
 
 
 @topology_rule(
+    "VRRP-CONNTRACK",
+    "lvs_conntrack of directors of which one is elected",
+    "conntrack of the director that takes over does not know nat's connections, and a firewall that asks it refuses their replies.",
+)
+def conntrack_does_not_move(topology: Topology) -> Iterator[TopologyFinding]:
+    for group in topology.director_groups.values():
+        kept = [director for director in group.directors if director.conntrack]
+        if kept:
+            yield (
+                f"director group {group.name}: lvs_conntrack is for a single director, and {listed([one.name for one in kept], 'and')} "
+                f"{'is' if len(kept) == 1 else 'are'} of a group that elects one. Leave it out, and have the firewall accept replies of nat's "
+                "real servers by their addresses and ports.",
+                kept[0].said("lvs_conntrack"),
+                kept[0],
+            )
+
+
+@topology_rule(
     "VRRP-GATEWAY",
     "a group's gateway that is outside its network, or somebody else's address, or in a network that a director is not in",
     "Real servers send their replies to this address, and the master alone must have it.",
