@@ -110,7 +110,7 @@ class Host(Keyed):
         FLAG,
         "`true`: IPVS shows conntrack all packets of nat's connections on this director (net.ipv4.vs.conntrack=1), so that a stateful "
         "firewall knows replies, and answers to health checks, as established. conntrack then has an entry for each connection: say "
-        "`connections` of the services. With fullnat on the director it is so anyway",
+        "`connections` of the services. Not for directors of a group that elects one",
         False,
         name="lvs_conntrack",
     )
