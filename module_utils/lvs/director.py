@@ -79,11 +79,14 @@ def _check(needs: Needs, service: Service, found: tuple[VirtualService, ...]) ->
         six = one.endpoint.startswith("[") or one.endpoint.endswith(" -6")
         named.setdefault("6" if six else "4", []).append(one.name)
     needs.checked += checks.checked(needs.topology, service, needs.host, needs.probe_marks, needs.stand_ins, named)
-    own = marks_of(service)
+    own, translated = marks_of(service), dict[tuple[Entry, int], None]()
     for _, real, questions in checks.of_service(needs.topology, service, needs.host):
         for question in questions:
             if question.way:
                 _probe(needs, service, real, question, needs.probe_marks[own, question.way])
+                if question.way.tracked and service.mode.source_nat:
+                    translated[question.entry, question.port] = None
+    _translate_checks(needs, service, translated)
 
 
 def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Question, mark: int) -> None:
@@ -95,8 +98,6 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
         end = Destination(real.text, way.endpoint, way.method, 1)
         needs.probes[name] = VirtualService("", "-f", name, "rr", (), (end,))
     if way.tracked:
-        if service.mode.source_nat:
-            _translate_checks(needs, service, question)
         return
     needs.netfilter(entry.family).unseen = str(marks_of(service).untracked)
     _pass_answers(needs, service, real, question)
@@ -110,16 +111,17 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
     ports.update(dict.fromkeys((protocol, question.port) for protocol in asked.kind.protocols))
 
 
-def _translate_checks(needs: Needs, service: Service, question: checks.Question) -> None:
-    """Checks come from a local address as requests do, also those of a port that is no request's, or of a service that is found by a mark."""
-    entry, asked = question.entry, service.health_check
+def _translate_checks(needs: Needs, service: Service, ends: Iterable[tuple[Entry, int]]) -> None:
+    """Checks of these ports of VIPs come from a local address as requests do, also where no request has the port, or is found by a mark."""
+    asked = service.health_check
     assert asked is not None
-    rules, ranges = needs.rules[entry.family], _ranges(service.locals_of(entry.family, needs.host))
-    for protocol in asked.kind.protocols:
-        usual = SourceNat(protocol, str(entry.vip), question.port, ranges)
-        own = replace(usual, mark=str(marks_of(service).tracked))
-        if usual not in rules.source_nats and own not in rules.source_nats:
-            rules.source_nats.append(own)
+    ranges = {family: _ranges(service.locals_of(family, needs.host)) for family in service.families}
+    for entry, port in ends:
+        for protocol in asked.kind.protocols:
+            usual = SourceNat(protocol, str(entry.vip), port, ranges[entry.family])
+            if usual not in needs.rules[entry.family].source_nats:
+                own = replace(usual, mark=str(marks_of(service).tracked))
+                needs.rules[entry.family].source_nats[own] = None
 
 
 def _pass_answers(needs: Needs, service: Service, real: Attachment, question: checks.Question) -> None:
@@ -239,9 +241,7 @@ def _translate_sources(needs: Needs, service: Service) -> None:
         rules.returning_vips[entry.vip] = None
         ranges = _ranges(service.locals_of(entry.family, needs.host))
         mark = f"{needs.topology.mark(entry):#x}" if entry.by_mark else ""
-        nat = SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)
-        if nat not in rules.source_nats[-1:]:
-            rules.source_nats.append(nat)
+        rules.source_nats[SourceNat(entry.protocol, vip, 0 if mark else entry.port, ranges, mark)] = None
     if service.mode.sender:
         why = "the TOA sender recognizes the first packets of a connection by their number"
         needs.sysctl("net/netfilter/nf_conntrack_acct", 1, why)

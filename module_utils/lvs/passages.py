@@ -105,10 +105,8 @@ def passages(
         hooks, states = (_THROUGH, _BY_IPVS) if mode.director_is_gateway else (_THROUGH[1:], _ANSWERS[:1])
         states = _ANSWERS[:1] if tracking else states
         through = replace(reply, hooks=hooks, states=states, iif=onward.interface.name, oif=back.interface.name)
-        lost, other = (
-            f"replies of {{}} do not pass {director.name}",
-            "" if tracking or service.group else _TRACKING.format(director.name),
-        )
+        lost = f"replies of {{}} do not pass {director.name}"
+        other = "" if tracking or service.group else _TRACKING.format(director.name)
         yield director, replace(through, accepted=True, consequence=lost, remedy=other)
 
 

@@ -34,7 +34,7 @@ class Rules:
     marked: dict[tuple[str, str, int], dict[str, None]] = field(default_factory=dict)  # ports by protocol, VIP and mark
     stripped: dict[str, tuple[int, ...]] = field(default_factory=dict)  # kinds of options, by the VIP
     mss: dict[tuple[str, int], int] = field(default_factory=dict)  # by the source of replies; port 0: any
-    source_nats: list[SourceNat] = field(default_factory=list)
+    source_nats: dict[SourceNat, None] = field(default_factory=dict)
     returning_vips: dict[Address, None] = field(default_factory=dict)
     replies: dict[tuple[str, str, bool], dict[Address, dict[str, None]]] = field(
         default_factory=dict
