@@ -37,8 +37,14 @@ SERVICES = {
     "ftp": ("services with the helper of FTP", lambda entry: entry.service.helper),
     "checked": ("services with health checks", lambda entry: entry.service.health_check),
     "translated_checks": (
-        "services of fullnat with health checks from a single director",
-        lambda entry: entry.service.health_check and entry.mode.source_nat and entry.service.group is None,
+        "services of fullnat with health checks of their VIPs from a single director",
+        lambda entry: (
+            entry.mode.source_nat
+            and entry.service.group is None
+            and entry.service.health_check
+            and entry.service.health_check.by_vip
+            and "tcp" in entry.service.health_check.kind.protocols
+        ),
     ),
     "by_gateway": (
         "services whose director is the gateway of their real servers",
