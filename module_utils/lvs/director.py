@@ -112,7 +112,9 @@ def _probe(needs: Needs, service: Service, real: Attachment, question: checks.Qu
 
 
 def _translate_checks(needs: Needs, service: Service, ends: Iterable[tuple[Entry, int]]) -> None:
-    """Checks of these ports of VIPs come from a local address as requests do, also where no request has the port, or is found by a mark."""
+    """Checks of these ports of VIPs come from a local address, as requests do. They need a rule where requests have no such port, or are
+    found by a mark.
+    """
     asked = service.health_check
     assert asked is not None
     ranges = {family: _ranges(service.locals_of(family, needs.host)) for family in service.families}

@@ -306,8 +306,10 @@ def inner_client(director, router, gateway):
         known = "PREROUTING -d 10.66.0.0/24 -j ACCEPT"
         with unkept(director):
             director.check_output(f"iptables -w -t raw -I {known}")
-            yield big
-            director.check_output(f"iptables -w -t raw -D {known}")
+            try:
+                yield big
+            finally:
+                director.run(f"iptables -w -t raw -D {known}")
     finally:
         director.run("iptables -w -D FORWARD -o outer -j ACCEPT")
         director.run("ip link del outer; ip netns del inner; sysctl -qw net.ipv4.conf.all.accept_local=0")

@@ -176,7 +176,7 @@ def test_health_checks_are_no_connections_of_conntrack(host, host_plan, family):
     """Neither as they are sent nor as they are answered; those of fullnat on a single director are."""
     rules = host_plan.netfilter if family == "ipv4" else host_plan.netfilter6
     answers = [(one.protocol, ip_network(one.source), one.address) for one in rules.unseen_answers]
-    host.check_output("conntrack -F; sleep 8")  # without a module, ends of checks came back untranslated
+    host.check_output(f"conntrack -F -f {family}; sleep 8")  # without a module, ends of checks came back untranslated
     entries = host.check_output(f"conntrack -L -f {family}").splitlines()
     found = {(line, line.split()[0], *ends) for line in entries for ends in re.findall(r"src=(\S+) dst=(\S+)", line)}
     seen = [

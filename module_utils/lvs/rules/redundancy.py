@@ -69,7 +69,8 @@ def one_id_twice(topology: Topology) -> Iterator[TopologyFinding]:
 @topology_rule(
     "VRRP-CONNTRACK",
     "lvs_conntrack of directors of which one is elected",
-    "conntrack of the director that takes over does not know nat's connections, and a firewall that asks it refuses their replies.",
+    "Directors tell each other of conntrack's entries for fullnat alone. The one that takes over may have none for an open connection of nat, "
+    "and its firewall would refuse replies.",
 )
 def conntrack_does_not_move(topology: Topology) -> Iterator[TopologyFinding]:
     for group in topology.director_groups.values():
