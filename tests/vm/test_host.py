@@ -189,6 +189,16 @@ def test_health_checks_are_no_connections_of_conntrack(host, host_plan, family):
 
 
 @pytest.mark.directors
+@pytest.mark.checked
+def test_scripts_of_checks_run_after_a_reload(host):
+    """The canary is one: the governor ends a checker whose canary is silent."""
+    run = "[ $(stat -c %Y /run/lvskit/canary) -gt $began ]"
+    host.check_output(
+        f"systemctl reload lvskit-health; sleep 2; began=$(date +%s); for i in $(seq 20); do {run} && exit; sleep 1; done; exit 1"
+    )
+
+
+@pytest.mark.directors
 @pytest.mark.translated_checks
 def test_health_checks_of_fullnat_come_from_a_local_address(host, topology, name, entries):
     """As requests do, whatever port they ask."""
